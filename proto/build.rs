@@ -1,0 +1,8 @@
+//! Compiles the contract with protox, so that no protoc is needed on the machine.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=veilpost");
+    let descriptors = protox::compile(["veilpost/v1/veilpost.proto"], ["."])?;
+    tonic_prost_build::configure().bytes(".veilpost.v1.RawRecord.body").compile_fds(descriptors)?;
+    Ok(())
+}
