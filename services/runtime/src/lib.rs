@@ -1,1 +1,22 @@
-//! x
+//! What at least two of Veilpost's services share: process and drain, settings, telemetry, admin port, gRPC server,
+//! and the streams between services.
+
+mod admin;
+mod backoff;
+mod error;
+mod lifecycle;
+pub mod link;
+mod process;
+mod secret;
+mod serve;
+mod settings;
+mod telemetry;
+
+pub use backoff::Backoff;
+pub use error::BadSettings;
+pub use lifecycle::Lifecycle;
+pub use link::{Hop, LinkSettings, Parcel, Source, ToMasker, ToWriter, run_link};
+pub use process::run;
+pub use secret::secret;
+pub use serve::{bind, serve_grpc};
+pub use settings::{CommonSettings, LogFormat, parse_bytes, parse_duration};

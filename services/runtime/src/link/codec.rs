@@ -1,0 +1,47 @@
+//! A gRPC codec whose messages are shared: the sender keeps a batch until its receipt is there, without a copy.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{Codec, EncodeBuf, Encoder};
+use tonic_prost::ProstDecoder;
+
+pub(super) struct SharedCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> SharedCodec<T, U> {
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for SharedCodec<T, U>
+where
+    T: Message + 'static,
+    U: Message + Default + 'static,
+{
+    type Encode = Arc<T>;
+    type Decode = U;
+    type Encoder = SharedEncoder<T>;
+    type Decoder = ProstDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        SharedEncoder(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::default()
+    }
+}
+
+pub(super) struct SharedEncoder<T>(PhantomData<T>);
+
+impl<T: Message> Encoder for SharedEncoder<T> {
+    type Item = Arc<T>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Arc<T>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    }
+}

@@ -1,0 +1,90 @@
+//! Looking up the addresses of the service downstream, again and again.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// A look-up that takes longer counts as failed.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Keeps `addresses` at what `endpoints` resolve to; a failed look-up keeps the addresses known. Never returns.
+pub(super) async fn keep_resolved(
+    endpoints: Vec<(String, u16)>,
+    interval: Duration,
+    addresses: watch::Sender<BTreeSet<SocketAddr>>,
+) {
+    let mut known = vec![Known::default(); endpoints.len()];
+    loop {
+        for ((host, port), known) in endpoints.iter().zip(&mut known) {
+            let found = look_up(host, *port).await;
+            known.take(host, found);
+        }
+        let all = known.iter().flat_map(|known| known.addresses.iter().copied()).collect();
+        addresses.send_if_modified(|current| {
+            let changed = *current != all;
+            *current = all;
+            changed
+        });
+        tokio::time::sleep(interval).await;
+    }
+}
+
+async fn look_up(host: &str, port: u16) -> Result<BTreeSet<SocketAddr>, String> {
+    match tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port))).await {
+        Ok(Ok(found)) => Ok(found.collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+/// What is known of one name.
+#[derive(Clone, Default)]
+struct Known {
+    addresses: BTreeSet<SocketAddr>,
+    failing: bool,
+}
+
+impl Known {
+    fn take(&mut self, host: &str, found: Result<BTreeSet<SocketAddr>, String>) {
+        let failed = match found {
+            Ok(found) if !found.is_empty() => {
+                self.addresses = found;
+                self.failing = false;
+                return;
+            }
+            Ok(_) => "the name has no address".to_owned(),
+            Err(error) => error,
+        };
+        if !self.failing {
+            tracing::warn!(
+                host,
+                error = failed,
+                known = self.addresses.len(),
+                "look-up failed; keeping what is known"
+            );
+        }
+        self.failing = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(ports: &[u16]) -> BTreeSet<SocketAddr> {
+        ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect()
+    }
+
+    #[test]
+    fn a_failed_or_empty_look_up_keeps_the_addresses_known() {
+        let mut known = Known::default();
+        known.take("masker", Ok(addresses(&[1, 2])));
+        known.take("masker", Err("broken".to_owned()));
+        known.take("masker", Ok(BTreeSet::new()));
+        assert_eq!(known.addresses, addresses(&[1, 2]));
+        known.take("masker", Ok(addresses(&[3])));
+        assert_eq!(known.addresses, addresses(&[3]));
+    }
+}

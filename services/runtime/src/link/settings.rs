@@ -1,0 +1,83 @@
+//! The link's settings.
+
+use std::time::Duration;
+
+use clap::Args;
+use tonic::transport::Uri;
+
+use crate::{BadSettings, parse_duration};
+
+#[derive(Args, Clone, Debug)]
+pub struct LinkSettings {
+    /// Where the service downstream is, such as http://masker:50051; every address that the name resolves to gets a
+    /// stream. Several are separated by commas
+    #[arg(
+        long,
+        env = "VEILPOST_DOWNSTREAM",
+        required = true,
+        value_delimiter = ',',
+        value_name = "URI",
+        help_heading = "Downstream"
+    )]
+    pub downstream: Vec<Uri>,
+
+    /// How often the names are looked up again
+    #[arg(long, env = "VEILPOST_RESOLVE_INTERVAL", default_value = "2s", value_parser = parse_duration,
+          value_name = "DURATION", help_heading = "Downstream")]
+    pub resolve_interval: Duration,
+
+    /// Batches that a stream may have without a receipt; more hide latency, fewer make larger batches
+    #[arg(long, env = "VEILPOST_UNRECEIPTED_BATCHES", default_value = "3", value_name = "BATCHES",
+          value_parser = clap::value_parser!(u8).range(1..=16), help_heading = "Downstream")]
+    pub unreceipted_batches: u8,
+}
+
+impl LinkSettings {
+    /// Host and port of every downstream.
+    pub(super) fn endpoints(&self) -> Result<Vec<(String, u16)>, BadSettings> {
+        self.downstream.iter().map(endpoint).collect()
+    }
+
+    /// Fails where no stream could ever be opened.
+    pub fn check(&self) -> Result<(), BadSettings> {
+        self.endpoints().map(|_| ())
+    }
+}
+
+fn endpoint(uri: &Uri) -> Result<(String, u16), BadSettings> {
+    let bad = |what: &str| BadSettings(format!("--downstream `{uri}` {what}; write http://host:port"));
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some(_) => return Err(bad("has another scheme than http")),
+        None => return Err(bad("has no scheme")),
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(bad("has a path"));
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("has no host"))?;
+    let port = uri.port_u16().ok_or_else(|| bad("has no port"))?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(uri: &str) -> Result<(String, u16), String> {
+        endpoint(&uri.parse().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_downstream_is_scheme_host_and_port() {
+        assert_eq!(parsed("http://masker:50051"), Ok(("masker".to_owned(), 50051)));
+        assert_eq!(parsed("http://[::1]:50051/"), Ok(("::1".to_owned(), 50051)));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_what_to_write() {
+        for uri in ["masker:50051", "http://masker", "ftp://masker:1", "http://masker:1/path", "masker"] {
+            let refusal = parsed(uri).unwrap_err();
+            assert!(refusal.contains(uri) && refusal.contains("http://host:port"), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A service's process: from settings to exit status.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{BadSettings, CommonSettings, Lifecycle, admin, telemetry};
+
+/// Runs `service` under telemetry, signals and the admin port; returns when it and all its tasks have ended.
+///
+/// Exit status: 0 after a clean drain, 1 after a failure, 2 for [`BadSettings`]. The first SIGTERM or SIGINT drains, a
+/// second one ends the process at once.
+pub fn run<F>(name: &'static str, common: &CommonSettings, admin_address: SocketAddr, service: F) -> ExitCode
+where
+    F: AsyncFnOnce(Lifecycle) -> anyhow::Result<()>,
+{
+    let result = telemetry::start(common).and_then(|metrics| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
+        runtime.block_on(live(common, admin_address, metrics, service))
+    });
+    exit_code(result)
+}
+
+async fn live<F>(
+    common: &CommonSettings,
+    admin_address: SocketAddr,
+    metrics: telemetry::Metrics,
+    service: F,
+) -> anyhow::Result<()>
+where
+    F: AsyncFnOnce(Lifecycle) -> anyhow::Result<()>,
+{
+    let life = Lifecycle::new();
+    let signals = Signals::install()?;
+    let admin = admin::Admin::bind(admin_address, life.clone(), metrics).await?;
+    let work = async {
+        let result = service(life.clone()).await;
+        life.start_drain();
+        life.tasks_ended().await;
+        result
+    };
+    tokio::select! {
+        result = work => result?,
+        never = admin.serve() => match never? {},
+        stopped = signals.supervise(&life, common.grace_period) => return stopped,
+    }
+    anyhow::ensure!(!life.has_failed(), "a task failed");
+    tracing::info!("drained");
+    Ok(())
+}
+
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    tracing::error!(error = format!("{error:#}"), "stopped");
+    if error.downcast_ref::<BadSettings>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> anyhow::Result<Self> {
+        let install = |kind| signal(kind).context("cannot install a signal handler");
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Turns signals and the grace period into drain and abort; resolves only when the process must end regardless.
+    async fn supervise(mut self, life: &Lifecycle, grace_period: Duration) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.next() => tracing::info!("draining; a second signal ends at once"),
+            () = life.draining() => {}
+        }
+        life.start_drain();
+        let margin = (grace_period / 5).min(Duration::from_secs(5));
+        let patience = async {
+            tokio::time::sleep(grace_period.saturating_sub(margin)).await;
+            tracing::warn!("grace period nearly over; giving back what is left");
+            life.start_abort();
+            tokio::time::sleep(margin).await;
+        };
+        tokio::select! {
+            () = patience => anyhow::bail!("grace period over"),
+            () = self.next() => anyhow::bail!("ended by a second signal"),
+        }
+    }
+}

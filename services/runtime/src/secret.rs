@@ -1,0 +1,67 @@
+//! Secrets from a variable or a file.
+
+use std::path::Path;
+
+use anyhow::Context;
+use secrecy::SecretString;
+
+use crate::BadSettings;
+
+/// The secret `name`, from its value or from the file that holds it; the line end of a file is cut.
+///
+/// Both given at once, or a file that cannot be read, are [`BadSettings`]. No message shows the secret.
+pub fn secret(
+    value: Option<SecretString>,
+    file: Option<&Path>,
+    name: &str,
+) -> anyhow::Result<Option<SecretString>> {
+    match (value, file) {
+        (Some(_), Some(_)) => {
+            Err(BadSettings(format!("{name} and {name}_FILE are both set; give only one")).into())
+        }
+        (value, None) => Ok(value),
+        (None, Some(file)) => read(file)
+            .with_context(|| BadSettings(format!("cannot read {name}_FILE {}", file.display())))
+            .map(Some),
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<SecretString> {
+    let text = std::fs::read_to_string(file)?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::io::Write;
+
+    fn file_with(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_is_read_without_its_line_end() {
+        let file = file_with("s3cret\r\n");
+        let found = secret(None, Some(file.path()), "X").unwrap().unwrap();
+        assert_eq!(found.expose_secret(), "s3cret");
+    }
+
+    #[test]
+    fn value_and_file_together_are_bad_settings() {
+        let file = file_with("s3cret");
+        let error = secret(Some("other".into()), Some(file.path()), "X").unwrap_err();
+        assert!(error.downcast_ref::<BadSettings>().is_some());
+        assert!(!format!("{error:#}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_missing_file_is_bad_settings_and_names_the_file() {
+        let error = secret(None, Some(Path::new("/nowhere/at-all")), "X").unwrap_err();
+        assert!(error.downcast_ref::<BadSettings>().is_some());
+        assert!(format!("{error:#}").contains("/nowhere/at-all"));
+    }
+}
