@@ -1,0 +1,189 @@
+//! The link against scripted maskers: real gRPC over loopback, peers that end, vanish and lie.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fake;
+
+use std::time::Duration;
+
+use fake::{FakeMasker, FakeStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tonic::Status;
+use veilpost_proto::v1::{RawBatch, RawRecord, Receipt};
+use veilpost_runtime::{Lifecycle, LinkSettings, Parcel, ToMasker, run_link};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running link and its sending end.
+struct Link {
+    parcels: mpsc::Sender<Parcel<RawBatch>>,
+    life: Lifecycle,
+    running: JoinSet<anyhow::Result<()>>,
+}
+
+impl Link {
+    fn to(maskers: &[&FakeMasker]) -> Self {
+        let settings = LinkSettings {
+            downstream: maskers.iter().map(|masker| masker.uri().parse().unwrap()).collect(),
+            resolve_interval: Duration::from_millis(100),
+            unreceipted_batches: 2,
+        };
+        let (parcels, source) = mpsc::channel(1);
+        let life = Lifecycle::for_tests();
+        let mut running = JoinSet::new();
+        let own_life = life.clone();
+        running.spawn(async move { run_link(ToMasker, source, &settings, &own_life).await });
+        Self { parcels, life, running }
+    }
+
+    async fn send(&self, ids: &[&str]) -> oneshot::Receiver<Receipt> {
+        let record = |id: &&str| RawRecord { message_id: (*id).to_owned(), ..RawRecord::default() };
+        let batch = RawBatch { records: ids.iter().map(record).collect(), ..RawBatch::default() };
+        let (reply, receipt) = oneshot::channel();
+        self.parcels.send(Parcel { batch, reply, alone: false }).await.unwrap();
+        receipt
+    }
+
+    async fn ended(mut self) {
+        drop(self.parcels);
+        timeout(PATIENCE, self.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+    }
+}
+
+async fn outcomes(receipt: oneshot::Receiver<Receipt>) -> Vec<u8> {
+    timeout(PATIENCE, receipt).await.unwrap().unwrap().outcomes
+}
+
+fn ids(batch: &RawBatch) -> Vec<&str> {
+    batch.records.iter().map(|record| record.message_id.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_come_back_in_any_order_to_who_waits_for_them() {
+    let mut masker = FakeMasker::start();
+    let link = Link::to(&[&masker]);
+    let (first, second) = (link.send(&["a", "b"]).await, link.send(&["c"]).await);
+    let mut stream = masker.stream().await;
+    let (batch_1, batch_2) = (stream.batch().await, stream.batch().await);
+    stream.answer(&batch_2, &[3]).await;
+    assert_eq!(outcomes(second).await, [3]);
+    stream.answer(&batch_1, &[1, 2]).await;
+    assert_eq!(outcomes(first).await, [1, 2]);
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stream_has_more_unreceipted_batches_than_allowed() {
+    let mut masker = FakeMasker::start();
+    let link = Link::to(&[&masker]);
+    let mut replies = vec![link.send(&["a"]).await, link.send(&["b"]).await, link.send(&["c"]).await];
+    let mut stream = masker.stream().await;
+    let (first, _second) = (stream.batch().await, stream.batch().await);
+    assert!(timeout(Duration::from_millis(200), stream.batch()).await.is_err());
+    stream.answer(&first, &[1]).await;
+    assert_eq!(ids(&stream.batch().await), ["c"]);
+    assert_eq!(outcomes(replies.remove(0)).await, [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_ended_stream_left_unreceipted_moves_to_the_other_address() {
+    let (mut one, mut other) = (FakeMasker::start(), FakeMasker::start());
+    let link = Link::to(&[&one, &other]);
+    let reply = link.send(&["a"]).await;
+    let (mut stream_1, mut stream_2) = (one.stream().await, other.stream().await);
+    let (batch, first, mut second) = tokio::select! {
+        batch = stream_1.batch() => (batch, stream_1, stream_2),
+        batch = stream_2.batch() => (batch, stream_2, stream_1),
+    };
+    first.end(Status::unavailable("draining")).await;
+    let again = second.batch().await;
+    assert_eq!(ids(&again), ids(&batch));
+    second.answer(&again, &[1]).await;
+    assert_eq!(outcomes(reply).await, [1]);
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_peer_had_is_sent_again_when_it_is_back() {
+    let mut masker = FakeMasker::start();
+    let link = Link::to(&[&masker]);
+    let reply = link.send(&["a"]).await;
+    let mut stream = masker.stream().await;
+    stream.batch().await;
+    masker.kill();
+    let mut masker = masker.restart();
+    let mut stream = masker.stream().await;
+    let again = stream.batch().await;
+    stream.answer(&again, &[1]).await;
+    assert_eq!(outcomes(reply).await, [1]);
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_kills_its_receiver_is_left_and_its_neighbours_are_stored() {
+    let mut masker = FakeMasker::start();
+    let link = Link::to(&[&masker]);
+    let reply = link.send(&["good", "poison", "fine"]).await;
+    let mut kills = 0;
+    let mut answered = 0;
+    while answered < 2 {
+        let mut stream = masker.stream().await;
+        while answered < 2
+            && let Some(batch) = stream.next().await
+        {
+            if ids(&batch).contains(&"poison") {
+                masker.kill();
+                masker = masker.restart();
+                kills += 1;
+                break;
+            }
+            stream.answer(&batch, &[1]).await;
+            answered += 1;
+        }
+    }
+    assert_eq!(outcomes(reply).await, [1, 0, 1]);
+    assert_eq!(kills, 5, "four times whole, once alone");
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_the_wrong_length_breaks_the_stream_and_settles_nothing() {
+    let mut masker = FakeMasker::start();
+    let link = Link::to(&[&masker]);
+    let reply = link.send(&["a", "b"]).await;
+    let mut stream = masker.stream().await;
+    let batch = stream.batch().await;
+    stream.answer(&batch, &[1]).await;
+    let mut stream = masker.stream().await;
+    let batch = stream.batch().await;
+    stream.answer(&batch, &[1, 2]).await;
+    assert_eq!(outcomes(reply).await, [1, 2]);
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_stream_carries_no_batch_and_is_tried_again() {
+    let mut masker = FakeMasker::start();
+    masker.refuse(2);
+    let link = Link::to(&[&masker]);
+    let reply = link.send(&["a"]).await;
+    let mut stream = masker.stream().await;
+    let batch = stream.batch().await;
+    stream.answer(&batch, &[1]).await;
+    assert_eq!(outcomes(reply).await, [1]);
+    assert_eq!(masker.refused(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_ends_the_link_and_drops_what_is_unanswered() {
+    let mut masker = FakeMasker::start();
+    let mut link = Link::to(&[&masker]);
+    let reply = link.send(&["a"]).await;
+    let mut stream: FakeStream = masker.stream().await;
+    stream.batch().await;
+    link.life.start_abort();
+    timeout(PATIENCE, link.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+    assert!(reply.await.is_err());
+}
