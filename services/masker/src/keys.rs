@@ -1,0 +1,108 @@
+//! The keys of `hmac-sha512`, by id.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use veilpost_runtime::BadSettings;
+
+/// Half of a SHA-512 digest: fewer bytes would be the weakest part (RFC 2104, section 3, asks for no fewer than a
+/// digest's worth of strength).
+const MIN_KEY_BYTES: usize = 32;
+
+/// Keys are wiped when dropped and never shown.
+#[derive(Debug, Default)]
+pub struct HmacKeys(BTreeMap<String, SecretSlice<u8>>);
+
+impl HmacKeys {
+    /// Reads lines of `id=hex`; blank lines and those that begin with `#` are skipped. The error names a line or an id.
+    pub fn parse(lines: &SecretString) -> Result<Self, BadSettings> {
+        let mut keys = BTreeMap::new();
+        for (number, line) in lines.expose_secret().lines().map(str::trim).enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (id, key) = line_of(line).map_err(|what| bad(&format!("line {}: {what}", number + 1)))?;
+            if keys.insert(id.to_owned(), key).is_some() {
+                return Err(bad(&format!("key {id} is there twice")));
+            }
+        }
+        Ok(Self(keys))
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&SecretSlice<u8>> {
+        self.0.get(id)
+    }
+}
+
+/// Whether `id` can name a key: 1 to 32 of `A-Z a-z 0-9 _ -`, so that it has no dot and no equals sign.
+pub(crate) fn is_key_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=32).contains(&id.len()) && id.bytes().all(allowed)
+}
+
+fn bad(what: &str) -> BadSettings {
+    BadSettings(format!("VEILPOST_HMAC_KEYS: {what}"))
+}
+
+fn line_of(line: &str) -> Result<(&str, SecretSlice<u8>), String> {
+    let (id, hex) = line.split_once('=').ok_or("not of the form id=hex")?;
+    let id = id.trim();
+    if !is_key_id(id) {
+        // What stands before the sign may be part of a key.
+        return Err("the id before the equals sign is not 1 to 32 of A-Z a-z 0-9 _ -".to_owned());
+    }
+    let key =
+        const_hex::decode(hex.trim()).map_err(|_| format!("key {id} is not pairs of hexadecimal digits"))?;
+    let key = SecretSlice::from(key);
+    match key.expose_secret().len() {
+        length if length < MIN_KEY_BYTES => {
+            Err(format!("key {id} has {length} bytes; it needs {MIN_KEY_BYTES}, from `openssl rand -hex 32`"))
+        }
+        _ => Ok((id, key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::HmacKeys;
+
+    fn parse(lines: &str) -> Result<HmacKeys, String> {
+        HmacKeys::parse(&lines.into()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lines_of_id_and_hex_are_read_between_comments_and_blank_lines() {
+        let key = "0aF1".repeat(16);
+        let keys = parse(&format!("# of 2026\n\n k1 = {key} \r\nk-2_x={key}00\n")).unwrap();
+        assert_eq!(keys.get("k1").unwrap().expose_secret(), [0x0a, 0xf1].repeat(16));
+        assert_eq!(keys.get("k-2_x").unwrap().expose_secret().len(), 33);
+        assert!(keys.get("k3").is_none());
+    }
+
+    #[test]
+    fn a_bad_line_is_named_without_any_of_its_key() {
+        let key = "c0ffee42".repeat(8);
+        let short = "c0ffee42".repeat(7);
+        let cases = [
+            (format!("k1={short}"), "k1 has 28 bytes"),
+            (format!("k1={key}z"), "key k1 is not pairs"),
+            (format!("\n{key}"), "line 2"),
+            (format!("{key}="), "line 1"),
+            (format!("k.1={key}"), "line 1"),
+            (format!("k1={key}\nk1={key}"), "k1 is there twice"),
+        ];
+        for (lines, what) in cases {
+            let refusal = parse(&lines).unwrap_err();
+            assert!(refusal.contains(what), "{refusal}");
+            assert!(!refusal.contains("c0ffee"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn keys_have_no_debug_output() {
+        let keys = parse(&format!("k1={}", "c0ffee42".repeat(8))).unwrap();
+        assert!(!format!("{keys:?}").contains("192"), "192 is 0xc0");
+    }
+}
