@@ -1,1 +1,2 @@
+//! The `veilpost` command.
 fn main() {}

@@ -1,0 +1,211 @@
+//! One of the three services as a child process: its ports, readiness, metrics and memory.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::child::Child;
+use super::log::{self, LogLine};
+use super::metrics::Metrics;
+
+/// How long a service may take until it has said its ports and "ready".
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// How to start a service. It listens on free loopback ports and logs JSON.
+#[derive(Clone, Debug)]
+pub struct ServiceCommand {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+}
+
+/// A running service; dropping it kills it.
+#[derive(Debug)]
+pub struct Service {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    /// Where this process's lines begin: an earlier one may have written to the same file.
+    log_start: u64,
+    admin: Option<SocketAddr>,
+}
+
+impl ServiceCommand {
+    /// `program` is a service's executable; `name` is what messages and the log file call it.
+    pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
+        let arguments = ["--log-format", "json", "--admin-address", "127.0.0.1:0"].map(str::to_owned);
+        Self {
+            name: name.to_owned(),
+            program: program.into(),
+            arguments: arguments.into(),
+            variables: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn arg(mut self, flag: &str, value: impl Into<String>) -> Self {
+        self.arguments.extend([flag.to_owned(), value.into()]);
+        self
+    }
+
+    /// Secrets travel so: a command line is visible to everybody on the machine.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts the service; its log goes to `<name>.log` in `directory`, behind what is there.
+    ///
+    /// `VEILPOST_…` variables of this process do not reach it: only what was given here counts.
+    pub fn start(&self, directory: &Path) -> anyhow::Result<Service> {
+        let log = directory.join(format!("{}.log", self.name));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let log_start = file.metadata()?.len();
+        let mut command = Command::new(&self.program);
+        for (inherited, _) in std::env::vars_os() {
+            if inherited.to_string_lossy().starts_with("VEILPOST_") {
+                command.env_remove(inherited);
+            }
+        }
+        command.args(&self.arguments).envs(self.variables.iter().cloned());
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = Child::start(&self.name, &mut command)?;
+        Ok(Service { name: self.name.clone(), child, log, log_start, admin: None })
+    }
+}
+
+impl Service {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    /// For signals that a test wants to send.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    pub fn log_file(&self) -> &Path {
+        &self.log
+    }
+
+    pub async fn grpc_address(&mut self) -> anyhow::Result<SocketAddr> {
+        self.wait_for_line("its gRPC address", |line| line.listening("grpc")).await
+    }
+
+    pub async fn admin_address(&mut self) -> anyhow::Result<SocketAddr> {
+        if let Some(known) = self.admin {
+            return Ok(known);
+        }
+        let found = self.wait_for_line("its admin address", |line| line.listening("admin")).await?;
+        Ok(*self.admin.insert(found))
+    }
+
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        self.wait_for_line("readiness", |line| (line.message == "ready").then_some(())).await
+    }
+
+    /// Waits for the last log line from which `pick` takes something; a service that ends first is an error with
+    /// the end of its log.
+    pub async fn wait_for_line<T>(
+        &mut self,
+        what: &str,
+        pick: impl Fn(&LogLine) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let until = Instant::now() + START_PATIENCE;
+        loop {
+            let ended = self.child.ended();
+            let lines = log::lines(&self.log, self.log_start).unwrap_or_default();
+            if let Some(found) =
+                lines.iter().rev().filter_map(|line| LogLine::parse(line)).find_map(|line| pick(&line))
+            {
+                return Ok(found);
+            }
+            if let Some(status) = ended {
+                anyhow::bail!(
+                    "{} ended ({status}) before {what}; its log ends:\n{}",
+                    self.name,
+                    self.log_tail()
+                );
+            }
+            if Instant::now() >= until {
+                anyhow::bail!("{} did not log {what} in time; its log ends:\n{}", self.name, self.log_tail());
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    pub async fn metrics(&mut self) -> anyhow::Result<Metrics> {
+        let admin = self.admin_address().await?;
+        Metrics::fetch(admin).await.with_context(|| format!("{} gives no metrics", self.name))
+    }
+
+    /// An error with the end of the log once the service has ended.
+    pub fn ensure_running(&mut self) -> anyhow::Result<()> {
+        match self.child.ended() {
+            None => Ok(()),
+            Some(status) => {
+                anyhow::bail!("{} ended ({status}); its log ends:\n{}", self.name, self.log_tail())
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits; no end within `patience` is an error, and dropping the service then kills it.
+    pub async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        self.child.terminate();
+        timeout(patience, self.child.wait())
+            .await
+            .with_context(|| format!("{} did not drain within {patience:?}", self.name))?
+    }
+
+    /// The most memory that the process has had in RAM, in bytes; none where the system does not tell.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        peak_memory(&status)
+    }
+
+    pub fn log_tail(&self) -> String {
+        log::tail(&self.log, self.log_start, 10)
+    }
+}
+
+fn peak_memory(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_memory_is_read_in_bytes() {
+        assert_eq!(peak_memory("Name:\tx\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n"), Some(12_345 * 1024));
+        assert_eq!(peak_memory("Name:\tx\n"), None);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_early_is_an_error_with_the_end_of_its_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("service");
+        std::fs::write(&program, "#!/bin/sh\necho '{\"message\":\"no such table\"}'\nexit 3\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut service = ServiceCommand::new("writer", &program).start(directory.path()).unwrap();
+        let error = format!("{:#}", service.ready().await.unwrap_err());
+        assert!(error.contains("writer ended") && error.contains("no such table"), "{error}");
+    }
+}

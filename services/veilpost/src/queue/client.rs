@@ -1,0 +1,59 @@
+//! Clients and targets: which queue a command means, and how to reach it.
+
+use anyhow::Context;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Credentials;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+
+use super::embedded::{CREDENTIALS, REGION};
+
+/// A client for the embedded queue at `endpoint`; it reads neither environment nor files.
+pub fn client_for(endpoint: &str) -> Client {
+    let (key, secret) = CREDENTIALS;
+    let settings = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(REGION))
+        .credentials_provider(Credentials::new(key, secret, None, None, "embedded queue"))
+        .endpoint_url(endpoint)
+        .build();
+    Client::from_conf(settings)
+}
+
+/// A queue as a person names it, found.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub client: Client,
+    pub url: String,
+}
+
+impl Target {
+    /// Finds a queue by its URL or its name through the AWS SDK's own chain of settings.
+    pub async fn find(queue: &str) -> anyhow::Result<Self> {
+        let settings = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let client = Client::new(&settings);
+        if queue.contains("://") {
+            return Ok(Self { client, url: queue.to_owned() });
+        }
+        let found = client.get_queue_url().queue_name(queue).send().await;
+        let found = found
+            .map_err(|error| in_one_line(&error))
+            .with_context(|| format!("cannot find queue {queue}"))?;
+        Ok(Self { client, url: found.queue_url.context("the queue service returned no URL")? })
+    }
+}
+
+/// What went wrong, in one line: the service's own code and message, or the innermost cause.
+pub fn in_one_line<E>(error: &SdkError<E>) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    if let (Some(code), message) = (error.code(), error.message().unwrap_or("no message")) {
+        return anyhow::anyhow!("{code}: {message}");
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    anyhow::anyhow!("{error}: {cause}")
+}

@@ -1,0 +1,6 @@
+//! The pieces that the demo is made of, each against the real thing.
+
+#[cfg(test)]
+mod embedded_queue;
+#[cfg(test)]
+mod throw_away_postgres;
