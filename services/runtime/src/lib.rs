@@ -10,7 +10,7 @@ mod process;
 mod secret;
 mod serve;
 mod settings;
-mod telemetry;
+pub mod telemetry;
 
 pub use backoff::Backoff;
 pub use error::BadSettings;

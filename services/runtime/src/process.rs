@@ -1,5 +1,6 @@
 //! A service's process: from settings to exit status.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{BadSettings, CommonSettings, Lifecycle, admin, telemetry};
+use crate::admin::Admin;
+use crate::telemetry::{Metrics, Telemetry};
+use crate::{BadSettings, CommonSettings, Lifecycle};
 
 /// Runs `service` under telemetry, signals and the admin port; returns when it and all its tasks have ended.
 ///
@@ -17,18 +20,32 @@ pub fn run<F>(name: &'static str, common: &CommonSettings, admin_address: Socket
 where
     F: AsyncFnOnce(Lifecycle) -> anyhow::Result<()>,
 {
-    let result = telemetry::start(common).and_then(|metrics| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
-        runtime.block_on(live(common, admin_address, metrics, service))
-    });
-    exit_code(result)
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // There are no logs yet, and nothing is left to do when stderr is gone too.
+            let _gone = writeln!(std::io::stderr(), "cannot start the asynchronous runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        match Telemetry::start(name, common) {
+            Ok(telemetry) => {
+                tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
+                let result = live(common, admin_address, telemetry.metrics.clone(), service).await;
+                let code = exit_code(result);
+                telemetry.flush().await;
+                code
+            }
+            Err(error) => exit_code(Err(error)),
+        }
+    })
 }
 
 async fn live<F>(
     common: &CommonSettings,
     admin_address: SocketAddr,
-    metrics: telemetry::Metrics,
+    metrics: Metrics,
     service: F,
 ) -> anyhow::Result<()>
 where
@@ -36,7 +53,7 @@ where
 {
     let life = Lifecycle::new();
     let signals = Signals::install()?;
-    let admin = admin::Admin::bind(admin_address, life.clone(), metrics).await?;
+    let admin = Admin::bind(admin_address, life.clone(), metrics).await?;
     let work = async {
         let result = service(life.clone()).await;
         life.start_drain();

@@ -1,0 +1,43 @@
+//! What a process shows of itself: logs, metrics and traces. Nothing waits on it.
+
+mod logs;
+mod metrics;
+mod traces;
+
+pub(crate) use metrics::Metrics;
+pub use traces::{context_of, link_to, parent};
+
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::CommonSettings;
+use traces::Traces;
+
+/// Telemetry of a running process.
+pub(crate) struct Telemetry {
+    pub(crate) metrics: Metrics,
+    traces: Traces,
+}
+
+impl Telemetry {
+    /// Sets up logs on stderr, the metrics' recorder and, if the environment names a collector, the export of traces. To be
+    /// called once, inside the asynchronous runtime.
+    pub(crate) fn start(service: &'static str, common: &CommonSettings) -> anyhow::Result<Self> {
+        let (traces, unusable) = Traces::from_environment(service);
+        let (filter, refused) = logs::filter(&common.log);
+        let lines = logs::lines(common.log_format).with_filter(filter);
+        tracing_subscriber::registry().with(traces.layer()).with(lines).try_init()?;
+        std::panic::set_hook(Box::new(logs::log_panic));
+        if let Some(error) = unusable {
+            tracing::warn!(error, "traces are off: the exporter cannot be built");
+        }
+        refused.map_or(Ok(()), Err)?;
+        Ok(Self { metrics: metrics::install()?, traces })
+    }
+
+    /// Exports what is still buffered, within a bound.
+    pub(crate) async fn flush(self) {
+        self.traces.flush().await;
+    }
+}

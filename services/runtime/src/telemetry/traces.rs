@@ -1,0 +1,182 @@
+//! Traces: exported over OTLP/gRPC when the environment names a collector, and carried from service to service inside
+//! the batches.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Metadata, Span, Subscriber};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::registry::LookupSpan;
+use veilpost_proto::v1::TraceContext;
+
+/// How long the last spans may take to leave at the end of the process.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Where finished spans go; nowhere by default.
+pub(super) struct Traces(Option<SdkTracerProvider>);
+
+impl Traces {
+    /// Reads OpenTelemetry's own variables: an endpoint turns the export on; sampler, headers, batching and resource
+    /// attributes are the SDK's to read. An exporter that cannot be built leaves traces off; the second value says why.
+    ///
+    /// <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
+    pub(super) fn from_environment(service: &'static str) -> (Self, Option<String>) {
+        if !wanted(|name| std::env::var(name).ok()) {
+            return (Self(None), None);
+        }
+        match SpanExporter::builder().with_tonic().build() {
+            Ok(exporter) => (Self(Some(provider(service, exporter))), None),
+            Err(error) => (Self(None), Some(error.to_string())),
+        }
+    }
+
+    /// Turns Veilpost's own spans into OpenTelemetry's; those of its libraries stay out.
+    pub(super) fn layer<S>(&self) -> Option<Box<dyn Layer<S> + Send + Sync>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    {
+        let tracer = self.0.as_ref()?.tracer("veilpost");
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false);
+        Some(
+            layer
+                .with_filter(filter_fn(|metadata: &Metadata<'_>| metadata.target().starts_with("veilpost")))
+                .boxed(),
+        )
+    }
+
+    /// Exports what is buffered. A collector that does not answer costs at most [`FLUSH`].
+    pub(super) async fn flush(self) {
+        let Some(provider) = self.0 else { return };
+        // The provider's own shutdown blocks, so it must not run on a worker of the runtime.
+        let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH)).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!(error = %error, "the last spans were not exported");
+        }
+    }
+}
+
+fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name| variable(name).is_some_and(|value| !value.trim().is_empty());
+    let is = |name, expected: &str| {
+        variable(name).is_some_and(|value| value.trim().eq_ignore_ascii_case(expected))
+    };
+    let endpoint = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    endpoint && !is("OTEL_SDK_DISABLED", "true") && !is("OTEL_TRACES_EXPORTER", "none")
+}
+
+fn provider(service: &'static str, exporter: SpanExporter) -> SdkTracerProvider {
+    let mut resource = Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name(format!("veilpost-{service}"));
+    }
+    let resource = resource
+        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
+    SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build()
+}
+
+/// The context of `span` as a batch carries it; `None` when the span is part of no trace.
+pub fn context_of(span: &Span) -> Option<TraceContext> {
+    let context = span.context();
+    if !context.span().span_context().is_valid() {
+        return None;
+    }
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&context, &mut carrier);
+    let mut take = |header: &str| carrier.remove(header).unwrap_or_default();
+    Some(TraceContext { traceparent: take("traceparent"), tracestate: take("tracestate") })
+}
+
+/// Makes `span` a child of the span that sent the batch; to be called before the span is entered.
+pub fn parent(span: &Span, sender: Option<&TraceContext>) {
+    if let Some(sender) = sender {
+        // Without an exporter there is nothing to be a child of.
+        let _off = span.set_parent(extract(sender));
+    }
+}
+
+/// Links `span` to another span, such as the producer's; a malformed context is no link.
+pub fn link_to(span: &Span, other: &TraceContext) {
+    let other: SpanContext = extract(other).span().span_context().clone();
+    if other.is_valid() {
+        span.add_link(other);
+    }
+}
+
+fn extract(context: &TraceContext) -> opentelemetry::Context {
+    let carrier = HashMap::from([
+        ("traceparent".to_owned(), context.traceparent.clone()),
+        ("tracestate".to_owned(), context.tracestate.clone()),
+    ]);
+    TraceContextPropagator::new().extract_with_context(&opentelemetry::Context::new(), &carrier)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_sdk::trace::InMemorySpanExporter;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn sent(traceparent: &str) -> TraceContext {
+        TraceContext { traceparent: traceparent.to_owned(), tracestate: String::new() }
+    }
+
+    fn wanted_with(variables: &[(&str, &str)]) -> bool {
+        wanted(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn only_an_endpoint_turns_traces_on_and_the_standard_switches_turn_them_off() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317");
+        assert!(!wanted_with(&[]));
+        assert!(!wanted_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
+        assert!(wanted_with(&[endpoint]));
+        assert!(!wanted_with(&[endpoint, ("OTEL_SDK_DISABLED", "true")]));
+        assert!(!wanted_with(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]));
+    }
+
+    #[test]
+    fn a_batch_carries_the_trace_on_and_links_lead_to_the_producer() {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        let traces = Traces(Some(provider));
+        let subscriber = tracing_subscriber::registry().with(traces.layer());
+        tracing::subscriber::with_default(subscriber, || {
+            let receive = tracing::info_span!(target: "veilpost", "receive");
+            let carried = context_of(&receive).unwrap();
+            let mask = tracing::info_span!(target: "veilpost", "mask");
+            parent(&mask, Some(&carried));
+            link_to(&mask, &sent(PRODUCER));
+            link_to(&mask, &sent("nonsense"));
+        });
+        let spans = exporter.get_finished_spans().unwrap();
+        let named = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+        let (receive, mask) = (named("receive"), named("mask"));
+        assert_eq!(mask.span_context.trace_id(), receive.span_context.trace_id());
+        assert_eq!(mask.parent_span_id, receive.span_context.span_id());
+        assert_eq!(mask.links.len(), 1);
+    }
+
+    #[test]
+    fn without_an_exporter_there_is_nothing_to_carry() {
+        assert_eq!(context_of(&tracing::info_span!("alone")), None);
+    }
+}
