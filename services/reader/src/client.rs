@@ -1,0 +1,61 @@
+//! The SDK's clients, with timeouts that fit what they are used for.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
+use veilpost_runtime::BadSettings;
+
+/// How long one attempt of a short call may take.
+const SHORT: Duration = Duration::from_secs(4);
+
+/// What a long poll gets on top of its wait.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// Long polls and short calls have clients of their own: what is a hang for one is the other's normal course.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    pub(crate) polls: Client,
+    pub(crate) calls: Client,
+    /// Where SQS is, as logs say it: the endpoint that was given, else the region.
+    pub(crate) place: String,
+}
+
+/// Region, endpoint and credentials by the SDK's own chain: `AWS_*` variables, profiles, roles.
+pub(crate) async fn environment() -> SdkConfig {
+    aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await
+}
+
+impl Clients {
+    /// Fails where no region is known, which no call could do without.
+    pub(crate) fn new(aws: &SdkConfig, wait: Duration) -> Result<Self, BadSettings> {
+        let Some(region) = aws.region() else {
+            return Err(BadSettings("no AWS region is known; set AWS_REGION".to_owned()));
+        };
+        let own_endpoint = std::env::var("AWS_ENDPOINT_URL_SQS").ok();
+        let place = own_endpoint.or_else(|| aws.endpoint_url().map(str::to_owned));
+        let place = place.unwrap_or_else(|| region.to_string());
+        let client =
+            |attempt: Duration, attempts: u32| Client::from_conf(tuned(aws, attempt, attempts).build());
+        Ok(Self { polls: client(wait + SLACK, 1), calls: client(SHORT, 2), place })
+    }
+}
+
+/// Attempts are bounded as a whole, so that the SDK's watch over stalled streams, which costs time on every call, has
+/// nothing to add.
+fn tuned(aws: &SdkConfig, attempt: Duration, attempts: u32) -> Builder {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(attempt)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * attempts + Duration::from_secs(1));
+    let retries =
+        RetryConfig::standard().with_max_attempts(attempts).with_max_backoff(Duration::from_millis(500));
+    Builder::from(aws)
+        .timeout_config(timeouts.build())
+        .retry_config(retries)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}

@@ -1,0 +1,195 @@
+//! Sends rejected messages to the dead-letter queue, then has them deleted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use veilpost_runtime::Lifecycle;
+
+use crate::delete::Deletion;
+use crate::delivery::DeliveryNumber;
+use crate::in_flight::InFlight;
+use crate::letter::Letter;
+use crate::problem::{Problem, Trouble};
+use crate::queue::{MAX_ENTRIES, Queue};
+use crate::settle::Rejection;
+use crate::{retry, slots};
+
+/// Calls that are on their way at once.
+const SLOTS: usize = 8;
+
+/// What letters in one call may add up to: AWS takes 1 MiB, everything that speaks SQS takes this. A letter that is
+/// larger goes alone, in a call that has no such limit.
+const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// What our attributes add to a message at most, as a guess for filling batches.
+const OUR_BYTES: usize = 1024;
+
+/// A delivery whose message is to be sent to the dead-letter queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Casualty {
+    pub(crate) number: DeliveryNumber,
+    pub(crate) rejection: Rejection,
+    /// The message's size, for filling batches.
+    pub(crate) bytes: usize,
+    /// Attempts that failed.
+    pub(crate) tries: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct DeadLetters {
+    pub(crate) queue: Queue,
+    /// The size of a message that the dead-letter queue takes.
+    pub(crate) limit: usize,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) trouble: Trouble,
+    /// Where a message goes once its letter has been sent.
+    pub(crate) deletions: mpsc::Sender<Vec<Deletion>>,
+}
+
+impl DeadLetters {
+    /// Sends what arrives until the channel is closed and everything is sent, or until the service aborts; what is not
+    /// sent by then is still in flight.
+    pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<Casualty>>, lifecycle: Lifecycle) {
+        slots::run(SLOTS, arriving, batch, |batch| self.attempt(batch, &lifecycle), &lifecycle).await;
+    }
+
+    /// Gives back what has to be tried again, after a pause.
+    async fn attempt(&self, batch: Vec<Casualty>, lifecycle: &Lifecycle) -> Vec<Casualty> {
+        let again = self.send(batch).await;
+        if let Some(tries) = again.iter().map(|casualty| casualty.tries).max() {
+            retry::rest(tries, lifecycle).await;
+        }
+        again
+    }
+
+    async fn send(&self, batch: Vec<Casualty>) -> Vec<Casualty> {
+        let mut written: Vec<_> =
+            batch.into_iter().filter_map(|casualty| Some((self.write(&casualty)?, casualty))).collect();
+        if written.len() > 1 {
+            return self.send_together(written).await;
+        }
+        match written.pop() {
+            Some((letter, casualty)) => self.send_alone(letter, casualty).await.into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    async fn send_together(&self, written: Vec<(Letter, Casualty)>) -> Vec<Casualty> {
+        let (letters, casualties): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+        let answers = match self.queue.send_batch(letters).await {
+            Ok(answers) => answers,
+            Err(problem) => {
+                self.trouble.met(&problem);
+                return casualties.into_iter().map(Casualty::failed).collect();
+            }
+        };
+        self.trouble.over();
+        let (sent, refused): (Vec<_>, Vec<_>) =
+            casualties.into_iter().zip(answers).partition(|(_, answer)| answer.is_ok());
+        self.sent(sent.into_iter().map(|(casualty, _)| casualty.number)).await;
+        refused.into_iter().map(|(casualty, _)| casualty.failed()).collect()
+    }
+
+    async fn send_alone(&self, letter: Letter, casualty: Casualty) -> Option<Casualty> {
+        match self.queue.send(letter).await {
+            Ok(()) => {
+                self.trouble.over();
+                self.sent(std::iter::once(casualty.number)).await;
+                None
+            }
+            Err(problem) if problem.blames_message() => {
+                self.leave(&casualty, &problem);
+                None
+            }
+            Err(problem) => {
+                self.trouble.met(&problem);
+                Some(casualty.failed())
+            }
+        }
+    }
+
+    /// `None` when the delivery is settled already.
+    fn write(&self, casualty: &Casualty) -> Option<Letter> {
+        self.in_flight.with(casualty.number, |delivery| {
+            let (letter, dropped) = Letter::of(delivery, &casualty.rejection, self.limit);
+            if casualty.tries == 0 && !dropped.is_empty() {
+                let message_id = &delivery.message_id;
+                tracing::warn!(message_id, attributes = ?dropped, "no room for these attributes beside the reason");
+            }
+            letter
+        })
+    }
+
+    async fn sent(&self, numbers: impl Iterator<Item = DeliveryNumber>) {
+        let deletions: Vec<_> = numbers.map(Deletion::new).collect();
+        let sent = u64::try_from(deletions.len()).unwrap_or_default();
+        metrics::counter!("veilpost_reader_settled_total", "action" => "dead-letter").increment(sent);
+        if self.deletions.send(deletions).await.is_err() {
+            tracing::debug!("deletes have ended; the rest is given back");
+        }
+    }
+
+    fn leave(&self, casualty: &Casualty, problem: &Problem) {
+        for delivery in self.in_flight.remove(&[casualty.number]) {
+            metrics::counter!("veilpost_reader_settled_total", "action" => "leave").increment(1);
+            tracing::error!(message_id = delivery.message_id, %problem, "the dead-letter queue does not take it; left");
+        }
+    }
+}
+
+impl Casualty {
+    fn failed(self) -> Self {
+        Self { tries: self.tries.saturating_add(1), ..self }
+    }
+}
+
+/// As many as go into one call. One that has failed before goes alone: it may be what the call failed for.
+fn batch(waiting: &mut VecDeque<Casualty>) -> Vec<Casualty> {
+    let mut batch: Vec<Casualty> = waiting.pop_front().into_iter().collect();
+    if batch.iter().any(|first| first.tries > 0) {
+        return batch;
+    }
+    let mut bytes = batch.iter().map(weight).sum::<usize>();
+    while let Some(next) = waiting.front() {
+        bytes += weight(next);
+        if next.tries > 0 || batch.len() >= MAX_ENTRIES || bytes > MAX_BATCH_BYTES {
+            break;
+        }
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+fn weight(casualty: &Casualty) -> usize {
+    casualty.bytes + OUR_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn casualty((bytes, tries): (usize, u32)) -> Casualty {
+        let rejection = Rejection { reason: "not-json", detail: String::new() };
+        Casualty { number: DeliveryNumber(0), rejection, bytes, tries }
+    }
+
+    proptest! {
+        #[test]
+        fn batches_keep_the_limits_and_the_order_and_lose_nothing(sizes in prop::collection::vec((0usize..300_000, 0u32..2), 0..40)) {
+            let mut waiting: VecDeque<_> = sizes.iter().copied().map(casualty).collect();
+            let mut seen = Vec::new();
+            while !waiting.is_empty() {
+                let batch = batch(&mut waiting);
+                prop_assert!(!batch.is_empty() && batch.len() <= MAX_ENTRIES);
+                if batch.len() > 1 {
+                    prop_assert!(batch.iter().map(weight).sum::<usize>() <= MAX_BATCH_BYTES);
+                    prop_assert!(batch.iter().all(|casualty| casualty.tries == 0));
+                }
+                seen.extend(batch.into_iter().map(|casualty| (casualty.bytes, casualty.tries)));
+            }
+            prop_assert_eq!(seen, sizes);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Deletes what is stored, or safe in the dead-letter queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use veilpost_runtime::Lifecycle;
+
+use crate::delivery::DeliveryNumber;
+use crate::in_flight::InFlight;
+use crate::problem::Trouble;
+use crate::queue::{Answer, MAX_ENTRIES, Queue};
+use crate::{retry, slots};
+
+/// After so many attempts SQS will not delete this entry; the message comes again, and is a duplicate then.
+const MAX_TRIES: u32 = 10;
+
+/// A delivery whose message is to be deleted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deletion {
+    number: DeliveryNumber,
+    /// Attempts that failed.
+    tries: u32,
+}
+
+impl Deletion {
+    pub(crate) fn new(number: DeliveryNumber) -> Self {
+        Self { number, tries: 0 }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Deleter {
+    pub(crate) queue: Queue,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) trouble: Trouble,
+    /// Batches that are on their way at once.
+    pub(crate) slots: usize,
+}
+
+impl Deleter {
+    /// Deletes what arrives until the channel is closed and everything is deleted, or until the service aborts; what
+    /// is not deleted by then is still in flight.
+    pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<Deletion>>, lifecycle: Lifecycle) {
+        slots::run(self.slots, arriving, batch, |batch| self.attempt(batch, &lifecycle), &lifecycle).await;
+    }
+
+    /// Gives back what has to be tried again, after a pause.
+    async fn attempt(&self, batch: Vec<Deletion>, lifecycle: &Lifecycle) -> Vec<Deletion> {
+        let again = self.delete(batch).await;
+        if let Some(tries) = again.iter().map(|deletion| deletion.tries).max() {
+            retry::rest(tries, lifecycle).await;
+        }
+        again
+    }
+
+    async fn delete(&self, batch: Vec<Deletion>) -> Vec<Deletion> {
+        let numbers: Vec<_> = batch.iter().map(|deletion| deletion.number).collect();
+        let (_, handles): (Vec<_>, Vec<_>) = self.in_flight.handles(&numbers).into_iter().unzip();
+        debug_assert_eq!(handles.len(), batch.len(), "a delivery stays in flight until it is deleted here");
+        match self.queue.delete(&handles).await {
+            Ok(answers) => {
+                self.trouble.over();
+                self.sort(batch, answers)
+            }
+            Err(problem) => {
+                self.trouble.met(&problem);
+                batch.into_iter().map(Deletion::failed).collect()
+            }
+        }
+    }
+
+    /// Ends what is deleted or past help; gives back the rest.
+    fn sort(&self, batch: Vec<Deletion>, answers: Vec<Answer>) -> Vec<Deletion> {
+        let (mut over, mut again) = (Vec::with_capacity(batch.len()), Vec::new());
+        let mut deleted = 0;
+        for (deletion, answer) in batch.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    deleted += 1;
+                    over.push(deletion.number);
+                }
+                Err(refusal) if refusal.sender_fault || deletion.tries + 1 >= MAX_TRIES => {
+                    self.give_up(deletion.number, &refusal.code);
+                    over.push(deletion.number);
+                }
+                Err(_) => again.push(deletion.failed()),
+            }
+        }
+        drop(self.in_flight.remove(&over));
+        metrics::counter!("veilpost_reader_settled_total", "action" => "delete").increment(deleted);
+        again
+    }
+
+    fn give_up(&self, number: DeliveryNumber, code: &str) {
+        metrics::counter!("veilpost_reader_deletes_given_up_total").increment(1);
+        let message_id = self.in_flight.with(number, |delivery| delivery.message_id.clone());
+        tracing::warn!(message_id, code, "not deleted; if the message comes again it is a duplicate");
+    }
+}
+
+impl Deletion {
+    fn failed(self) -> Self {
+        Self { tries: self.tries + 1, ..self }
+    }
+}
+
+fn batch(waiting: &mut VecDeque<Deletion>) -> Vec<Deletion> {
+    waiting.drain(..waiting.len().min(MAX_ENTRIES)).collect()
+}

@@ -1,0 +1,225 @@
+//! Gathers what the pollers receive into batches for the masker.
+
+use std::collections::VecDeque;
+
+use tokio::sync::{mpsc, oneshot};
+use veilpost_proto::v1::{RawBatch, RawRecord};
+use veilpost_runtime::{Parcel, Source};
+
+use crate::delivery::DeliveryNumber;
+use crate::receipts::Awaited;
+
+/// What a record's fields add to its texts when it is encoded, at most.
+const RECORD_OVERHEAD: usize = 64;
+
+/// A delivery on its way into a batch.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) number: DeliveryNumber,
+    pub(crate) record: RawRecord,
+    /// It has been delivered so often that it may be what kills its receivers.
+    pub(crate) suspect: bool,
+}
+
+/// How large a batch may grow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    pub(crate) records: usize,
+    /// Of the encoded batch; a single record may be larger.
+    pub(crate) bytes: usize,
+}
+
+/// The link's source. It is asked only when a stream can take a batch; what has arrived by then becomes the batch, and
+/// nothing is ever waited for to fill one.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) pipeline: String,
+    pub(crate) limits: BatchLimits,
+    arriving: mpsc::Receiver<Vec<Arrival>>,
+    awaited: mpsc::Sender<Awaited>,
+    regular: VecDeque<Arrival>,
+    suspects: VecDeque<Arrival>,
+    suspect_next: bool,
+}
+
+impl Intake {
+    /// `awaited` must have room for as many batches as there can be deliveries in flight.
+    pub(crate) fn new(
+        pipeline: String,
+        limits: BatchLimits,
+        arriving: mpsc::Receiver<Vec<Arrival>>,
+        awaited: mpsc::Sender<Awaited>,
+    ) -> Self {
+        let (regular, suspects) = Default::default();
+        Self { pipeline, limits, arriving, awaited, regular, suspects, suspect_next: false }
+    }
+
+    fn accept(&mut self, arrivals: Vec<Arrival>) {
+        for arrival in arrivals {
+            if arrival.suspect { self.suspects.push_back(arrival) } else { self.regular.push_back(arrival) }
+        }
+    }
+
+    /// Regular batches and suspects take turns, so that neither holds up the other.
+    fn cut(&mut self) -> Option<(Vec<Arrival>, bool)> {
+        let suspect = !self.suspects.is_empty() && (self.suspect_next || self.regular.is_empty());
+        self.suspect_next = !suspect;
+        let batch: Vec<_> =
+            if suspect { self.suspects.pop_front().into_iter().collect() } else { self.cut_regular() };
+        (!batch.is_empty()).then_some((batch, suspect))
+    }
+
+    fn cut_regular(&mut self) -> Vec<Arrival> {
+        let mut bytes = 0;
+        let fits = |arrival: &&Arrival| {
+            bytes += encoded_size(&arrival.record);
+            bytes <= self.limits.bytes
+        };
+        let count = self.regular.iter().take(self.limits.records).take_while(fits).count();
+        self.regular.drain(..count.max(1).min(self.regular.len())).collect()
+    }
+
+    /// `None` when nobody is left to settle what would come back.
+    fn parcel(&self, batch: Vec<Arrival>, alone: bool) -> Option<Parcel<RawBatch>> {
+        let (reply, receipt) = oneshot::channel();
+        let (numbers, records) = batch.into_iter().map(|arrival| (arrival.number, arrival.record)).unzip();
+        self.awaited.try_send(Awaited { numbers, receipt }).ok()?;
+        let batch = RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace: None };
+        Some(Parcel { batch, reply, alone })
+    }
+}
+
+impl Source for Intake {
+    type Batch = RawBatch;
+
+    async fn next(&mut self) -> Option<Parcel<RawBatch>> {
+        if self.regular.is_empty() && self.suspects.is_empty() {
+            let arrivals = self.arriving.recv().await?;
+            self.accept(arrivals);
+        }
+        while self.regular.len() < self.limits.records
+            && let Ok(arrivals) = self.arriving.try_recv()
+        {
+            self.accept(arrivals);
+        }
+        let (batch, alone) = self.cut()?;
+        histogram(batch.len());
+        self.parcel(batch, alone)
+    }
+}
+
+fn histogram(records: usize) {
+    let records = f64::from(u32::try_from(records).unwrap_or(u32::MAX));
+    metrics::histogram!("veilpost_reader_batch_records").record(records);
+}
+
+/// An upper bound.
+fn encoded_size(record: &RawRecord) -> usize {
+    let producer = record.producer.as_ref();
+    RECORD_OVERHEAD
+        + record.message_id.len()
+        + record.body.as_ref().map_or(0, bytes::Bytes::len)
+        + producer.map_or(0, |context| context.traceparent.len() + context.tracestate.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    struct Bench {
+        intake: Intake,
+        arriving: mpsc::Sender<Vec<Arrival>>,
+        awaited: mpsc::Receiver<Awaited>,
+    }
+
+    fn bench(records: usize, bytes: usize) -> Bench {
+        let (arriving, receiver) = mpsc::channel(100);
+        let (sender, awaited) = mpsc::channel(100);
+        let intake = Intake::new("q".to_owned(), BatchLimits { records, bytes }, receiver, sender);
+        Bench { intake, arriving, awaited }
+    }
+
+    fn arrival(number: u64, body: usize, suspect: bool) -> Arrival {
+        let record = RawRecord {
+            message_id: number.to_string(),
+            body: Some(vec![b'x'; body].into()),
+            ..RawRecord::default()
+        };
+        Arrival { number: DeliveryNumber(number), record, suspect }
+    }
+
+    fn ids(parcel: &Parcel<RawBatch>) -> Vec<&str> {
+        parcel.batch.records.iter().map(|record| record.message_id.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_arrived_meanwhile_becomes_one_batch_and_nothing_is_waited_for() {
+        let mut bench = bench(1000, 1 << 20);
+        for round in 0..3 {
+            bench.arriving.try_send((0..10).map(|n| arrival(round * 10 + n, 5, false)).collect()).unwrap();
+        }
+        let parcel = bench.intake.next().now_or_never().unwrap().unwrap();
+        assert_eq!(parcel.batch.records.len(), 30);
+        assert_eq!(bench.awaited.try_recv().unwrap().numbers.len(), 30);
+        assert!(bench.intake.next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_same_message_twice_in_flight_is_two_deliveries() {
+        let mut bench = bench(1000, 1 << 20);
+        let mut twice = vec![arrival(1, 5, false), arrival(2, 5, false)];
+        twice[1].record.message_id = "1".to_owned();
+        bench.arriving.try_send(twice).unwrap();
+        let parcel = bench.intake.next().await.unwrap();
+        assert_eq!(ids(&parcel), ["1", "1"]);
+        assert_eq!(bench.awaited.try_recv().unwrap().numbers, [DeliveryNumber(1), DeliveryNumber(2)]);
+    }
+
+    #[tokio::test]
+    async fn a_suspect_goes_alone_and_neither_overtakes_for_ever() {
+        let mut bench = bench(2, 1 << 20);
+        let arrivals = (0..8).map(|n| arrival(n, 5, n >= 4)).collect();
+        bench.arriving.try_send(arrivals).unwrap();
+        drop(bench.arriving);
+        let mut seen = Vec::new();
+        while let Some(parcel) = bench.intake.next().await {
+            assert!(!parcel.alone || parcel.batch.records.len() == 1);
+            seen.push((ids(&parcel).join(","), parcel.alone));
+        }
+        let expected = [("0,1", false), ("4", true), ("2,3", false), ("5", true), ("6", true), ("7", true)];
+        assert_eq!(seen, expected.map(|(ids, alone)| (ids.to_owned(), alone)));
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_after_the_last_arrival() {
+        let mut bench = bench(10, 1 << 20);
+        bench.arriving.try_send(vec![arrival(1, 5, false)]).unwrap();
+        drop(bench.arriving);
+        assert!(bench.intake.next().await.is_some());
+        assert!(bench.intake.next().await.is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn batches_keep_their_limits_and_the_order_and_lose_nothing(
+            sizes in prop::collection::vec(0usize..5000, 1..80),
+            records in 1usize..30,
+            bytes in 100usize..20_000,
+        ) {
+            let mut bench = bench(records, bytes);
+            let arrivals = sizes.iter().zip(0..).map(|(size, number)| arrival(number, *size, false)).collect();
+            bench.arriving.try_send(arrivals).unwrap();
+            drop(bench.arriving);
+            let mut seen = Vec::new();
+            while let Some(parcel) = bench.intake.next().now_or_never().unwrap() {
+                let batch = &parcel.batch;
+                prop_assert!((1..=records).contains(&batch.records.len()));
+                prop_assert!(batch.records.len() == 1 || prost::Message::encoded_len(batch) <= bytes + 16);
+                seen.extend(ids(&parcel).into_iter().map(str::to_owned));
+            }
+            prop_assert_eq!(seen, (0..sizes.len()).map(|n| n.to_string()).collect::<Vec<_>>());
+        }
+    }
+}

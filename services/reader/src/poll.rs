@@ -1,0 +1,103 @@
+//! A poller: receives, over and over, as much as the in-flight window has room for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::Message;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use veilpost_runtime::{Backoff, Lifecycle};
+
+use crate::delivery::{self, Delivery};
+use crate::in_flight::InFlight;
+use crate::intake::Arrival;
+use crate::problem::Trouble;
+use crate::queue::{Ask, Queue};
+use crate::window::{Reservation, Window};
+
+/// An empty answer that comes sooner than this, though a longer wait was asked for, is not followed at once by the
+/// next call: some servers do not know long polling, and AWS does the same when too much is in flight.
+const TOO_SOON: Duration = Duration::from_millis(100);
+
+/// All pollers of a reader are clones of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Poller {
+    pub(crate) queue: Queue,
+    pub(crate) window: Arc<Window>,
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) trouble: Arc<Trouble>,
+    pub(crate) arrivals: mpsc::Sender<Vec<Arrival>>,
+    pub(crate) wait: Duration,
+    pub(crate) visibility: Duration,
+    /// A message delivered more often than this is sent alone.
+    pub(crate) suspect_after: u32,
+}
+
+impl Poller {
+    /// Receives until the drain. A long poll under way is awaited, and what it brings is passed on like all the rest.
+    pub(crate) async fn run(self, lifecycle: Lifecycle) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(20));
+        loop {
+            let reservation = tokio::select! {
+                biased;
+                () = lifecycle.draining() => return,
+                reservation = self.window.reserve() => reservation,
+            };
+            let asked = Instant::now();
+            let pause = match self.receive(&reservation).await {
+                Ok(messages) => {
+                    backoff.reset();
+                    self.trouble.over();
+                    let empty = messages.is_empty();
+                    self.pass_on(messages, reservation).await;
+                    (empty && asked.elapsed() < TOO_SOON).then_some(TOO_SOON)
+                }
+                Err(problem) => {
+                    self.trouble.met(&problem);
+                    drop(reservation);
+                    Some(backoff.next_delay())
+                }
+            };
+            if let Some(pause) = pause {
+                tokio::select! {
+                    () = lifecycle.draining() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+
+    async fn receive(&self, room: &Reservation) -> Result<Vec<Message>, crate::problem::Problem> {
+        let ask = Ask { messages: room.messages(), wait: self.wait, visibility: self.visibility };
+        self.queue.receive(ask).await
+    }
+
+    async fn pass_on(&self, messages: Vec<Message>, mut room: Reservation) {
+        if messages.is_empty() {
+            return;
+        }
+        let received = Instant::now();
+        let arrivals: Vec<_> =
+            messages.into_iter().filter_map(|message| self.take(message, received, &mut room)).collect();
+        drop(room);
+        metrics::counter!("veilpost_reader_deliveries_total")
+            .increment(u64::try_from(arrivals.len()).unwrap_or_default());
+        if self.arrivals.send(arrivals).await.is_err() {
+            tracing::debug!("the link has ended; what came is given back");
+        }
+    }
+
+    fn take(&self, message: Message, received: Instant, room: &mut Reservation) -> Option<Arrival> {
+        let share = room.share(delivery::size(&message));
+        let Some(delivery) = Delivery::new(message, received, share) else {
+            tracing::warn!("a message came without an id or a receipt handle; ignored");
+            return None;
+        };
+        let record = delivery.record();
+        let suspect = delivery.receive_count > self.suspect_after;
+        if suspect {
+            metrics::counter!("veilpost_reader_suspects_total").increment(1);
+        }
+        Some(Arrival { number: self.in_flight.insert(delivery), record, suspect })
+    }
+}

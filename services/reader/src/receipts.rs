@@ -1,0 +1,117 @@
+//! Awaits the receipts of the batches on their way and passes each delivery on to how it is settled.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+use veilpost_proto::v1::Receipt;
+use veilpost_runtime::Lifecycle;
+
+use crate::dead_letter::Casualty;
+use crate::delete::Deletion;
+use crate::delivery::DeliveryNumber;
+use crate::in_flight::InFlight;
+use crate::settle::{Rejection, Settlement, settlements};
+
+/// A batch whose receipt is awaited: its deliveries by position.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub(crate) numbers: Vec<DeliveryNumber>,
+    pub(crate) receipt: oneshot::Receiver<Receipt>,
+}
+
+impl Awaited {
+    async fn answered(self) -> (Vec<DeliveryNumber>, Option<Receipt>) {
+        (self.numbers, self.receipt.await.ok())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Settler {
+    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) deletions: mpsc::Sender<Vec<Deletion>>,
+    /// Where rejected messages go; `None` leaves them in the queue.
+    pub(crate) casualties: Option<mpsc::Sender<Vec<Casualty>>>,
+}
+
+impl Settler {
+    /// Settles until no more batches come and the last receipt is there. No batch waits for another.
+    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Awaited>, lifecycle: Lifecycle) {
+        let mut pending = FuturesUnordered::new();
+        let mut open = true;
+        loop {
+            tokio::select! {
+                Some((numbers, receipt)) = pending.next(), if !pending.is_empty() => match receipt {
+                    Some(receipt) => self.settle(numbers, &receipt).await,
+                    None => self.unanswered(numbers, &lifecycle),
+                },
+                more = batches.recv(), if open => match more {
+                    Some(batch) => pending.push(batch.answered()),
+                    None => open = false,
+                },
+                else => return,
+            }
+        }
+    }
+
+    async fn settle(&self, numbers: Vec<DeliveryNumber>, receipt: &Receipt) {
+        let (mut deletions, mut casualties) = (Vec::with_capacity(numbers.len()), Vec::new());
+        let settlements = settlements(receipt, numbers.len());
+        for (number, settlement) in numbers.into_iter().zip(settlements) {
+            match settlement {
+                Settlement::Delete => deletions.push(Deletion::new(number)),
+                Settlement::Reject(rejection) => casualties.extend(self.reject(number, rejection)),
+                Settlement::Leave => self.leave(number, "nothing is known to be stored"),
+            }
+        }
+        pass_on(&self.deletions, deletions).await;
+        if let Some(sender) = &self.casualties {
+            pass_on(sender, casualties).await;
+        }
+    }
+
+    /// The one place where a rejection is logged.
+    fn reject(&self, number: DeliveryNumber, rejection: Rejection) -> Option<Casualty> {
+        let Rejection { reason, detail } = &rejection;
+        metrics::counter!("veilpost_reader_rejected_total", "reason" => *reason).increment(1);
+        let bytes = self.in_flight.with(number, |delivery| {
+            tracing::warn!(message_id = delivery.message_id, reason, detail, "rejected");
+            delivery.size()
+        })?;
+        if self.casualties.is_none() {
+            self.drop_left(number);
+            return None;
+        }
+        Some(Casualty { number, rejection, bytes, tries: 0 })
+    }
+
+    fn leave(&self, number: DeliveryNumber, why: &str) {
+        if let Some(message_id) = self.drop_left(number) {
+            tracing::warn!(message_id, why, "left in the queue");
+        }
+    }
+
+    fn drop_left(&self, number: DeliveryNumber) -> Option<String> {
+        let delivery = self.in_flight.remove(&[number]).pop()?;
+        metrics::counter!("veilpost_reader_settled_total", "action" => "leave").increment(1);
+        Some(delivery.message_id)
+    }
+
+    /// The link gave the batch up. In a drain its deliveries are given back at the end; otherwise they are left, so
+    /// that they cannot come again at once and in a circle.
+    fn unanswered(&self, numbers: Vec<DeliveryNumber>, lifecycle: &Lifecycle) {
+        if !lifecycle.is_draining() {
+            for number in numbers {
+                self.leave(number, "no receipt came");
+            }
+        }
+    }
+}
+
+/// Never waits for long: the channel has room for everything that can be in flight.
+async fn pass_on<T>(sender: &mpsc::Sender<Vec<T>>, items: Vec<T>) {
+    if !items.is_empty() && sender.send(items).await.is_err() {
+        tracing::debug!("settling has ended; the rest is given back");
+    }
+}

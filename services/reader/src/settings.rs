@@ -1,0 +1,200 @@
+//! The reader's settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use veilpost_proto::MAX_BATCH_BYTES;
+use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, parse_duration};
+
+use crate::intake::BatchLimits;
+
+/// Receives from Amazon SQS, keeps messages hidden while they are in flight, and settles them.
+///
+/// Region, endpoint and credentials come from the AWS SDK's own chain: AWS_REGION, AWS_ENDPOINT_URL,
+/// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "veilpost-reader", version)]
+pub struct Settings {
+    /// The queue to read, by name or URL; no FIFO queue
+    #[arg(long, env = "VEILPOST_QUEUE", value_name = "NAME|URL", help_heading = "Queue")]
+    pub queue: String,
+
+    /// Where rejected messages go, by name or URL
+    #[arg(long, env = "VEILPOST_DEAD_LETTER_QUEUE_URL", value_name = "NAME|URL", help_heading = "Queue")]
+    pub dead_letter_queue_url: Option<String>,
+
+    /// What becomes of rejected messages; left ones come again until the queue's retention deletes them or its
+    /// RedrivePolicy moves them
+    #[arg(long, env = "VEILPOST_ON_REJECT", default_value = "dead-letter", help_heading = "Queue")]
+    pub on_reject: OnReject,
+
+    /// The pipeline's name in the ledger's keys; never change it while messages are in the queue [default: the queue's
+    /// name]
+    #[arg(long, env = "VEILPOST_PIPELINE", value_name = "NAME", help_heading = "Queue")]
+    pub pipeline: Option<String>,
+
+    /// Long polls at once
+    #[arg(long, env = "VEILPOST_POLLERS", default_value = "8", value_name = "CALLS", help_heading = "Queue",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pollers: u16,
+
+    /// How long a poll waits for a first message, up to 20s; never more than half the grace period
+    #[arg(long, env = "VEILPOST_WAIT_TIME", default_value = "10s", value_parser = parse_duration,
+          value_name = "DURATION", help_heading = "Queue")]
+    pub wait_time: Duration,
+
+    /// How long a message stays hidden after its receive; extended while it is in flight. 2s to 12h
+    #[arg(long, env = "VEILPOST_VISIBILITY_TIMEOUT", default_value = "60s", value_parser = parse_duration,
+          value_name = "DURATION", help_heading = "Queue")]
+    pub visibility_timeout: Duration,
+
+    /// Batch deletes at once
+    #[arg(long, env = "VEILPOST_DELETES", default_value = "8", value_name = "CALLS", help_heading = "Queue",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub deletes: u16,
+
+    /// Messages in flight, at most
+    #[arg(long, env = "VEILPOST_WINDOW_MESSAGES", default_value = "5000", value_name = "MESSAGES",
+          help_heading = "Memory", value_parser = clap::value_parser!(u32).range(1..=120_000))]
+    pub window_messages: u32,
+
+    /// Bytes of messages in flight, at most; exceeded only by one round of polls when messages suddenly grow
+    #[arg(long, env = "VEILPOST_WINDOW_BYTES", default_value = "16MiB", value_parser = parse_bytes,
+          value_name = "BYTES", help_heading = "Memory")]
+    pub window_bytes: usize,
+
+    /// Records in a batch to the masker, at most
+    #[arg(long, env = "VEILPOST_BATCH_RECORDS", default_value = "1000", value_name = "RECORDS",
+          help_heading = "Batches", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch_records: u32,
+
+    /// Bytes in a batch to the masker, at most; a larger record goes alone. Up to 2MiB
+    #[arg(long, env = "VEILPOST_BATCH_BYTES", default_value = "1MiB", value_parser = parse_bytes,
+          value_name = "BYTES", help_heading = "Batches")]
+    pub batch_bytes: usize,
+
+    /// A message delivered more often than this is sent alone: it may be what breaks its receivers
+    #[arg(
+        long,
+        env = "VEILPOST_SUSPECT_AFTER",
+        default_value = "3",
+        value_name = "DELIVERIES",
+        help_heading = "Batches"
+    )]
+    pub suspect_after: u32,
+
+    /// Where /livez, /readyz and /metrics are served
+    #[arg(
+        long,
+        env = "VEILPOST_ADMIN_ADDRESS",
+        default_value = "127.0.0.1:9101",
+        value_name = "ADDRESS",
+        help_heading = "Process"
+    )]
+    pub admin_address: SocketAddr,
+
+    #[command(flatten)]
+    pub link: LinkSettings,
+
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnReject {
+    DeadLetter,
+    Leave,
+}
+
+impl Settings {
+    /// Fails where no start could ever succeed.
+    pub(crate) fn check(&self) -> Result<(), BadSettings> {
+        self.link.check()?;
+        let (shortest, longest) = (Duration::from_secs(2), Duration::from_hours(12));
+        let problems = [
+            (self.queue.is_empty(), "--queue is empty"),
+            (self.pipeline.as_ref().is_some_and(String::is_empty), "--pipeline is empty"),
+            (self.wait_time > Duration::from_secs(20), "--wait-time is longer than SQS's 20s"),
+            (self.visibility_timeout < shortest, "--visibility-timeout is shorter than 2s"),
+            (self.visibility_timeout > longest, "--visibility-timeout is longer than SQS's 12h"),
+            (self.window_bytes == 0, "--window-bytes is zero"),
+            (self.batch_bytes == 0, "--batch-bytes is zero"),
+            (self.batch_bytes > MAX_BATCH_BYTES / 3 * 2, "--batch-bytes is larger than 2MiB"),
+        ];
+        match problems.into_iter().find(|(found, _)| *found) {
+            Some((_, problem)) => Err(BadSettings(problem.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// A long poll under way is awaited in a drain, so it must not take up the whole grace period. SQS counts in whole
+    /// seconds.
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::from_secs(self.wait_time.min(self.common.grace_period / 2).as_secs())
+    }
+
+    /// In SQS's whole seconds.
+    pub(crate) fn visibility(&self) -> Duration {
+        Duration::from_secs(self.visibility_timeout.as_secs())
+    }
+
+    pub(crate) fn batch_limits(&self) -> BatchLimits {
+        BatchLimits { records: count(self.batch_records), bytes: self.batch_bytes }
+    }
+
+    pub(crate) fn window_messages(&self) -> usize {
+        count(self.window_messages)
+    }
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn settings(more: &[&str]) -> Settings {
+        let least = ["veilpost-reader", "--queue", "q", "--downstream", "http://masker:50051"];
+        Settings::try_parse_from(least.iter().chain(more)).unwrap()
+    }
+
+    fn refusal(more: &[&str]) -> String {
+        settings(more).check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_the_defaults_are_good() {
+        Settings::command().debug_assert();
+        settings(&[]).check().unwrap();
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_of_its_own_name() {
+        for argument in Settings::command().get_arguments().filter(|argument| argument.get_long().is_some()) {
+            let flag = argument.get_long().unwrap();
+            if flag != "help" && flag != "version" {
+                let expected = format!("VEILPOST_{}", flag.to_uppercase().replace('-', "_"));
+                assert_eq!(argument.get_env().unwrap().to_str().unwrap(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_never_work_is_refused_by_name() {
+        assert!(refusal(&["--wait-time", "21s"]).contains("--wait-time"));
+        assert!(refusal(&["--visibility-timeout", "1s"]).contains("--visibility-timeout"));
+        assert!(refusal(&["--visibility-timeout", "13h"]).contains("--visibility-timeout"));
+        assert!(refusal(&["--batch-bytes", "3MiB"]).contains("--batch-bytes"));
+        assert!(refusal(&["--pipeline", ""]).contains("--pipeline"));
+    }
+
+    #[test]
+    fn a_poll_takes_at_most_half_the_grace_period() {
+        assert_eq!(settings(&["--grace-period", "9s"]).wait(), Duration::from_secs(4));
+        assert_eq!(settings(&[]).wait(), Duration::from_secs(10));
+    }
+}
