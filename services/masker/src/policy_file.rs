@@ -139,7 +139,7 @@ fn column(entry: Spanned<Entry>, place: &dyn Fn(usize) -> String) -> Result<(Ran
         let what = format!("{:?} is no column name; it has 1 to {MAX_NAME_BYTES} bytes", name.get_ref());
         return Err(problem(&at, what));
     }
-    let transform = transform(entry, &at, place)?;
+    let transform = transform(&entry, &at, place)?;
     Ok((at, Column { name: name.into_inner(), transform }))
 }
 
@@ -147,7 +147,11 @@ fn is_identifier(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.contains('\0')
 }
 
-fn transform(entry: Entry, at: &Range<usize>, place: &dyn Fn(usize) -> String) -> Result<Transform, Problem> {
+fn transform(
+    entry: &Entry,
+    at: &Range<usize>,
+    place: &dyn Fn(usize) -> String,
+) -> Result<Transform, Problem> {
     let Some(given) = &entry.transform else {
         return Err(problem(at, format!("this column has no `transform`; the known ones are {TRANSFORMS}")));
     };
@@ -162,10 +166,10 @@ fn transform(entry: Entry, at: &Range<usize>, place: &dyn Fn(usize) -> String) -
         Ok(Transform::Message(rule))
     };
     match name {
-        "copy" => field(&entry, &at, FieldRule::Copy),
-        "sha512" => field(&entry, &at, FieldRule::Sha512),
-        "major-version" => field(&entry, &at, FieldRule::MajorVersion),
-        "hmac-sha512" => field(&entry, &at, keyed(&entry, &at, place)?),
+        "copy" => field(entry, &at, FieldRule::Copy),
+        "sha512" => field(entry, &at, FieldRule::Sha512),
+        "major-version" => field(entry, &at, FieldRule::MajorVersion),
+        "hmac-sha512" => field(entry, &at, keyed(entry, &at, place)?),
         "ingest-date" => message(MessageRule::IngestDate),
         "sent-date" => message(MessageRule::SentDate),
         "sent-timestamp" => message(MessageRule::SentTimestamp),
@@ -352,7 +356,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_refusal_of_any_text_has_a_place(text in r#"([ -~\n]|table|\[\[column\]\]|name='c'\n|source){0,12}"#) {
+        fn every_refusal_of_any_text_has_a_place(text in r"([ -~\n]|table|\[\[column\]\]|name='c'\n|source){0,12}") {
             if let Err(error) = read(&text, "p.toml") {
                 prop_assert!(error.to_string().starts_with("p.toml:"));
             }

@@ -1,0 +1,103 @@
+//! Masks a batch, has the writer store what can be stored, and answers for all of it.
+
+use std::panic::AssertUnwindSafe;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
+use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
+use veilpost_runtime::Parcel;
+
+use crate::answer::Answer;
+use crate::mask::{Mask, Masked};
+use crate::measure;
+use crate::shares::{Share, Shares};
+
+/// After so many records other tasks get their turn: a few hundred microseconds.
+const RECORDS_PER_TURN: u32 = 50;
+
+/// A record delivered more often than this, alone in its batch, may be what kills its receivers: it shares no stream
+/// to the writer.
+const TRUSTED_RECEIVES: u32 = 3;
+
+/// Answers `batch`. The error says that no receipt can be given, because the service aborts or a peer is at fault.
+pub(crate) async fn answer(
+    mask: &Mask,
+    link: &mpsc::Sender<Parcel<MaskedBatch>>,
+    batch: RawBatch,
+) -> Result<Receipt, Status> {
+    let alone = matches!(batch.records.as_slice(), [only] if only.receive_count > TRUSTED_RECEIVES);
+    let (mut answer, shares) = mask_all(mask, batch).await;
+    let mut replies = Vec::with_capacity(shares.len());
+    for Share { positions, batch } in shares {
+        let (reply, receipt) = oneshot::channel();
+        link.send(Parcel { batch, reply, alone }).await.map_err(|_| aborted())?;
+        replies.push((positions, receipt));
+    }
+    for (positions, receipt) in replies {
+        let receipt = receipt.await.map_err(|_| aborted())?;
+        answer
+            .merge(&positions, receipt)
+            .map_err(|_| Status::internal("the writer's receipt has another length"))?;
+    }
+    Ok(answer.into_receipt())
+}
+
+fn aborted() -> Status {
+    Status::unavailable("ending before the writer's receipt")
+}
+
+/// Rejects, leaves or shares out every record of the batch.
+async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (Answer, Vec<Share>) {
+    let started = std::time::Instant::now();
+    let now = Timestamp::now();
+    let mut answer = Answer::new(batch.id, batch.records.len());
+    let mut shares = Shares::of(&mut batch);
+    for (position, record) in (0_u32..).zip(batch.records) {
+        if position % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        mask_one(mask, position, &record, now, &mut answer, &mut shares);
+    }
+    measure::batch(started.elapsed());
+    (answer, shares.into_vec())
+}
+
+fn mask_one(
+    mask: &Mask,
+    position: u32,
+    record: &RawRecord,
+    now: Timestamp,
+    answer: &mut Answer,
+    shares: &mut Shares,
+) {
+    // A record that uncovers a defect is left; its neighbours do not pay for it.
+    let masked = std::panic::catch_unwind(AssertUnwindSafe(|| mask.apply(record, now)));
+    match masked {
+        Ok(Ok(Masked { record: masked, unreadable_versions })) => {
+            for column in unreadable_versions {
+                tracing::warn!(
+                    message_id = record.message_id,
+                    column,
+                    "no integer before the first dot; storing NULL"
+                );
+                measure::unreadable_version();
+            }
+            match shares.push(position, masked) {
+                Ok(()) => measure::masked(),
+                Err(_) => leave(record, "larger than a batch may be once masked"),
+            }
+        }
+        Ok(Err(rejected)) => {
+            measure::rejected(rejected.reason);
+            answer.reject(position, rejected);
+        }
+        Err(_) => leave(record, "masking panicked"),
+    }
+}
+
+/// The answer's outcome for the record stays "leave".
+fn leave(record: &RawRecord, why: &'static str) {
+    tracing::error!(message_id = record.message_id, why, "leaving the message");
+    measure::left();
+}

@@ -1,0 +1,76 @@
+//! `veilpost-masker check`: reads a policy and shows what it does.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::personal::warnings;
+use crate::policy::{Column, FieldRule, Policy, Transform, UnknownRecord};
+use crate::settings::CheckSettings;
+
+/// Prints the mapping and the warnings; exit status 2 when the policy is wrong.
+pub fn check(settings: &CheckSettings) -> ExitCode {
+    let (printed, status) = match Policy::load(settings.policy.policy.as_deref()) {
+        Ok(policy) => (std::io::stdout().write_all(describe(&policy).as_bytes()), ExitCode::SUCCESS),
+        Err(error) => (writeln!(std::io::stderr(), "{error:#}"), ExitCode::from(2)),
+    };
+    if printed.is_ok() { status } else { ExitCode::FAILURE }
+}
+
+fn describe(policy: &Policy) -> String {
+    let columns = policy.columns.iter().map(row).collect::<Vec<_>>();
+    let width = |cell: fn(&[String; 3]) -> &String| {
+        columns.iter().map(|row| cell(row).chars().count()).max().unwrap_or(0)
+    };
+    let (first, second) = (width(|[name, ..]| name), width(|[_, source, _]| source));
+    let unknown = match policy.unknown_record {
+        UnknownRecord::Store => "stored as NULLs",
+        UnknownRecord::Reject => "rejected",
+    };
+    let mut text = format!("table {}; a record with none of the fields is {unknown}\n", policy.table);
+    for [name, source, transform] in &columns {
+        // Writing to a String does not fail.
+        writeln!(text, "  {name:first$}  ← {source:second$}  {transform}").ok();
+    }
+    for warning in warnings(policy) {
+        writeln!(text, "warning: {warning}").ok();
+    }
+    text
+}
+
+fn row(column: &Column) -> [String; 3] {
+    let transform = &column.transform;
+    let source = transform.source().map_or("(message)".to_owned(), ToString::to_string);
+    let transform = match transform {
+        Transform::Field { rule: FieldRule::HmacSha512 { domain, key }, .. } => {
+            format!("{}, domain {domain}, key {}", transform.name(), key.id)
+        }
+        _ => transform.name().to_owned(),
+    };
+    [column.name.clone(), source, transform]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::describe;
+    use crate::policy::Policy;
+
+    #[test]
+    fn the_mapping_and_the_warnings_are_shown() {
+        let policy = "table='t'\n[[column]]\nname='ip'\nsource='/ip'\ntransform='hmac-sha512'\ndomain='ip'\nkey='k1'\n\
+                      [[column]]\nname='mail'\nsource='/user/mail'\ntransform='copy'\n\
+                      [[column]]\nname='day'\ntransform='sent-date'\n";
+        let shown = describe(&Policy::parse(policy, "p.toml").unwrap());
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(
+            lines[..4],
+            [
+                "table t; a record with none of the fields is stored as NULLs",
+                "  ip    ← /ip         hmac-sha512, domain ip, key k1",
+                "  mail  ← /user/mail  copy",
+                "  day   ← (message)   sent-date",
+            ]
+        );
+        assert!(lines[4].starts_with("warning: column mail"), "{shown}");
+    }
+}

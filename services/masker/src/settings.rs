@@ -1,0 +1,169 @@
+//! The masker's command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use secrecy::SecretString;
+use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, secret};
+
+use crate::keys::HmacKeys;
+
+const HMAC_KEYS: &str = "VEILPOST_HMAC_KEYS";
+
+/// Masks personal data in records on their way from the readers to the writers
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "veilpost-masker",
+    version,
+    after_help = "The keys of hmac-sha512 come from --hmac-keys-file or from the variable VEILPOST_HMAC_KEYS, in lines \
+                  of id=hex with at least 32 bytes each, made with `openssl rand -hex 32`. There is no flag for them: \
+                  other users of the machine could read it."
+)]
+pub struct Settings {
+    #[command(flatten)]
+    pub policy: PolicySettings,
+
+    /// File with the keys of hmac-sha512, in lines of id=hex; # begins a comment
+    #[arg(long, env = "VEILPOST_HMAC_KEYS_FILE", value_name = "FILE", help_heading = "Masking")]
+    pub hmac_keys_file: Option<PathBuf>,
+
+    /// Where readers connect
+    #[arg(
+        long,
+        env = "VEILPOST_LISTEN_ADDRESS",
+        default_value = "127.0.0.1:50051",
+        value_name = "ADDRESS",
+        help_heading = "Serving"
+    )]
+    pub listen_address: SocketAddr,
+
+    /// Where health and metrics are served
+    #[arg(
+        long,
+        env = "VEILPOST_ADMIN_ADDRESS",
+        default_value = "127.0.0.1:9102",
+        value_name = "ADDRESS",
+        help_heading = "Serving"
+    )]
+    pub admin_address: SocketAddr,
+
+    /// Raw batches of all readers that may be in work together; readers beyond it wait
+    #[arg(
+        long,
+        env = "VEILPOST_IN_FLIGHT_BYTES",
+        default_value = "12MiB",
+        value_parser = parse_in_flight_bytes,
+        value_name = "BYTES",
+        help_heading = "Serving"
+    )]
+    pub in_flight_bytes: u32,
+
+    #[command(flatten)]
+    pub link: LinkSettings,
+
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct PolicySettings {
+    /// Policy: which field becomes which column, and how [default: the one for user_logins that is built in]
+    #[arg(long, env = "VEILPOST_POLICY", value_name = "FILE", help_heading = "Masking")]
+    pub policy: Option<PathBuf>,
+}
+
+/// Read a policy, show what it does, and end: with exit status 2 when it is wrong
+#[derive(Parser, Clone, Debug)]
+#[command(name = "check")]
+pub struct CheckSettings {
+    #[command(flatten)]
+    pub policy: PolicySettings,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(Box<Settings>),
+    Check(CheckSettings),
+}
+
+impl Invocation {
+    /// Reads the process's arguments and variables; ends the process with exit status 2 where they are wrong.
+    pub fn parse() -> Self {
+        Self::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_arguments<T: Into<std::ffi::OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let command = Settings::command().subcommand(CheckSettings::command()).subcommand_negates_reqs(true);
+        let matches = command.try_get_matches_from(arguments)?;
+        match matches.subcommand() {
+            Some((_, check)) => CheckSettings::from_arg_matches(check).map(Self::Check),
+            None => Settings::from_arg_matches(&matches).map(|settings| Self::Serve(Box::new(settings))),
+        }
+    }
+}
+
+impl Settings {
+    pub fn hmac_keys(&self) -> anyhow::Result<HmacKeys> {
+        let variable = match std::env::var(HMAC_KEYS) {
+            Ok(keys) => Some(SecretString::from(keys)),
+            Err(std::env::VarError::NotPresent) => None,
+            Err(std::env::VarError::NotUnicode(_)) => {
+                return Err(BadSettings(format!("{HMAC_KEYS} is not UTF-8"))).context("cannot read keys");
+            }
+        };
+        let keys = secret(variable, self.hmac_keys_file.as_deref(), HMAC_KEYS)?;
+        Ok(keys.as_ref().map(HmacKeys::parse).transpose()?.unwrap_or_default())
+    }
+}
+
+/// At least one whole batch must fit.
+fn parse_in_flight_bytes(text: &str) -> Result<u32, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes < veilpost_proto::MAX_BATCH_BYTES {
+        return Err(format!("`{text}` is less than one batch can have; give at least 3MiB"));
+    }
+    u32::try_from(bytes).map_err(|_| format!("`{text}` is 4 GiB or more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Invocation, String> {
+        let all = std::iter::once("veilpost-masker").chain(arguments.iter().copied());
+        Invocation::from_arguments(all).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn serving_needs_a_downstream_and_checking_does_not() {
+        assert!(parse(&[]).unwrap_err().contains("--downstream"));
+        assert!(matches!(parse(&["--downstream", "http://writer:50052"]), Ok(Invocation::Serve(_))));
+        let Ok(Invocation::Check(check)) = parse(&["check", "--policy", "p.toml"]) else {
+            panic!("not a check")
+        };
+        assert_eq!(check.policy.policy, Some(PathBuf::from("p.toml")));
+        assert!(parse(&["check", "--downstream", "http://writer:1"]).is_err());
+    }
+
+    #[test]
+    fn there_is_no_flag_for_keys_themselves() {
+        assert!(parse(&["--downstream", "http://w:1", "--hmac-keys", "k1=00"]).is_err());
+    }
+
+    #[test]
+    fn the_memory_holds_a_whole_batch() {
+        assert_eq!(parse_in_flight_bytes("3MiB"), Ok(3 << 20));
+        assert!(parse_in_flight_bytes("2MiB").is_err());
+        assert!(parse_in_flight_bytes("4GiB").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Settings::command().subcommand(CheckSettings::command()).debug_assert();
+    }
+}
