@@ -1,1 +1,14 @@
-//! x
+//! A whole pipeline for tests: the real service binaries, a throw-away Postgres, the embedded queue, and the means to
+//! break them.
+
+mod binaries;
+mod gate;
+mod sqs_gate;
+mod stack;
+mod wait;
+
+pub use binaries::binary;
+pub use gate::Gate;
+pub use sqs_gate::SqsGate;
+pub use stack::{DeadLetter, Stack, login};
+pub use wait::eventually;

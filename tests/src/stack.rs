@@ -1,0 +1,329 @@
+//! One pipeline of its own for one test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use veilpost::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost::process::{Service, ServiceCommand};
+use veilpost::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
+
+use crate::{binary, eventually};
+
+/// How long a service may take to drain.
+const DRAIN: Duration = Duration::from_secs(25);
+
+/// Queue and database are up from the start; services are started by the test. Dropping it ends everything.
+#[derive(Debug)]
+pub struct Stack {
+    pub writers: Vec<Service>,
+    pub maskers: Vec<Service>,
+    pub readers: Vec<Service>,
+    pub queue: EmbeddedQueue,
+    pub pair: QueuePair,
+    pub sqs: Client,
+    pub postgres: ThrowAwayPostgres,
+    directory: TempDir,
+    started: usize,
+}
+
+/// A message in the dead-letter queue.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    pub body: String,
+    pub reason: String,
+    pub detail: String,
+    pub message_id: String,
+    pub sent_timestamp: String,
+    pub attributes: Vec<String>,
+}
+
+impl Stack {
+    /// Queue, dead-letter queue and an empty database.
+    pub async fn bare() -> anyhow::Result<Self> {
+        let queue = EmbeddedQueue::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let pair = queue.create_pair("user-logins", "user-logins-dead-letter").await?;
+        let postgres = ThrowAwayPostgres::start(find_or_install(|_| {}).await?).await?;
+        Ok(Self {
+            writers: Vec::new(),
+            maskers: Vec::new(),
+            readers: Vec::new(),
+            sqs: queue.client(),
+            queue,
+            pair,
+            postgres,
+            directory: tempfile::tempdir()?,
+            started: 0,
+        })
+    }
+
+    /// One of each service, running.
+    pub async fn running() -> anyhow::Result<Self> {
+        let mut stack = Self::bare().await?;
+        stack.start_writer(&[]).await?;
+        stack.start_masker(&[]).await?;
+        stack.start_reader(&[]).await?;
+        Ok(stack)
+    }
+
+    pub async fn start_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
+        let command = Self::command("writer", arguments)?.env("DATABASE_URL", self.postgres.url());
+        let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
+        let mut writer = self.start(&command).await?;
+        let address = writer.grpc_address().await?;
+        writer.ready().await?;
+        self.writers.push(writer);
+        Ok(address)
+    }
+
+    /// Sends to every writer, unless `--downstream` is among the arguments.
+    pub async fn start_masker(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
+        let writers = uris(&mut self.writers).await?;
+        let command = Self::command("masker", arguments)?;
+        let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
+        let command = with_default(command, arguments, "--downstream", &writers);
+        let mut masker = self.start(&command).await?;
+        let address = masker.grpc_address().await?;
+        masker.ready().await?;
+        self.maskers.push(masker);
+        Ok(address)
+    }
+
+    /// Reads from the test's queue through its endpoint, and sends to every masker, unless `arguments` say otherwise.
+    pub async fn start_reader(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<()> {
+        let endpoint = self.queue.endpoint();
+        self.start_reader_at(&endpoint, arguments).await
+    }
+
+    pub async fn start_reader_at(
+        &mut self,
+        endpoint: &str,
+        arguments: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        let maskers = uris(&mut self.maskers).await?;
+        let command = Self::command("reader", arguments)?;
+        let command = with_default(command, arguments, "--downstream", &maskers);
+        let command = with_default(command, arguments, "--queue", "user-logins");
+        let command = with_default(command, arguments, "--dead-letter-queue-url", &self.pair.dead_letter_url);
+        let command = with_default(command, arguments, "--wait-time", "1s");
+        let command = command
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
+            .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1);
+        let mut reader = self.start(&command).await?;
+        reader.ready().await?;
+        self.readers.push(reader);
+        Ok(())
+    }
+
+    fn command(service: &str, arguments: &[(&str, &str)]) -> anyhow::Result<ServiceCommand> {
+        let command = ServiceCommand::new(service, binary(&format!("veilpost-{service}"))?);
+        Ok(arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value)))
+    }
+
+    /// Each start logs into a directory of its own.
+    async fn start(&mut self, command: &ServiceCommand) -> anyhow::Result<Service> {
+        self.started += 1;
+        let directory = self.directory.path().join(self.started.to_string());
+        tokio::fs::create_dir(&directory).await?;
+        command.start(&directory)
+    }
+
+    /// A file in the test's own directory.
+    pub fn file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Everything that services and Postgres have logged so far, by file.
+    pub fn logs(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
+        let mut found = Vec::new();
+        collect_logs(self.directory.path(), &mut found)?;
+        collect_logs(self.postgres.directory(), &mut found)?;
+        Ok(found)
+    }
+
+    pub async fn database(&self) -> anyhow::Result<PgConnection> {
+        PgConnection::connect(&self.postgres.url()).await.context("the test cannot reach its database")
+    }
+
+    /// The single number that `query` gives.
+    pub async fn count(&self, query: &'static str) -> anyhow::Result<i64> {
+        let mut database = self.database().await?;
+        Ok(sqlx::query_scalar(query).fetch_one(&mut database).await?)
+    }
+
+    pub async fn rows(&self) -> anyhow::Result<i64> {
+        self.count("SELECT count(*) FROM user_logins").await
+    }
+
+    /// Waits until the default table has more than `count` rows.
+    pub async fn rows_exceed(&self, count: i64) -> anyhow::Result<()> {
+        let ask = async || match self.rows().await {
+            Ok(rows) if rows > count => Ok(()),
+            other => Err(format!("{other:?} rows, not more than {count}")),
+        };
+        eventually("enough rows", ask).await
+    }
+
+    /// Waits until the default table has `count` rows.
+    pub async fn rows_are(&self, count: i64) -> anyhow::Result<()> {
+        let ask = async || match self.rows().await {
+            Ok(rows) if rows == count => Ok(()),
+            other => Err(format!("{other:?} rows, not {count}")),
+        };
+        eventually("all rows", ask).await
+    }
+
+    /// Sends one message and tells its id.
+    pub async fn send(&self, body: &str) -> anyhow::Result<String> {
+        self.send_with(body, &[]).await
+    }
+
+    pub async fn send_with(&self, body: &str, attributes: &[(&str, &str)]) -> anyhow::Result<String> {
+        let mut request = self.sqs.send_message().queue_url(&self.pair.url).message_body(body);
+        for (name, value) in attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(*value).build()?;
+            request = request.message_attributes(*name, value);
+        }
+        let sent = request.send().await?;
+        sent.message_id.context("the queue gave no message id")
+    }
+
+    /// Sends `count` plain login events whose user ids are `prefix` and a number.
+    pub async fn send_logins(&self, prefix: &str, count: usize) -> anyhow::Result<()> {
+        for first in (0..count).step_by(10) {
+            let entries = (first..count.min(first + 10)).map(|number| {
+                aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
+                    .id(number.to_string())
+                    .message_body(login(&format!("{prefix}{number}")))
+                    .build()
+            });
+            let entries = entries.collect::<Result<Vec<_>, _>>()?;
+            let request = self.sqs.send_message_batch().queue_url(&self.pair.url);
+            let sent = request.set_entries(Some(entries)).send().await?;
+            anyhow::ensure!(sent.failed.is_empty(), "the queue refused messages");
+        }
+        Ok(())
+    }
+
+    /// Messages in a queue: waiting, and hidden because somebody has received them.
+    pub async fn depth(&self, url: &str) -> anyhow::Result<(i64, i64)> {
+        let (waiting, hidden) = (
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        );
+        let request = self.sqs.get_queue_attributes().queue_url(url);
+        let answer = request.attribute_names(waiting.clone()).attribute_names(hidden.clone()).send().await?;
+        let attributes = answer.attributes.unwrap_or_default();
+        let number = |name| attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or(-1);
+        Ok((number(&waiting), number(&hidden)))
+    }
+
+    /// Waits until nothing is in the queue, neither waiting nor hidden.
+    pub async fn queue_is_empty(&self) -> anyhow::Result<()> {
+        let ask = async || match self.depth(&self.pair.url).await {
+            Ok((0, 0)) => Ok(()),
+            other => Err(format!("(waiting, hidden) is {other:?}")),
+        };
+        eventually("an empty queue", ask).await
+    }
+
+    /// Takes everything out of the dead-letter queue.
+    pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
+        let mut letters = Vec::new();
+        loop {
+            let received = self
+                .sqs
+                .receive_message()
+                .queue_url(&self.pair.dead_letter_url)
+                .max_number_of_messages(10)
+                .visibility_timeout(600)
+                .message_attribute_names("All")
+                .message_system_attribute_names(MessageSystemAttributeName::All)
+                .send()
+                .await?;
+            let messages = received.messages.unwrap_or_default();
+            if messages.is_empty() {
+                return Ok(letters);
+            }
+            letters.extend(messages.into_iter().map(DeadLetter::from));
+        }
+    }
+
+    /// Stops every service, readers first; each one must exit with status 0.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        for service in self.readers.iter_mut().chain(&mut self.maskers).chain(&mut self.writers) {
+            let status = service.stop(DRAIN).await?;
+            anyhow::ensure!(
+                status.success(),
+                "{} ended with {status}:\n{}",
+                service.name(),
+                service.log_tail()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A plain login event.
+pub fn login(user_id: &str) -> String {
+    serde_json::json!({
+        "user_id": user_id,
+        "device_type": "android",
+        "ip": "199.172.111.135",
+        "device_id": "593-47-5928",
+        "locale": "RU",
+        "app_version": "2.3.0",
+    })
+    .to_string()
+}
+
+impl From<aws_sdk_sqs::types::Message> for DeadLetter {
+    fn from(message: aws_sdk_sqs::types::Message) -> Self {
+        let attributes = message.message_attributes.unwrap_or_default();
+        let text = |name: &str| {
+            let value = attributes.get(name).and_then(|attribute| attribute.string_value.clone());
+            value.unwrap_or_default()
+        };
+        Self {
+            body: message.body.unwrap_or_default(),
+            reason: text("veilpost.reason"),
+            detail: text("veilpost.detail"),
+            message_id: text("veilpost.message-id"),
+            sent_timestamp: text("veilpost.sent-timestamp"),
+            attributes: attributes.keys().cloned().collect(),
+        }
+    }
+}
+
+fn with_default(command: ServiceCommand, given: &[(&str, &str)], flag: &str, value: &str) -> ServiceCommand {
+    if given.iter().any(|(known, _)| *known == flag) { command } else { command.arg(flag, value) }
+}
+
+async fn uris(services: &mut [Service]) -> anyhow::Result<String> {
+    let mut uris = Vec::new();
+    for service in services {
+        uris.push(format!("http://{}", service.grpc_address().await?));
+    }
+    Ok(uris.join(","))
+}
+
+fn collect_logs(directory: &Path, found: &mut Vec<(PathBuf, String)>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "data") {
+            collect_logs(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "log") || path.ends_with("log") {
+            found.push((path.clone(), String::from_utf8_lossy(&std::fs::read(&path)?).into_owned()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The whole pipeline end to end: three services as processes, a real Postgres, the SQS protocol over HTTP.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod demo;
+mod exactly_once;
+mod faults;
+mod leaks;
+mod refusals;
+mod rules;
+mod scale;
