@@ -1,7 +1,16 @@
 //! Veilpost's command line, and what its tests use of it: sample events, the embedded queue, a throw-away Postgres,
 //! and the services as child processes.
 
+mod cli;
+mod demo;
 pub mod events;
+mod numbers;
+mod output;
 pub mod postgres;
 pub mod process;
 pub mod queue;
+mod queue_command;
+mod send_command;
+
+pub use cli::{Cli, run};
+pub use demo::Executables;

@@ -1,2 +1,10 @@
 //! The `veilpost` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use veilpost::Cli;
+
+fn main() -> ExitCode {
+    veilpost::run(Cli::parse())
+}

@@ -185,7 +185,7 @@ fn command(program: &Path, user: Option<User>, directory: &Path) -> anyhow::Resu
 }
 
 fn url(port: u16, password: &str) -> String {
-    format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
+    format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres?sslmode=disable")
 }
 
 fn data(directory: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// How long a dropped guard waits for a child that was killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -102,17 +102,32 @@ impl Drop for Child {
     }
 }
 
-/// Resolves when this process is asked to end: Ctrl-C, SIGTERM, or its terminal closed.
-pub async fn ending_signal() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
+/// What asks this process to end: Ctrl-C, SIGTERM, or its terminal closed. From its making on, none of them ends the
+/// process by itself.
+#[derive(Debug)]
+pub struct EndingSignals {
+    interrupt: Signals,
+    terminate: Signals,
+    hangup: Signals,
+}
+
+impl EndingSignals {
+    pub fn install() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+
+    /// Resolves at the next one. Cancel safe.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
 }
 
 #[cfg(test)]

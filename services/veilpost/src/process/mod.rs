@@ -5,7 +5,7 @@ mod log;
 mod metrics;
 mod service;
 
-pub use child::{Child, ending_signal};
+pub use child::{Child, EndingSignals};
 pub use log::LogLine;
 pub use metrics::{Histogram, Metrics};
 pub use service::{Service, ServiceCommand};

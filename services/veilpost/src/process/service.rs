@@ -66,15 +66,16 @@ impl ServiceCommand {
 
     /// Starts the service; its log goes to `<name>.log` in `directory`, behind what is there.
     ///
-    /// `VEILPOST_…` variables of this process do not reach it: only what was given here counts.
+    /// This process's own `VEILPOST_…`, `AWS_…` and `DATABASE_URL…` do not reach it: only what was given here counts.
     pub fn start(&self, directory: &Path) -> anyhow::Result<Service> {
         let log = directory.join(format!("{}.log", self.name));
         let file = File::options().create(true).append(true).open(&log)?;
         let log_start = file.metadata()?.len();
         let mut command = Command::new(&self.program);
         for (inherited, _) in std::env::vars_os() {
-            if inherited.to_string_lossy().starts_with("VEILPOST_") {
-                command.env_remove(inherited);
+            let name = inherited.to_string_lossy();
+            if ["VEILPOST_", "AWS_", "DATABASE_URL"].iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(&inherited);
             }
         }
         command.args(&self.arguments).envs(self.variables.iter().cloned());

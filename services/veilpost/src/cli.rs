@@ -1,0 +1,77 @@
+//! The commands, and how the process ends.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo::{self, DemoSettings};
+use crate::output::say;
+use crate::process::EndingSignals;
+use crate::queue_command::{self, QueueSettings};
+use crate::send_command::{self, SendSettings};
+
+/// The exit status of a command that a signal ended, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Veilpost's command line: see the pipeline work, feed it, or run a queue for it
+#[derive(Debug, Parser)]
+#[command(name = "veilpost", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole pipeline on this machine: queue, reader, masker, writer and Postgres, with sample events
+    Demo(DemoSettings),
+    /// Send synthetic login events to a queue
+    Send(SendSettings),
+    /// Serve an SQS-compatible queue with a dead-letter queue, in memory
+    Queue(QueueSettings),
+}
+
+/// Runs a command to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
+    outcome.unwrap_or_else(|error| {
+        say(&format!("veilpost: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    let mut signals = EndingSignals::install()?;
+    match command {
+        Command::Queue(settings) => queue_command::run(&settings, &mut signals).await,
+        Command::Send(settings) => Box::pin(until_signal(&mut signals, send_command::run(&settings))).await,
+        Command::Demo(settings) => Box::pin(demo::run(&settings, &mut signals)).await,
+    }
+}
+
+/// Runs `work` unless a signal comes first; what `work` holds is dropped then, which ends what it has started.
+pub(crate) async fn until_signal(
+    signals: &mut EndingSignals,
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        result = work => result,
+        () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

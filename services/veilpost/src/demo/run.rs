@@ -1,0 +1,187 @@
+//! One run of the demo, from nothing to its report.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::account::{Account, Found, Sent};
+use super::dead_letters;
+use super::executables::Executables;
+use super::pipeline::{Pipeline, Surroundings};
+use super::report::{Latency, Report, rounded};
+use super::settings::DemoSettings;
+use super::store::Store;
+use super::watch::{Progress, admit, until_settled};
+use crate::numbers::float;
+use crate::output::{progress, say};
+use crate::postgres::{ThrowAwayPostgres, find_or_install};
+use crate::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION, Sender, Target};
+
+const QUEUE: &str = "user-logins";
+const ROWS_SHOWN: i64 = 10;
+
+/// Batches on their way at once: enough to keep the queue filled, few enough to leave the processors to the services.
+const SEND_CONCURRENCY: usize = 4;
+
+/// Everything that runs. Declared in the order in which it is dropped.
+#[derive(Debug)]
+pub(super) struct Run {
+    pipeline: Pipeline,
+    store: Store,
+    queue: EmbeddedQueue,
+    pair: QueuePair,
+    postgres: Option<ThrowAwayPostgres>,
+    database_url: String,
+    /// The pipeline's name in the ledger: unlike that of any other run.
+    name: String,
+    directory: TempDir,
+}
+
+/// What was seen while the messages flowed.
+struct Measured {
+    sent: Sent,
+    started: SystemTime,
+    ended: SystemTime,
+    progress: Progress,
+    rows_before: u64,
+}
+
+impl Run {
+    /// Runs the demo; what still runs comes back only if it is to be kept.
+    pub(super) async fn to_report(settings: &DemoSettings) -> anyhow::Result<(Option<Self>, Report)> {
+        let mut run = Self::start(settings).await?;
+        let measured = run.measure(settings).await?;
+        let mut report = run.report(&measured).await?;
+        if !settings.keep {
+            run.pipeline.stop().await?;
+        }
+        report.set_account(run.account(settings, &measured).await?);
+        report.rows = run.store.first_rows(ROWS_SHOWN).await?;
+        Ok((settings.keep.then_some(run), report))
+    }
+
+    async fn start(settings: &DemoSettings) -> anyhow::Result<Self> {
+        let executables = Executables::find().await?;
+        let queue = EmbeddedQueue::start(([127, 0, 0, 1], 0).into()).await?;
+        let pair = queue.create_pair(QUEUE, &format!("{QUEUE}-dead-letter")).await?;
+        say(&format!("  queue     {}", pair.url));
+        let (postgres, database_url) = database(settings).await?;
+        let mut store = Store::open(&database_url).await?;
+        let kind = if postgres.is_some() { "throw-away" } else { "given" };
+        say(&format!("  postgres  {} ({kind})", store.version().await?));
+        let directory = tempfile::Builder::new().prefix("veilpost-demo-").tempdir()?;
+        let name = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
+        let around = Surroundings {
+            endpoint: &queue.endpoint(),
+            queue: &pair,
+            database_url: &database_url,
+            pipeline: &name,
+            directory: directory.path(),
+        };
+        let mut pipeline = Pipeline::start(&executables, &around).await?;
+        for (service, admin) in pipeline.admin_addresses().await? {
+            say(&format!("  {service:<9} {admin}/metrics"));
+        }
+        Ok(Self { pipeline, store, queue, pair, postgres, database_url, name, directory })
+    }
+
+    /// Sends while the pipeline drains, until every message has been settled.
+    async fn measure(&mut self, settings: &DemoSettings) -> anyhow::Result<Measured> {
+        let rows_before = self.store.rows().await?;
+        let events = settings.mix.events();
+        let client = self.queue.client();
+        let target = Target { client: client.clone(), url: self.pair.url.clone() };
+        let sender = Sender { target, concurrency: SEND_CONCURRENCY, rate: None };
+        let mut sent = Sent::new();
+        let bar = progress(settings.messages);
+        let (settled, settled_so_far) = watch::channel(0);
+        let started = SystemTime::now();
+        let sending = sender.send(
+            events,
+            settings.messages,
+            async |number| admit(&settled_so_far, number).await,
+            |batch| {
+                sent.extend(batch.into_iter().map(|sent| (sent.message_id, events.event(sent.number).fate)));
+            },
+        );
+        let queue = (&client, self.pair.url.as_str());
+        let watching = until_settled(&mut self.pipeline, queue, settings.messages, settled, &bar);
+        let outcome = tokio::try_join!(sending, watching);
+        bar.finish_and_clear();
+        let ((), progress) = outcome?;
+        let ended = SystemTime::now();
+        let ended = self.last_commit().await?.unwrap_or(ended);
+        Ok(Measured { sent, started, ended, progress, rows_before })
+    }
+
+    /// Only a throw-away Postgres knows: asking costs a scan of the table.
+    async fn last_commit(&mut self) -> anyhow::Result<Option<SystemTime>> {
+        if self.postgres.is_some() { self.store.last_commit().await } else { Ok(None) }
+    }
+
+    /// What must be asked while the services still run.
+    async fn report(&mut self, measured: &Measured) -> anyhow::Result<Report> {
+        let sent = u64::try_from(measured.sent.len())?;
+        let seconds =
+            measured.ended.duration_since(measured.started).unwrap_or(Duration::ZERO).as_secs_f64().max(1e-3);
+        let writer = self.pipeline.writer.metrics().await?;
+        Ok(Report {
+            sent,
+            stored: measured.progress.stored,
+            duplicate: measured.progress.duplicate,
+            rejected: std::collections::BTreeMap::new(),
+            dead_lettered: 0,
+            messages_per_second: rounded(float(sent) / seconds),
+            latency_ms: Latency::of(&writer.histogram("veilpost_writer_end_to_end_seconds")),
+            rss_mib: self.pipeline.memory(),
+            seconds: rounded(seconds * 100.0) / 100.0,
+            accounted: false,
+            discrepancies: Vec::new(),
+            rows: Vec::new(),
+        })
+    }
+
+    async fn account(&mut self, settings: &DemoSettings, measured: &Measured) -> anyhow::Result<Account> {
+        let client = self.queue.client();
+        let found = Found {
+            ledger: self.store.ledger_since(measured.started).await?,
+            dead_letters: dead_letters::read(&client, &self.pair.dead_letter_url).await?,
+            rows: self.store.rows().await?.saturating_sub(measured.rows_before),
+            shared_table: settings.database_url.is_some(),
+            left_in_queue: dead_letters::count(&client, &self.pair.url).await?,
+        };
+        Ok(Account::of(&self.name, &measured.sent, &found))
+    }
+
+    /// For `--keep`.
+    pub(super) fn how_to_look(&self) -> String {
+        let database = match &self.postgres {
+            Some(_) => format!("psql '{}'", self.database_url),
+            None => "psql with the URL that was given".to_owned(),
+        };
+        let (key, secret) = CREDENTIALS;
+        format!(
+            "\nStill running, until Ctrl-C:\n  table  {database}\n  queue  {}\n  dead   {}\n  send   \
+             AWS_ENDPOINT_URL={} AWS_REGION={REGION} AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret} \
+             veilpost send --queue {QUEUE}\n  logs   {}",
+            self.pair.url,
+            self.pair.dead_letter_url,
+            self.queue.endpoint(),
+            self.directory.path().display(),
+        )
+    }
+
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.pipeline.stop().await
+    }
+}
+
+async fn database(settings: &DemoSettings) -> anyhow::Result<(Option<ThrowAwayPostgres>, String)> {
+    if let Some(url) = &settings.database_url {
+        return Ok((None, url.clone()));
+    }
+    let postgres = ThrowAwayPostgres::start(find_or_install(say).await?).await?;
+    let url = postgres.url();
+    Ok((Some(postgres), url))
+}

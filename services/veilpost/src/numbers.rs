@@ -1,0 +1,49 @@
+//! Counts and fractions: the few conversions for which the standard library has only `as`.
+
+/// The nearest whole number; what is negative or no number is 0.
+#[allow(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float's cast saturates, which is what is wanted here"
+)]
+pub(crate) fn whole(number: f64) -> u64 {
+    number.round() as u64
+}
+
+/// A count as a float; exact up to 2^53.
+#[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+pub(crate) fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// A share of 0 to 1, in millionths.
+pub(crate) fn parse_share(text: &str) -> Result<u64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(whole(share * 1e6))
+    } else {
+        Err("write a share of 0 to 1".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_go_from_nothing_to_all() {
+        assert_eq!(parse_share("0.2"), Ok(200_000));
+        assert_eq!(parse_share("1"), Ok(1_000_000));
+        assert!(parse_share("1.1").is_err());
+        assert!(parse_share("NaN").is_err());
+        assert!(parse_share("half").is_err());
+    }
+
+    #[test]
+    fn what_is_no_count_is_nothing() {
+        assert_eq!(whole(-1.0), 0);
+        assert_eq!(whole(f64::NAN), 0);
+        assert_eq!(whole(2.5e6), 2_500_000);
+    }
+}

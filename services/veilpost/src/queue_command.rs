@@ -1,0 +1,51 @@
+//! `veilpost queue`: serves the embedded queue on a port.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::output::print;
+use crate::process::EndingSignals;
+use crate::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct QueueSettings {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "VEILPOST_QUEUE_ADDRESS", default_value = "127.0.0.1:9324", help_heading = "Server")]
+    address: SocketAddr,
+
+    /// The queue to create
+    #[arg(long, env = "VEILPOST_QUEUE_NAME", default_value = "user-logins", help_heading = "Queues")]
+    name: String,
+
+    /// The dead-letter queue to create; messages move there after ten receives [default: <NAME>-dead-letter]
+    #[arg(long, env = "VEILPOST_DEAD_LETTER_NAME", value_name = "NAME", help_heading = "Queues")]
+    dead_letter_name: Option<String>,
+}
+
+/// Serves until a signal comes.
+pub(crate) async fn run(settings: &QueueSettings, signals: &mut EndingSignals) -> anyhow::Result<ExitCode> {
+    let queue = EmbeddedQueue::start(settings.address).await?;
+    let dead_letter_name =
+        settings.dead_letter_name.clone().unwrap_or_else(|| format!("{}-dead-letter", settings.name));
+    let pair = queue.create_pair(&settings.name, &dead_letter_name).await?;
+    print(&introduction(&queue.endpoint(), &pair))?;
+    signals.next().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a person needs to use the queue; the variables can be pasted into a shell.
+fn introduction(endpoint: &str, pair: &QueuePair) -> String {
+    let (key, secret) = CREDENTIALS;
+    format!(
+        "Queue              {}\n\
+         Dead-letter queue  {}\n\
+         \n\
+         export AWS_ENDPOINT_URL={endpoint}\n\
+         export AWS_REGION={REGION}\n\
+         export AWS_ACCESS_KEY_ID={key}\n\
+         export AWS_SECRET_ACCESS_KEY={secret}\n",
+        pair.url, pair.dead_letter_url
+    )
+}

@@ -1,0 +1,83 @@
+//! `veilpost send`: synthetic login events for any queue.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::events::{DEFAULT_SEED, Fate, SampleEvents, Shape};
+use crate::numbers::{float, parse_share, whole};
+use crate::output::{grouped, print, progress};
+use crate::queue::{Sender, Target};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SendSettings {
+    /// The queue's URL or name; region, credentials and endpoint come from the AWS_* variables and files
+    #[arg(long, env = "VEILPOST_QUEUE", value_name = "URL|NAME", help_heading = "Queue")]
+    queue: String,
+
+    /// Batches of ten on their way at once
+    #[arg(long, env = "VEILPOST_SEND_CONCURRENCY", default_value_t = 8, value_name = "BATCHES", help_heading = "Queue",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+
+    /// Messages a second [default: as fast as the queue takes them]
+    #[arg(long, env = "VEILPOST_SEND_RATE", value_name = "PER SECOND", help_heading = "Queue",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+
+    /// How many events to send
+    #[arg(long, env = "VEILPOST_SEND_COUNT", default_value_t = 100, help_heading = "Events")]
+    count: u64,
+
+    #[command(flatten)]
+    mix: Mix,
+}
+
+/// Which events.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Mix {
+    /// The share of odd events, 0 to 1; half of them are to be rejected
+    #[arg(long, env = "VEILPOST_ODD", default_value = "0.2", value_parser = parse_share, value_name = "SHARE",
+          help_heading = "Events")]
+    odd: u64,
+
+    /// The same seed gives the same events
+    #[arg(long, env = "VEILPOST_SEED", default_value_t = DEFAULT_SEED, help_heading = "Events")]
+    seed: u64,
+}
+
+impl Mix {
+    pub(crate) fn events(self) -> SampleEvents {
+        SampleEvents::new(self.seed, self.odd)
+    }
+}
+
+pub(crate) async fn run(settings: &SendSettings) -> anyhow::Result<ExitCode> {
+    let target = Target::find(&settings.queue).await?;
+    let sender = Sender { target, concurrency: settings.concurrency.into(), rate: settings.rate };
+    let bar = progress(settings.count);
+    let started = Instant::now();
+    let advance = |batch: Vec<_>| bar.inc(u64::try_from(batch.len()).unwrap_or_default());
+    let result = sender.send(settings.mix.events(), settings.count, async |_| (), advance).await;
+    bar.finish_and_clear();
+    result?;
+    print(&summary(settings, &sender.target.url, started.elapsed().as_secs_f64()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(settings: &SendSettings, url: &str, seconds: f64) -> String {
+    let events = settings.mix.events();
+    let (mut odd, mut rejected) = (0, 0);
+    for event in (0..settings.count).map(|number| events.event(number)) {
+        odd += u64::from(event.shape != Shape::Normal);
+        rejected += u64::from(event.fate != Fate::Stored);
+    }
+    format!(
+        "Sent {} messages to {url}\nin {seconds:.1} s, {} a second; {} are odd, {} of those to be rejected.\n",
+        grouped(settings.count),
+        grouped(whole(float(settings.count) / seconds.max(0.001))),
+        grouped(odd),
+        grouped(rejected),
+    )
+}
