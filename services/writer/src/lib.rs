@@ -1,1 +1,19 @@
-//! x
+//! Veilpost's writer: stores masked records in Postgres exactly once.
+
+mod catalogue;
+mod commit;
+mod convert;
+mod database;
+mod ledger;
+mod metrics;
+mod migrate;
+mod record;
+mod service;
+mod settings;
+mod shared;
+mod statement;
+mod writer;
+
+pub use migrate::migrate;
+pub use settings::{Arguments, Command, DatabaseSettings, MigrateSettings, Settings};
+pub use writer::Writer;

@@ -1,0 +1,41 @@
+-- What Veilpost keeps for itself, and the default table.
+
+CREATE SCHEMA IF NOT EXISTS veilpost;
+
+-- The keys of the messages that are stored. A key is 48 bits of sent time in milliseconds and 80 bits of SHA-256 over
+-- pipeline and message id. A slot is the UTC day of sending modulo 18; it is truncated once its day is past any redelivery.
+CREATE TABLE veilpost.ledger (
+    slot smallint NOT NULL,
+    key  uuid     NOT NULL,
+    PRIMARY KEY (slot, key)
+) PARTITION BY LIST (slot);
+
+DO $$
+BEGIN
+    FOR slot IN 0..17 LOOP
+        EXECUTE format('CREATE TABLE veilpost.ledger_%s PARTITION OF veilpost.ledger FOR VALUES IN (%s)', slot, slot);
+    END LOOP;
+END
+$$;
+
+-- The SQLSTATE with which the type refuses the value, or NULL when it takes it. What is caught here does not reach
+-- Postgres's own log, which would quote the value.
+CREATE FUNCTION veilpost.input_error(value text, type oid, typmod integer) RETURNS text
+LANGUAGE plpgsql STABLE STRICT AS $$
+BEGIN
+    EXECUTE format('SELECT CAST($1 AS %s)', format_type(type, typmod)) USING value;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE;
+END
+$$;
+
+CREATE TABLE IF NOT EXISTS user_logins (
+    user_id          varchar(128),
+    device_type      varchar(32),
+    masked_ip        varchar(256),
+    masked_device_id varchar(256),
+    locale           varchar(32),
+    app_version      integer,
+    create_date      date
+);

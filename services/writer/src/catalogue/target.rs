@@ -1,0 +1,178 @@
+//! Where a stream's records go, resolved against the catalogue.
+
+use std::sync::Arc;
+
+use tonic::Status;
+use veilpost_proto::v1;
+
+use super::{Column, Table, TableName};
+use crate::statement::Statements;
+
+/// The table, the columns that a stream fills, and the statements that do it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) table: Arc<Table>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) statements: Statements,
+}
+
+/// Why a stream cannot write what it names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Mismatch {
+    #[error("unknown table {0}")]
+    Table(String),
+    #[error("unknown column {0}")]
+    Column(String),
+    #[error("column {0} {1}")]
+    Unusable(String, String),
+    #[error("column {0} is NOT NULL without a default, but is not among the target's columns")]
+    Missing(String),
+    #[error("column {0} is named twice")]
+    Twice(String),
+    #[error("no columns")]
+    NoColumns,
+}
+
+impl From<Mismatch> for Status {
+    fn from(mismatch: Mismatch) -> Self {
+        match mismatch {
+            Mismatch::Twice(_) | Mismatch::NoColumns => Self::invalid_argument(mismatch.to_string()),
+            _ => Self::failed_precondition(mismatch.to_string()),
+        }
+    }
+}
+
+impl Target {
+    pub(crate) fn resolve(table: &Arc<Table>, wanted: &v1::Target) -> Result<Self, Mismatch> {
+        if !table.is_named(&TableName::parse(&wanted.table)) {
+            return Err(Mismatch::Table(wanted.table.clone()));
+        }
+        let columns = resolve_columns(table, &wanted.columns)?;
+        if let Some(missing) = missing_column(table, &columns) {
+            return Err(Mismatch::Missing(missing.name.clone()));
+        }
+        let statements = Statements::new(table, &columns);
+        Ok(Self { table: Arc::clone(table), columns, statements })
+    }
+
+    /// Whether records of both may be stored by one statement.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table) && self.columns == other.columns
+    }
+
+    /// Why a stream with this target must end, now that the table is another.
+    pub(crate) fn outdated_by(&self, table: &Arc<Table>) -> Status {
+        let columns = self.columns.iter().map(|column| column.name.clone()).collect();
+        let wanted = v1::Target { table: format!("{}.{}", self.table.schema, self.table.name), columns };
+        match Self::resolve(table, &wanted) {
+            Ok(_) => Status::unavailable("the table's definition has changed"),
+            Err(mismatch) => mismatch.into(),
+        }
+    }
+
+    pub(crate) fn has_column(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name)
+    }
+}
+
+fn resolve_columns(table: &Table, names: &[String]) -> Result<Vec<Column>, Mismatch> {
+    if names.is_empty() {
+        return Err(Mismatch::NoColumns);
+    }
+    let mut columns: Vec<Column> = Vec::with_capacity(names.len());
+    for name in names {
+        if columns.iter().any(|column| column.name == *name) {
+            return Err(Mismatch::Twice(name.clone()));
+        }
+        let column = table.columns.iter().find(|column| column.name == *name);
+        let column = column.ok_or_else(|| Mismatch::Column(name.clone()))?;
+        if let Some(why) = &column.unusable {
+            return Err(Mismatch::Unusable(name.clone(), why.clone()));
+        }
+        columns.push(column.clone());
+    }
+    Ok(columns)
+}
+
+/// A column without which every record would violate NOT NULL: that is the policy's fault and no record's.
+fn missing_column<'table>(table: &'table Table, columns: &[Column]) -> Option<&'table Column> {
+    let filled = |column: &Column| columns.iter().any(|filled| filled.name == column.name);
+    table.columns.iter().find(|column| {
+        column.not_null && !column.has_default && !table.has_before_triggers && !filled(column)
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::catalogue::{Kind, TextLimit};
+
+    pub(crate) fn column(name: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            kind: Kind::Text { limit: TextLimit::None },
+            cast: "text".to_owned(),
+            type_oid: 25,
+            typmod: -1,
+            not_null: false,
+            has_default: false,
+            unusable: None,
+        }
+    }
+
+    pub(crate) fn table(columns: Vec<Column>) -> Arc<Table> {
+        Arc::new(Table {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: "logins".to_owned(),
+            visible: true,
+            has_before_triggers: false,
+            columns,
+        })
+    }
+
+    fn resolve(table: &Arc<Table>, name: &str, columns: &[&str]) -> Result<(), Mismatch> {
+        let columns = columns.iter().map(ToString::to_string).collect();
+        Target::resolve(table, &v1::Target { table: name.to_owned(), columns }).map(|_| ())
+    }
+
+    #[test]
+    fn names_that_the_catalogue_holds_for_the_same_are_the_same() {
+        let table = table(vec![column("a")]);
+        assert_eq!(resolve(&table, "logins", &["a"]), Ok(()));
+        assert_eq!(resolve(&table, "public.logins", &["a"]), Ok(()));
+        for other in ["audit.logins", "Logins", "", "other"] {
+            assert_eq!(resolve(&table, other, &["a"]), Err(Mismatch::Table(other.to_owned())), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_unqualified_name_that_does_not_reach_the_table_is_unknown() {
+        let mut hidden = (*table(vec![column("a")])).clone();
+        hidden.visible = false;
+        assert!(resolve(&Arc::new(hidden), "logins", &["a"]).is_err());
+    }
+
+    #[test]
+    fn columns_must_exist_once_and_take_values() {
+        let array = Column { unusable: Some("is an array".into()), ..column("tags") };
+        let table = table(vec![column("a"), array]);
+        assert_eq!(resolve(&table, "logins", &["b"]), Err(Mismatch::Column("b".into())));
+        assert_eq!(resolve(&table, "logins", &["a", "a"]), Err(Mismatch::Twice("a".into())));
+        assert_eq!(
+            resolve(&table, "logins", &["tags"]),
+            Err(Mismatch::Unusable("tags".into(), "is an array".into()))
+        );
+        assert_eq!(resolve(&table, "logins", &[]), Err(Mismatch::NoColumns));
+    }
+
+    #[test]
+    fn a_not_null_column_must_be_filled_by_someone() {
+        let strict = Column { not_null: true, ..column("b") };
+        let known = table(vec![column("a"), strict.clone()]);
+        assert_eq!(resolve(&known, "logins", &["a"]), Err(Mismatch::Missing("b".into())));
+        assert_eq!(resolve(&known, "logins", &["a", "b"]), Ok(()));
+        let defaulted = table(vec![column("a"), Column { has_default: true, ..strict }]);
+        assert_eq!(resolve(&defaulted, "logins", &["a"]), Ok(()));
+    }
+}

@@ -1,0 +1,312 @@
+//! A committer: owns one connection, stores one load after the other, and stays with a load until all of it is settled.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tonic::Status;
+use veilpost_proto::v1::Reason;
+use veilpost_runtime::{Backoff, Lifecycle};
+
+use super::Job;
+use super::load::{Entry, Load};
+use super::piece::{Piece, Step};
+use crate::catalogue::{Column, ReadError, Target};
+use crate::database::{DbError, Owner, ServerError, Session, owner, reason};
+use crate::ledger::{Key, accepts};
+use crate::metrics::{self, Cause};
+use crate::record::Fate;
+use crate::shared::Shared;
+use crate::statement::{self, Form};
+
+#[derive(Debug)]
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    session: Option<Session>,
+    backoff: Backoff,
+    /// The last failure that was logged since the last success.
+    complaint: Option<String>,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        Self { shared, session: None, backoff, complaint: None }
+    }
+
+    /// Runs until the queue is closed and empty, or until what is left must be given back. A statement that is under way
+    /// then may or may not commit: the ledger knows when its records come again.
+    pub(crate) async fn run(mut self, life: Lifecycle) -> anyhow::Result<()> {
+        tokio::select! {
+            () = life.aborting() => {}
+            () = self.work() => {}
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(jobs) = shared.queue.take(shared.limits).await {
+            self.commit(jobs).await;
+        }
+    }
+
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let Some(mut load) = Load::new(jobs) else { return };
+        match self.store(&mut load).await {
+            Ok(()) => load.reply(),
+            Err(status) => load.refuse(&status),
+        }
+    }
+
+    /// Settles every record. Err ends the streams: their idea of the table is not the catalogue's.
+    async fn store(&mut self, load: &mut Load) -> Result<(), Status> {
+        self.judge_unsure(load).await?;
+        if load.has_rejections() {
+            self.confirm_definition(&load.target).await?;
+        }
+        let mut form = Form::Plain;
+        for round in load.take_rounds() {
+            self.store_round(load, Piece::new(round, form)).await?;
+            form = Form::Skipping;
+        }
+        Ok(())
+    }
+
+    /// Rejects records whose values Postgres does not take, before they are in a statement whose failure is logged.
+    async fn judge_unsure(&mut self, load: &mut Load) -> Result<(), Status> {
+        let target = Arc::clone(&load.target);
+        for (index, column) in target.columns.iter().enumerate() {
+            let unsure = load.unsure(index);
+            if unsure.is_empty() {
+                continue;
+            }
+            let (places, values): (Vec<usize>, Vec<&str>) = unsure.into_iter().unzip();
+            let refused = loop {
+                match self.try_judge(column, &values).await {
+                    Ok(refused) => break refused,
+                    Err(error) => self.recover(&error, &target).await?,
+                }
+            };
+            let fates = refused.into_iter().filter_map(|(value, error)| {
+                let detail = format!("column {}: {}", column.name, error.detail());
+                Some((*places.get(value)?, Fate::Rejected(reason(&error), detail)))
+            });
+            let fates: HashMap<usize, Fate> = fates.collect();
+            load.settle_at(fates);
+        }
+        Ok(())
+    }
+
+    /// An answer that is not about the value, such as a full memory, is an error as a whole.
+    async fn try_judge(
+        &mut self,
+        column: &Column,
+        values: &[&str],
+    ) -> Result<Vec<(usize, ServerError)>, DbError> {
+        let session = self.session().await?;
+        let refused = statement::refused_inputs(session, column, values).await?;
+        refused
+            .into_iter()
+            .map(|(place, sqlstate)| {
+                let error = ServerError::with_sqlstate(sqlstate);
+                let wrapped = DbError::from(error.clone());
+                if matches!(owner(&wrapped), Owner::Record(_)) { Ok((place, error)) } else { Err(wrapped) }
+            })
+            .collect()
+    }
+
+    /// Nothing is rejected by an outdated definition: a column may have been widened since the stream began.
+    async fn confirm_definition(&mut self, target: &Target) -> Result<(), Status> {
+        loop {
+            match self.try_confirm(target).await {
+                Ok(verdict) => return verdict,
+                Err(error) => self.recover(&error, target).await?,
+            }
+        }
+    }
+
+    async fn try_confirm(&mut self, target: &Target) -> Result<Result<(), Status>, DbError> {
+        let shared = Arc::clone(&self.shared);
+        let session = self.session().await?;
+        match shared.catalogue.refresh(session).await {
+            Ok(table) if Arc::ptr_eq(&table, &target.table) => Ok(Ok(())),
+            Ok(table) => Ok(Err(target.outdated_by(&table))),
+            Err(ReadError::Unfit(why)) => Ok(Err(Status::failed_precondition(why))),
+            Err(ReadError::Database(error)) => Err(error),
+        }
+    }
+
+    async fn store_round(&mut self, load: &mut Load, round: Piece) -> Result<(), Status> {
+        let mut pieces = VecDeque::from([round]);
+        while let Some(mut piece) = pieces.pop_front() {
+            self.leave_outside_window(load, &mut piece);
+            if piece.entries.is_empty() {
+                continue;
+            }
+            match self.insert(&load.target, &piece).await {
+                Ok(fresh) => self.settle_stored(load, &piece, &fresh),
+                Err(error) => self.handle(error, piece, &mut pieces, load).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Checked before every attempt: an outage may last days.
+    fn leave_outside_window(&self, load: &mut Load, piece: &mut Piece) {
+        let now = self.shared.database.clock.now_ms();
+        let outside = piece.entries.extract_if(.., |entry| !accepts(now, entry.record.sent_ms));
+        for entry in outside {
+            let record = &entry.record;
+            tracing::warn!(
+                message_id = record.message_id,
+                sent_timestamp_ms = record.sent_ms,
+                "sent outside the ledger's window, so it cannot be told whether it was stored before; left in the queue"
+            );
+            metrics::left(Cause::OutsideWindow);
+            load.settle(&entry, Fate::Left);
+        }
+    }
+
+    async fn insert(&mut self, target: &Target, piece: &Piece) -> Result<HashSet<Key>, DbError> {
+        let session = self.session().await?;
+        let records: Vec<_> = piece.entries.iter().map(|entry| &entry.record).collect();
+        let begun = Instant::now();
+        let fresh = statement::insert(session, &target.statements, &records, piece.form).await?;
+        metrics::commit(fresh.len(), begun.elapsed());
+        Ok(fresh)
+    }
+
+    fn settle_stored(&mut self, load: &mut Load, piece: &Piece, fresh: &HashSet<Key>) {
+        self.shared.count_commit();
+        self.note_success();
+        let now = self.shared.database.clock.now_ms();
+        let end_to_end = metrics::end_to_end();
+        for entry in &piece.entries {
+            let stored = fresh.contains(&entry.record.key);
+            if stored {
+                let took = u64::try_from(now - entry.record.sent_ms).unwrap_or(0);
+                end_to_end.record(Duration::from_millis(took));
+            }
+            load.settle(entry, if stored { Fate::Stored } else { Fate::Duplicate });
+        }
+    }
+
+    /// Does what the error's owner asks for; what is still to be stored goes back to the pieces.
+    async fn handle(
+        &mut self,
+        error: DbError,
+        mut piece: Piece,
+        pieces: &mut VecDeque<Piece>,
+        load: &mut Load,
+    ) -> Result<(), Status> {
+        let owner = owner_for(&error, &load.target);
+        if owner == Owner::Undecided {
+            piece.note_undecided(self.shared.commits());
+        }
+        match piece.step(owner, self.shared.commits()) {
+            Step::Skip => {
+                metrics::ledger_fallback();
+                pieces.push_front(Piece { form: Form::Skipping, ..piece });
+            }
+            Step::Halve => halve(piece, pieces),
+            Step::WaitAndHalve => {
+                self.recover(&error, &load.target).await?;
+                halve(piece, pieces);
+            }
+            Step::Reject(reason) => reject(load, &piece.entries, reason, &error),
+            Step::Leave => leave(load, &piece.entries, &error),
+            Step::Retry => {
+                self.recover(&error, &load.target).await?;
+                pieces.push_front(piece);
+            }
+            Step::RetryLast => {
+                self.recover(&error, &load.target).await?;
+                pieces.push_back(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs a failure of the infrastructure once, gives up a connection that is of no more use, and waits. Err when the
+    /// catalogue says that the target is gone or has changed.
+    async fn recover(&mut self, error: &DbError, target: &Target) -> Result<(), Status> {
+        self.complain(error);
+        metrics::retry(error.label());
+        if error.ends_connection() {
+            metrics::database_up(false);
+            self.session = None;
+        }
+        if owner_for(error, target) == Owner::Catalogue
+            && let Ok(verdict) = self.try_confirm(target).await
+        {
+            verdict?;
+        }
+        tokio::time::sleep(self.backoff.next_delay()).await;
+        Ok(())
+    }
+
+    fn complain(&mut self, error: &DbError) {
+        let complaint = error.to_string();
+        if self.complaint.as_ref() != Some(&complaint) {
+            tracing::warn!(error = complaint, "cannot store; trying again");
+            self.complaint = Some(complaint);
+        }
+    }
+
+    fn note_success(&mut self) {
+        self.backoff.reset();
+        if self.complaint.take().is_some() {
+            tracing::info!("storing again");
+        }
+    }
+
+    async fn session(&mut self) -> Result<&mut Session, DbError> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.shared.database.connect().await?,
+        };
+        Ok(self.session.insert(session))
+    }
+}
+
+/// NULL in a column that the stream does not fill is no record's doing.
+fn owner_for(error: &DbError, target: &Target) -> Owner {
+    let unfilled = |column: &String| !target.has_column(column);
+    match error {
+        DbError::Server(error)
+            if error.sqlstate == "23502" && error.column.as_ref().is_some_and(unfilled) =>
+        {
+            Owner::Catalogue
+        }
+        _ => owner(error),
+    }
+}
+
+fn halve(piece: Piece, pieces: &mut VecDeque<Piece>) {
+    let [first, second] = piece.halves();
+    pieces.push_front(second);
+    pieces.push_front(first);
+}
+
+fn reject(load: &mut Load, entries: &[Entry], reason: Reason, error: &DbError) {
+    let detail = match error {
+        DbError::Server(error) => error.detail(),
+        other => other.to_string(),
+    };
+    for entry in entries {
+        load.settle(entry, Fate::Rejected(reason, detail.clone()));
+    }
+}
+
+fn leave(load: &mut Load, entries: &[Entry], error: &DbError) {
+    for entry in entries {
+        tracing::warn!(
+            message_id = entry.record.message_id,
+            error = error.to_string(),
+            "this record alone cannot be stored, and it is not sure why; left in the queue"
+        );
+        metrics::left(Cause::Undecided);
+        load.settle(entry, Fate::Left);
+    }
+}

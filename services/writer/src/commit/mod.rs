@@ -1,0 +1,11 @@
+//! Committing: what has queued up is merged and stored over a few connections.
+
+mod committer;
+mod job;
+mod load;
+mod piece;
+mod queue;
+
+pub(crate) use committer::Committer;
+pub(crate) use job::Job;
+pub(crate) use queue::{JobQueue, Limits};

@@ -1,0 +1,147 @@
+//! A part of a load that is stored by one statement, and what to do when that fails.
+
+use veilpost_proto::v1::Reason;
+
+use super::load::Entry;
+use crate::database::Owner;
+use crate::statement::Form;
+
+/// How often an undecided error is met before its cause is searched for.
+const PATIENCE: u32 = 3;
+
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) entries: Vec<Entry>,
+    pub(super) form: Form,
+    /// Undecided errors so far, and how many commits all committers had made at the first.
+    pub(super) undecided: u32,
+    pub(super) commits_before: Option<u64>,
+}
+
+/// What to do with a piece whose statement failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Run the other statement, which skips keys that are known.
+    Skip,
+    /// Store the halves one by one; each is a transaction of its own.
+    Halve,
+    /// Wait, then halve: what was too slow as a whole may not be in parts.
+    WaitAndHalve,
+    /// It is the only record left, and it is to blame.
+    Reject(Reason),
+    /// Only this record fails while others are committed.
+    Leave,
+    Retry,
+    /// Retry after the other pieces, so that they are not held up.
+    RetryLast,
+}
+
+impl Piece {
+    pub(super) fn new(entries: Vec<Entry>, form: Form) -> Self {
+        Self { entries, form, undecided: 0, commits_before: None }
+    }
+
+    pub(super) fn halves(mut self) -> [Self; 2] {
+        let second = self.entries.split_off(self.entries.len() / 2);
+        let half =
+            |entries| Self { entries, form: self.form, undecided: self.undecided, commits_before: None };
+        [half(self.entries), half(second)]
+    }
+
+    /// Notes an undecided error at a time when all committers had made `commits` commits.
+    pub(super) fn note_undecided(&mut self, commits: u64) {
+        self.undecided += 1;
+        self.commits_before.get_or_insert(commits);
+    }
+
+    /// Decides by the error's owner. `commits` counts the commits of all committers: one that was made since this piece
+    /// began to fail shows that the database works.
+    pub(super) fn step(&self, owner: Owner, commits: u64) -> Step {
+        let single = self.entries.len() == 1;
+        let others_succeed = self.commits_before.is_some_and(|before| commits > before);
+        match owner {
+            Owner::Ledger if self.form == Form::Plain => Step::Skip,
+            Owner::Record(reason) if single => Step::Reject(reason),
+            Owner::Record(_) => Step::Halve,
+            Owner::Undecided if self.undecided < PATIENCE => Step::RetryLast,
+            Owner::Cancelled | Owner::Undecided if !single => Step::WaitAndHalve,
+            Owner::Undecided if others_succeed => Step::Leave,
+            Owner::Undecided => Step::RetryLast,
+            Owner::Ledger | Owner::Catalogue | Owner::Cancelled | Owner::Infrastructure => Step::Retry,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Key;
+    use crate::record::Record;
+    use proptest::prelude::*;
+
+    fn piece(records: usize) -> Piece {
+        let entry = |position: usize| {
+            let message_id = position.to_string();
+            let key = Key::new("p", &message_id, 0);
+            Entry::for_tests(Record { position, key, sent_ms: 0, message_id, values: vec![], unsure: vec![] })
+        };
+        Piece::new((0..records).map(entry).collect(), Form::Plain)
+    }
+
+    #[test]
+    fn a_known_key_leads_to_the_skipping_statement_once() {
+        let mut piece = piece(2);
+        assert_eq!(piece.step(Owner::Ledger, 0), Step::Skip);
+        piece.form = Form::Skipping;
+        assert_eq!(piece.step(Owner::Ledger, 0), Step::Retry);
+    }
+
+    #[test]
+    fn a_cancelled_batch_is_halved_and_a_cancelled_record_tried_again() {
+        assert_eq!(piece(2).step(Owner::Cancelled, 0), Step::WaitAndHalve);
+        assert_eq!(piece(1).step(Owner::Cancelled, 0), Step::Retry);
+    }
+
+    #[test]
+    fn an_undecided_record_is_left_only_when_others_are_committed() {
+        let mut piece = piece(1);
+        for _ in 0..10 {
+            piece.note_undecided(5);
+            assert_eq!(piece.step(Owner::Undecided, 5), Step::RetryLast);
+        }
+        assert_eq!(piece.step(Owner::Undecided, 6), Step::Leave);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_rejected_but_a_single_record_that_is_to_blame(records in 1usize..50, owner in 0usize..6) {
+            let owners = [
+                Owner::Ledger, Owner::Record(Reason::Constraint), Owner::Catalogue, Owner::Cancelled,
+                Owner::Undecided, Owner::Infrastructure,
+            ];
+            let step = piece(records).step(owners[owner], 0);
+            let to_blame = records == 1 && owners[owner] == Owner::Record(Reason::Constraint);
+            prop_assert_eq!(matches!(step, Step::Reject(_)), to_blame);
+        }
+
+        #[test]
+        fn halving_finds_a_single_culprit_and_stores_all_others(records in 1usize..200, culprit in 0usize..200) {
+            let culprit = culprit % records;
+            let mut pieces = vec![piece(records)];
+            let (mut stored, mut rejected, mut statements) = (0, Vec::new(), 0);
+            while let Some(piece) = pieces.pop() {
+                statements += 1;
+                if piece.entries.iter().all(|entry| entry.record.position != culprit) {
+                    stored += piece.entries.len();
+                    continue;
+                }
+                match piece.step(Owner::Record(Reason::Constraint), 0) {
+                    Step::Reject(_) => rejected.push(piece.entries[0].record.position),
+                    _ => pieces.extend(piece.halves()),
+                }
+            }
+            prop_assert_eq!((stored, rejected), (records - 1, vec![culprit]));
+            prop_assert!(statements <= 2 * usize::try_from(usize::BITS - records.leading_zeros()).unwrap() + 1);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Integer columns. Nothing is ever rounded.
+
+use veilpost_proto::v1::value::Kind as Given;
+
+use super::Verdict;
+use super::decimal::Decimal;
+
+pub(super) fn convert(given: Given, least: i64, greatest: i64) -> Verdict {
+    match given {
+        Given::Number(text) => judge(text, least, greatest),
+        Given::Text(text) if is_plain(&text) => judge(text, least, greatest),
+        Given::Text(text) => Verdict::Unsure(text),
+        Given::Boolean(_) | Given::Json(_) => Verdict::invalid("a boolean where an integer is needed"),
+    }
+}
+
+fn judge(text: String, least: i64, greatest: i64) -> Verdict {
+    let Some(decimal) = Decimal::parse(&text) else { return Verdict::Unsure(text) };
+    if !decimal.is_integral() {
+        return Verdict::invalid("not an integer");
+    }
+    match decimal.to_i64() {
+        Some(value) if (least..=greatest).contains(&value) => Verdict::Accept(value.to_string()),
+        _ => Verdict::out_of_range(format!("not between {least} and {greatest}")),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use veilpost_proto::v1::Reason;
+
+    fn int4(given: Given) -> Result<String, Option<Reason>> {
+        match convert(given, i32::MIN.into(), i32::MAX.into()) {
+            Verdict::Accept(text) => Ok(text),
+            Verdict::Unsure(_) => Err(None),
+            Verdict::Reject(refusal) => Err(Some(refusal.reason)),
+        }
+    }
+
+    #[test]
+    fn numbers_are_integers_only_when_integral() {
+        for (text, expected) in [
+            ("23", Ok("23")),
+            ("23.0", Ok("23")),
+            ("1e3", Ok("1000")),
+            ("-0", Ok("0")),
+            ("2147483647", Ok("2147483647")),
+            ("2147483648", Err(Some(Reason::OutOfRange))),
+            ("1e400", Err(Some(Reason::OutOfRange))),
+            ("23.7", Err(Some(Reason::InvalidValue))),
+            ("1e-3", Err(Some(Reason::InvalidValue))),
+        ] {
+            assert_eq!(int4(Given::Number(text.into())), expected.map(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_is_judged_when_plain_and_left_to_postgres_otherwise() {
+        assert_eq!(int4(Given::Text("+007".into())), Ok("7".into()));
+        assert_eq!(int4(Given::Text("99999999999999999999".into())), Err(Some(Reason::OutOfRange)));
+        assert_eq!(int4(Given::Text(" 7".into())), Err(None));
+        assert_eq!(int4(Given::Text("23.0".into())), Err(None));
+    }
+
+    #[test]
+    fn booleans_are_no_integers() {
+        assert_eq!(int4(Given::Boolean(true)), Err(Some(Reason::InvalidValue)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_integer_is_accepted_exactly_within_its_range(value: i64) {
+            let expected = i32::try_from(value).map(|value| value.to_string()).map_err(|_| Some(Reason::OutOfRange));
+            prop_assert_eq!(int4(Given::Number(value.to_string())), expected);
+        }
+    }
+}

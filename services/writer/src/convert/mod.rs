@@ -1,0 +1,88 @@
+//! Judges and converts values before any SQL runs: Postgres's own log would quote the values that it refuses.
+
+mod boolean;
+mod datetime;
+mod decimal;
+mod integer;
+mod json;
+mod number;
+mod text;
+mod uuid;
+
+use std::borrow::Cow;
+
+use veilpost_proto::v1::Reason;
+use veilpost_proto::v1::value::Kind as Given;
+
+use crate::catalogue::{Column, Kind};
+
+/// What is known of a value before the database has seen it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The column's type takes this text.
+    Accept(String),
+    /// Only the database can tell.
+    Unsure(String),
+    Reject(Refusal),
+}
+
+/// Why a value can never be stored in its column; names the rule and never the value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) rule: Cow<'static, str>,
+}
+
+impl Verdict {
+    fn reject(reason: Reason, rule: impl Into<Cow<'static, str>>) -> Self {
+        Self::Reject(Refusal { reason, rule: rule.into() })
+    }
+
+    fn invalid(rule: impl Into<Cow<'static, str>>) -> Self {
+        Self::reject(Reason::InvalidValue, rule)
+    }
+
+    fn out_of_range(rule: impl Into<Cow<'static, str>>) -> Self {
+        Self::reject(Reason::OutOfRange, rule)
+    }
+}
+
+/// Judges one value for one column. The text of a verdict is the input of the column's base type; text for length-limited
+/// columns is judged here, everything else that a constraint might refuse stays with the database.
+pub(crate) fn convert(given: Given, column: &Column) -> Verdict {
+    match (&given, &column.kind) {
+        (Given::Text(text) | Given::Number(text), _) if text.contains('\0') => {
+            Verdict::reject(Reason::NulInText, "U+0000 in text")
+        }
+        (_, Kind::Json) => json::convert(given, json::Form::Text),
+        (_, Kind::Jsonb) => json::convert(given, json::Form::Binary),
+        (Given::Json(_), _) => {
+            Verdict::reject(Reason::NotAScalar, "an object or array where a scalar is needed")
+        }
+        _ => convert_scalar(given, column),
+    }
+}
+
+fn convert_scalar(given: Given, column: &Column) -> Verdict {
+    match column.kind {
+        Kind::Text { limit } => text::convert(given, limit),
+        Kind::Integer { least, greatest } => integer::convert(given, least, greatest),
+        Kind::Numeric { shape } => number::numeric(given, shape),
+        Kind::Float4 => number::float(given, number::fits_float4),
+        Kind::Float8 => number::float(given, number::fits_float8),
+        Kind::Boolean => boolean::convert(given),
+        Kind::Date => datetime::convert(given, datetime::Form::Date),
+        Kind::Timestamp => datetime::convert(given, datetime::Form::Timestamp),
+        Kind::Time => datetime::convert(given, datetime::Form::Other),
+        Kind::Uuid => uuid::convert(given),
+        Kind::Other | Kind::Json | Kind::Jsonb => Verdict::Unsure(spelled(given)),
+    }
+}
+
+/// A scalar as the producer wrote it.
+fn spelled(given: Given) -> String {
+    match given {
+        Given::Text(text) | Given::Number(text) | Given::Json(text) => text,
+        Given::Boolean(boolean) => boolean.to_string(),
+    }
+}

@@ -1,0 +1,122 @@
+//! Numeric and floating-point columns.
+
+use veilpost_proto::v1::value::Kind as Given;
+
+use super::Verdict;
+use super::decimal::Decimal;
+use crate::catalogue::NumericShape;
+
+/// Postgres's numeric holds at most this many digits before the decimal point.
+/// <https://www.postgresql.org/docs/current/datatype-numeric.html>
+pub(super) const MOST_WHOLE_DIGITS: i64 = 131_072;
+
+/// Beyond this many digits after the decimal point Postgres is asked.
+pub(super) const SURE_FRACTION_DIGITS: i64 = 1000;
+
+pub(super) fn numeric(given: Given, shape: Option<NumericShape>) -> Verdict {
+    let text = match given {
+        Given::Number(text) | Given::Text(text) => text,
+        Given::Boolean(_) | Given::Json(_) => return Verdict::invalid("a boolean where a number is needed"),
+    };
+    let Some(decimal) = Decimal::parse(&text) else { return Verdict::Unsure(text) };
+    let most = shape.map_or(MOST_WHOLE_DIGITS, NumericShape::whole_digits);
+    let may_round_up = shape.is_some_and(|shape| decimal.lowest < -shape.scale);
+    match decimal.whole_digits() {
+        Some(digits) if digits > most => {
+            Verdict::out_of_range(format!("more than {most} digits before the point"))
+        }
+        Some(digits) if digits == most && may_round_up => Verdict::Unsure(text),
+        _ if decimal.lowest < -SURE_FRACTION_DIGITS => Verdict::Unsure(text),
+        _ => Verdict::Accept(text),
+    }
+}
+
+pub(super) fn float(given: Given, fits: fn(&str) -> bool) -> Verdict {
+    let text = match given {
+        Given::Number(text) | Given::Text(text) => text,
+        Given::Boolean(_) | Given::Json(_) => return Verdict::invalid("a boolean where a number is needed"),
+    };
+    match Decimal::parse(&text) {
+        None => Verdict::Unsure(text),
+        Some(decimal) if decimal.significant.is_empty() || fits(&text) => Verdict::Accept(text),
+        Some(_) => Verdict::out_of_range("beyond what a floating-point number holds"),
+    }
+}
+
+/// Whether a number that is not zero is neither infinite nor zero as a `real`.
+pub(super) fn fits_float4(text: &str) -> bool {
+    text.parse().is_ok_and(|value: f32| value.is_finite() && value != 0.0)
+}
+
+/// Whether a number that is not zero is neither infinite nor zero as a `double precision`.
+pub(super) fn fits_float8(text: &str) -> bool {
+    text.parse().is_ok_and(|value: f64| value.is_finite() && value != 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use veilpost_proto::v1::Reason;
+
+    fn outcome(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Accept(_) => "accept",
+            Verdict::Unsure(_) => "unsure",
+            Verdict::Reject(refusal) if refusal.reason == Reason::OutOfRange => "range",
+            Verdict::Reject(_) => "invalid",
+        }
+    }
+
+    #[test]
+    fn numeric_follows_precision_and_scale() {
+        let shape = Some(NumericShape { precision: 5, scale: 2 });
+        for (text, expected) in [
+            ("999.99", "accept"),
+            ("-999.99", "accept"),
+            ("99.999", "accept"),
+            ("999.994", "unsure"),
+            ("1000", "range"),
+            ("1e3", "range"),
+            ("0e9", "accept"),
+            ("NaN", "unsure"),
+        ] {
+            assert_eq!(outcome(&numeric(Given::Number(text.into()), shape)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn scales_beyond_the_precision_leave_no_room_for_whole_digits() {
+        let shape = Some(NumericShape { precision: 3, scale: 5 });
+        assert_eq!(outcome(&numeric(Given::Number("0.00999".into()), shape)), "accept");
+        assert_eq!(outcome(&numeric(Given::Number("0.01".into()), shape)), "range");
+    }
+
+    #[test]
+    fn unbounded_numeric_has_a_bound_too() {
+        assert_eq!(outcome(&numeric(Given::Number("1e131071".into()), None)), "accept");
+        assert_eq!(outcome(&numeric(Given::Number("1e131072".into()), None)), "range");
+        assert_eq!(outcome(&numeric(Given::Number("1e-20000".into()), None)), "unsure");
+    }
+
+    #[test]
+    fn floats_overflow_and_underflow() {
+        for (text, four, eight) in [
+            ("1.5", "accept", "accept"),
+            ("0.0", "accept", "accept"),
+            ("1e39", "range", "accept"),
+            ("1e309", "range", "range"),
+            ("1e-50", "range", "accept"),
+            ("1e-400", "range", "range"),
+            ("Infinity", "unsure", "unsure"),
+        ] {
+            assert_eq!(outcome(&float(Given::Number(text.into()), fits_float4)), four, "{text}");
+            assert_eq!(outcome(&float(Given::Number(text.into()), fits_float8)), eight, "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_no_numbers() {
+        assert_eq!(outcome(&numeric(Given::Boolean(true), None)), "invalid");
+        assert_eq!(outcome(&float(Given::Boolean(true), fits_float8)), "invalid");
+    }
+}

@@ -1,0 +1,200 @@
+//! Errors of the database, without the values that Postgres quotes in its own.
+
+use std::fmt;
+
+use sqlx::postgres::PgDatabaseError;
+
+/// Keeps of a [`sqlx::Error`] only what cannot contain a value of a row: SQLSTATE and names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DbError {
+    Server(Box<ServerError>),
+    /// The connection could not be made, broke, or is in an unknown state.
+    Connection(String),
+    /// No answer within the statement timeout and some more.
+    TimedOut,
+}
+
+/// What Postgres said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerError {
+    pub(crate) sqlstate: String,
+    pub(crate) schema: Option<String>,
+    pub(crate) table: Option<String>,
+    pub(crate) column: Option<String>,
+    pub(crate) constraint: Option<String>,
+    pub(crate) data_type: Option<String>,
+}
+
+impl ServerError {
+    pub(crate) fn with_sqlstate(sqlstate: impl Into<String>) -> Self {
+        Self { sqlstate: sqlstate.into(), ..Self::default() }
+    }
+
+    /// For a rejection: the SQLSTATE and what was violated, by name.
+    pub(crate) fn detail(&self) -> String {
+        let mut detail = format!("SQLSTATE {}", self.sqlstate);
+        for (kind, name) in [("column", &self.column), ("constraint", &self.constraint)] {
+            if let Some(name) = name {
+                detail.extend([", ", kind, " ", name.as_str()]);
+            }
+        }
+        detail
+    }
+
+    pub(crate) fn class(&self) -> &str {
+        self.sqlstate.get(..2).unwrap_or_default()
+    }
+}
+
+impl DbError {
+    /// Whether the connection is of no more use after this error.
+    pub(crate) fn ends_connection(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::TimedOut => true,
+            // 25006: a primary that became a standby.
+            Self::Server(error) => {
+                error.class() == "08" || error.sqlstate == "25006" || error.sqlstate.starts_with("57P")
+            }
+        }
+    }
+
+    /// The name of the error's class, for metrics: a closed set.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Connection(_) => "connection",
+            Self::TimedOut => "timeout",
+            Self::Server(error) => match error.class() {
+                "08" => "connection",
+                "25" => "transaction_state",
+                "40" => "rollback",
+                "42" => "catalogue",
+                "53" => "resources",
+                "55" => "lock",
+                "57" => "intervention",
+                _ => "other",
+            },
+        }
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
+                Some(error) => Self::Server(Box::new(ServerError::from(error))),
+                None => Self::Connection("an unknown kind of database error".to_owned()),
+            },
+            sqlx::Error::Io(error) => Self::Connection(error.to_string()),
+            sqlx::Error::Tls(_) => Self::Connection("TLS failed".to_owned()),
+            sqlx::Error::Configuration(_) => {
+                Self::Connection("the connection's settings are wrong".to_owned())
+            }
+            sqlx::Error::Protocol(_) => Self::Connection("the protocol was broken".to_owned()),
+            _ => Self::Connection("an unexpected answer".to_owned()),
+        }
+    }
+}
+
+impl From<ServerError> for DbError {
+    fn from(error: ServerError) -> Self {
+        Self::Server(Box::new(error))
+    }
+}
+
+impl From<&PgDatabaseError> for ServerError {
+    fn from(error: &PgDatabaseError) -> Self {
+        Self {
+            sqlstate: error.code().to_owned(),
+            schema: error.schema().map(str::to_owned),
+            table: error.table().map(str::to_owned),
+            column: error.column().map(str::to_owned),
+            constraint: error.constraint().map(str::to_owned),
+            data_type: error.data_type().map(str::to_owned),
+        }
+    }
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => error.fmt(formatter),
+            Self::Connection(what) => write!(formatter, "no connection to Postgres: {what}"),
+            Self::TimedOut => formatter.write_str("Postgres did not answer in time"),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SQLSTATE {}", self.sqlstate)?;
+        if let Some(meaning) = meaning(&self.sqlstate) {
+            write!(formatter, ": {meaning}")?;
+        }
+        let names = [
+            ("schema", &self.schema),
+            ("table", &self.table),
+            ("column", &self.column),
+            ("constraint", &self.constraint),
+            ("type", &self.data_type),
+        ];
+        for (kind, name) in names {
+            if let Some(name) = name {
+                write!(formatter, ", {kind} {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for DbError {}
+
+/// What an operator can act on, in words. <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn meaning(sqlstate: &str) -> Option<&'static str> {
+    Some(match sqlstate {
+        "25006" => "the database is read-only",
+        "28000" => "the role is refused",
+        "28P01" => "the password is refused",
+        "3D000" => "no such database",
+        "40001" => "serialization failure",
+        "40P01" => "deadlock",
+        "42501" => "a privilege is missing",
+        "42703" => "no such column",
+        "42883" => "no such function",
+        "42P01" => "no such table",
+        "53100" => "the disk is full",
+        "53300" => "too many connections",
+        "55P03" => "a lock is held by someone else",
+        "57014" => "cancelled, or slower than the statement timeout",
+        "57P01" | "57P02" | "57P03" => "Postgres is starting up or shutting down",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_and_the_sqlstate_are_shown() {
+        let error = ServerError {
+            column: Some("locale".into()),
+            table: Some("user_logins".into()),
+            ..ServerError::with_sqlstate("23502")
+        };
+        assert_eq!(DbError::from(error).to_string(), "SQLSTATE 23502, table user_logins, column locale");
+    }
+
+    #[test]
+    fn connections_are_discarded_when_they_cannot_be_trusted() {
+        for (sqlstate, ends) in
+            [("08006", true), ("25006", true), ("57P01", true), ("57014", false), ("22P02", false)]
+        {
+            assert_eq!(
+                DbError::from(ServerError::with_sqlstate(sqlstate)).ends_connection(),
+                ends,
+                "{sqlstate}"
+            );
+        }
+        assert!(DbError::TimedOut.ends_connection());
+    }
+}

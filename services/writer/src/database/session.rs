@@ -1,0 +1,148 @@
+//! Connections whose settings are the writer's own, and whose statements end in bounded time.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
+use veilpost_runtime::BadSettings;
+
+use super::{Clock, DbError};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer than the server's statement timeout the writer waits, before it takes the connection for dead.
+const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+
+/// What every connection must have, whatever role, database or server say. `remote_apply` is stronger than `on`, so it
+/// stays. Postgres before 14 lacks one of the settings and is refused.
+const SETTINGS: &str = "
+    SELECT set_config('synchronous_commit',
+                      CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
+           set_config('default_transaction_isolation', 'read committed', false),
+           set_config('default_transaction_deferrable', 'off', false),
+           set_config('DateStyle', 'ISO, MDY', false),
+           set_config('TimeZone', 'UTC', false),
+           set_config('IntervalStyle', 'postgres', false),
+           set_config('standard_conforming_strings', 'on', false),
+           set_config('client_min_messages', 'error', false),
+           set_config('statement_timeout', $1, false),
+           set_config('lock_timeout', $2, false),
+           set_config('idle_in_transaction_session_timeout', '30s', false),
+           set_config('client_connection_check_interval', '5s', false),
+           set_config('tcp_user_timeout', '30s', false)";
+
+/// Without this, Postgres's log gets the whole row with a constraint's error. It takes a privilege that not every role has.
+const QUIET_LOG: &str = "
+    DO $$ BEGIN
+        PERFORM set_config('log_error_verbosity', 'terse', false);
+    EXCEPTION WHEN insufficient_privilege THEN NULL;
+    END $$";
+
+/// How to reach the database.
+pub(crate) struct Database {
+    options: PgConnectOptions,
+    statement_timeout: Duration,
+    pub(crate) clock: Clock,
+}
+
+impl Database {
+    pub(crate) fn new(url: &SecretString, statement_timeout: Duration) -> anyhow::Result<Self> {
+        let url = url.expose_secret();
+        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        let options = PgConnectOptions::from_str(url)
+            .ok()
+            .filter(|_| has_scheme)
+            .ok_or_else(|| {
+                BadSettings("DATABASE_URL is no URL like postgres://user:password@host/name".to_owned())
+            })?
+            .application_name("veilpost-writer")
+            .disable_statement_logging();
+        Ok(Self { options, statement_timeout, clock: Clock::new() })
+    }
+
+    /// A connection for statements on records.
+    pub(crate) async fn connect(&self) -> Result<Session, DbError> {
+        self.connect_with(self.statement_timeout).await
+    }
+
+    /// A connection for migrations: waiting for another writer's migration is not bounded.
+    pub(crate) async fn connect_patiently(&self) -> Result<Session, DbError> {
+        self.connect_with(Duration::ZERO).await
+    }
+
+    async fn connect_with(&self, statement_timeout: Duration) -> Result<Session, DbError> {
+        let connection = within(CONNECT_TIMEOUT, self.options.connect()).await?;
+        let deadline = CONNECT_TIMEOUT;
+        let mut session = Session { connection, deadline };
+        session.prepare(statement_timeout).await?;
+        session.read_clock(&self.clock).await?;
+        session.deadline = match statement_timeout {
+            Duration::ZERO => Duration::MAX,
+            timeout => timeout + ANSWER_MARGIN,
+        };
+        Ok(session)
+    }
+}
+
+/// The options hold the password.
+impl fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Database").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// One connection. After an error that [`DbError::ends_connection`], drop it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: PgConnection,
+    deadline: Duration,
+}
+
+impl Session {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// Bounds a statement on this connection.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// A lock gets half the time of a statement, so that a statement that waits for one is not taken for a slow one.
+    async fn prepare(&mut self, statement_timeout: Duration) -> Result<(), DbError> {
+        let settings = sqlx::query(SETTINGS)
+            .persistent(false)
+            .bind(milliseconds(statement_timeout))
+            .bind(milliseconds(statement_timeout / 2));
+        within(self.deadline, settings.execute(&mut self.connection)).await?;
+        within(self.deadline, sqlx::raw_sql(QUIET_LOG).execute(&mut self.connection)).await?;
+        Ok(())
+    }
+
+    /// Sets the clock by the database's.
+    pub(crate) async fn read_clock(&mut self, clock: &Clock) -> Result<i64, DbError> {
+        let asked = Instant::now();
+        let query = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint");
+        let database_ms = within(self.deadline, query.fetch_one(&mut self.connection)).await?;
+        clock.set(asked, database_ms);
+        Ok(database_ms)
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+/// Runs a statement with a time limit of our own; after [`DbError::TimedOut`] the connection's state is unknown.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(limit, statement).await {
+        Ok(result) => result.map_err(DbError::from),
+        Err(_) => Err(DbError::TimedOut),
+    }
+}

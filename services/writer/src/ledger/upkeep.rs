@@ -1,0 +1,103 @@
+//! Upkeep: empties the slot that rests, reads clock and catalogue again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use veilpost_runtime::Lifecycle;
+
+use super::window::idle_slot;
+use crate::catalogue::ReadError;
+use crate::database::{DbError, Session, within};
+use crate::metrics;
+use crate::shared::Shared;
+
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// Names the lock by which only one writer at a time does upkeep.
+const UPKEEP_LOCK: i64 = 0x0f5d_61ab_3c27_9e14;
+
+const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// What is done every minute while the service runs.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    shared: Arc<Shared>,
+}
+
+impl Upkeep {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Runs until draining. A failure is logged and waits for the next time: committers need nothing from here.
+    pub(crate) async fn run(self, life: Lifecycle) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = life.draining() => return Ok(()),
+                () = self.once() => {}
+            }
+            tokio::select! {
+                () = life.draining() => return Ok(()),
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn once(&self) {
+        match self.try_once().await {
+            Ok(None) => {}
+            Ok(Some(slot)) => {
+                metrics::slot_truncated();
+                tracing::info!(slot, "emptied a slot of the ledger that is past any redelivery");
+            }
+            Err(error) => tracing::warn!(error = error.to_string(), "upkeep failed"),
+        }
+    }
+
+    async fn try_once(&self) -> Result<Option<i16>, ReadError> {
+        let database = &self.shared.database;
+        let mut session = database.connect().await?;
+        let refreshed = self.shared.catalogue.refresh(&mut session).await;
+        let truncated = truncate_idle_slot(&mut session).await?;
+        refreshed.map(|_| truncated)
+    }
+}
+
+/// Empties the slot that rests by the database's clock, if it holds anything; returns it if it did. Does nothing while
+/// another writer is at it, or close to midnight.
+async fn truncate_idle_slot(session: &mut Session) -> Result<Option<i16>, DbError> {
+    let deadline = session.deadline();
+    within(deadline, truncate(session.connection())).await
+}
+
+/// The time is read again under the lock: while waiting for it, another slot may have come to rest.
+async fn truncate(connection: &mut PgConnection) -> Result<Option<i16>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+        .bind(UPKEEP_LOCK)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let Some(slot) = idle_now(&mut transaction).await?.filter(|_| locked) else { return Ok(None) };
+    if is_empty(&mut transaction, slot).await? {
+        return Ok(None);
+    }
+    let leaf = format!("veilpost.ledger_{slot}");
+    let lock = format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+    if idle_now(&mut transaction).await? != Some(slot) {
+        return Ok(None);
+    }
+    sqlx::raw_sql(AssertSqlSafe(format!("TRUNCATE {leaf}"))).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(slot))
+}
+
+async fn idle_now(connection: &mut PgConnection) -> Result<Option<i16>, sqlx::Error> {
+    sqlx::query_scalar(NOW).fetch_one(connection).await.map(idle_slot)
+}
+
+async fn is_empty(connection: &mut PgConnection, slot: i16) -> Result<bool, sqlx::Error> {
+    let sql = format!("SELECT NOT EXISTS (SELECT FROM veilpost.ledger_{slot})");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
+}

@@ -1,0 +1,115 @@
+//! The writer's metrics, named and described in one place.
+
+use std::time::Duration;
+
+use metrics::{
+    Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use veilpost_proto::v1::{Outcome, Receipt};
+
+const BATCHES: &str = "veilpost_writer_batches_total";
+const RECORDS: &str = "veilpost_writer_records_total";
+const COMMIT_ROWS: &str = "veilpost_writer_commit_records";
+const COMMIT_SECONDS: &str = "veilpost_writer_commit_duration_seconds";
+const END_TO_END: &str = "veilpost_writer_end_to_end_seconds";
+const RETRIES: &str = "veilpost_writer_retries_total";
+const FALLBACKS: &str = "veilpost_writer_ledger_fallbacks_total";
+const LEFT: &str = "veilpost_writer_left_total";
+const TRUNCATED: &str = "veilpost_writer_ledger_slots_truncated_total";
+const QUEUE: &str = "veilpost_writer_queue_batches";
+const STREAMS: &str = "veilpost_writer_streams";
+const DATABASE_UP: &str = "veilpost_writer_database_up";
+
+pub(crate) fn describe() {
+    describe_counter!(BATCHES, "Batches answered with a receipt");
+    describe_counter!(RECORDS, "Records by outcome, and rejected ones by reason");
+    describe_histogram!(COMMIT_ROWS, "Rows stored by one commit");
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time that one statement took, its commit included");
+    describe_histogram!(END_TO_END, Unit::Seconds, "From sent to committed, by the database's clock");
+    describe_counter!(RETRIES, "Statements that failed and were tried again, by class of error");
+    describe_counter!(FALLBACKS, "Statements run again because the ledger knew one of their keys");
+    describe_counter!(LEFT, "Records neither stored nor rejected, by cause");
+    describe_counter!(TRUNCATED, "Slots of the ledger that were emptied");
+    describe_gauge!(QUEUE, "Batches that wait for a connection");
+    describe_gauge!(STREAMS, "Open streams");
+    describe_gauge!(DATABASE_UP, "1 when Postgres answered the last time it was asked, 0 when not");
+}
+
+pub(crate) fn receipt(receipt: &Receipt) {
+    counter!(BATCHES).increment(1);
+    let (mut stored, mut duplicate) = (0, 0);
+    for outcome in &receipt.outcomes {
+        match Outcome::try_from(i32::from(*outcome)) {
+            Ok(Outcome::Stored) => stored += 1,
+            Ok(Outcome::Duplicate) => duplicate += 1,
+            _ => {}
+        }
+    }
+    counter!(RECORDS, "outcome" => "stored", "reason" => "").increment(stored);
+    counter!(RECORDS, "outcome" => "duplicate", "reason" => "").increment(duplicate);
+    for rejection in &receipt.rejections {
+        counter!(RECORDS, "outcome" => "rejected", "reason" => rejection.reason().as_str_name()).increment(1);
+    }
+}
+
+/// What keeps a record from being stored without being its fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cause {
+    OutsideWindow,
+    Undecided,
+}
+
+pub(crate) fn left(cause: Cause) {
+    let cause = match cause {
+        Cause::OutsideWindow => "outside_window",
+        Cause::Undecided => "undecided",
+    };
+    counter!(LEFT, "cause" => cause).increment(1);
+}
+
+pub(crate) fn commit(rows: usize, took: Duration) {
+    gauge!(DATABASE_UP).set(1.0);
+    histogram!(COMMIT_ROWS).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    histogram!(COMMIT_SECONDS).record(took);
+}
+
+pub(crate) fn end_to_end() -> Histogram {
+    histogram!(END_TO_END)
+}
+
+pub(crate) fn retry(class: &'static str) {
+    counter!(RETRIES, "class" => class).increment(1);
+}
+
+pub(crate) fn ledger_fallback() {
+    counter!(FALLBACKS).increment(1);
+}
+
+pub(crate) fn slot_truncated() {
+    counter!(TRUNCATED).increment(1);
+}
+
+pub(crate) fn queue_depth(batches: usize) {
+    gauge!(QUEUE).set(f64::from(u32::try_from(batches).unwrap_or(u32::MAX)));
+}
+
+pub(crate) fn database_up(up: bool) {
+    gauge!(DATABASE_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+/// Counts a stream for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct OpenStream(());
+
+impl OpenStream {
+    pub(crate) fn new() -> Self {
+        gauge!(STREAMS).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        gauge!(STREAMS).decrement(1.0);
+    }
+}

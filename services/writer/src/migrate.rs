@@ -1,0 +1,99 @@
+//! Migrations: embedded, safe when several writers start at once, and patient with a Postgres that is not up yet.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::migrate::{MigrateError, Migrator};
+use veilpost_runtime::{Backoff, Lifecycle};
+
+use crate::database::{Database, DbError, Session, is_transient, within};
+use crate::settings::MigrateSettings;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Runs the migrations that are still to be run, and ends. A drain ends the wait for Postgres with an error.
+pub async fn migrate(settings: MigrateSettings, life: Lifecycle) -> anyhow::Result<()> {
+    let database = settings.database.open()?;
+    tokio::select! {
+        done = migrate_when_possible(&database) => done?,
+        () = life.draining() => anyhow::bail!("stopped before the migrations were done"),
+    }
+    tracing::info!("migrations are up to date");
+    Ok(())
+}
+
+pub(crate) async fn migrate_when_possible(database: &Database) -> anyhow::Result<()> {
+    when_possible("cannot migrate yet; trying again", async || {
+        let mut session = database.connect_patiently().await?;
+        run(&mut session).await
+    })
+    .await
+    .context("migrations failed")
+}
+
+/// Why something that is needed at the start has not worked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// Waiting may help: somebody else has to do something first.
+    #[error("{0}")]
+    NotYet(String),
+    #[error("{0}")]
+    Final(String),
+}
+
+impl StartError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => is_transient(error),
+            Self::NotYet(_) => true,
+            Self::Final(_) => false,
+        }
+    }
+}
+
+/// Repeats `attempt` with backoff until it succeeds or fails for good; logs each kind of failure once.
+pub(crate) async fn when_possible<T>(
+    complaint: &'static str,
+    attempt: impl AsyncFn() -> Result<T, StartError>,
+) -> anyhow::Result<T> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut logged = String::new();
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) if error.is_transient() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if logged != error {
+            tracing::warn!(error, "{complaint}");
+            logged = error;
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+/// The schema is created only where it is missing: creating it takes a privilege even when it exists.
+async fn run(session: &mut Session) -> Result<(), StartError> {
+    let schema = sqlx::query_scalar("SELECT to_regnamespace('veilpost') IS NULL");
+    let is_missing: bool = within(session.deadline(), schema.fetch_one(session.connection())).await?;
+    let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+    migrator.set_ignore_missing(true);
+    migrator.dangerous_set_table_name("veilpost.migrations");
+    if is_missing {
+        migrator.create_schema("veilpost");
+    }
+    migrator.run(session.connection()).await.map_err(StartError::from)
+}
+
+impl From<MigrateError> for StartError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                Self::Database(DbError::from(error))
+            }
+            other => Self::Final(other.to_string()),
+        }
+    }
+}

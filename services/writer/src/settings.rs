@@ -1,0 +1,187 @@
+//! The writer's settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+use veilpost_runtime::{BadSettings, CommonSettings, parse_bytes, parse_duration, secret};
+
+use crate::commit::Limits;
+use crate::database::Database;
+
+/// Veilpost's writer: stores masked records in Postgres, each exactly once.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "veilpost-writer", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Run the migrations that are still to be run, and exit
+    Migrate(MigrateSettings),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct MigrateSettings {
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+
+    /// The table to write to, optionally qualified by its schema; streams for any other table are refused
+    #[arg(
+        long,
+        env = "VEILPOST_TABLE",
+        default_value = "user_logins",
+        help_heading = "Database",
+        value_name = "NAME"
+    )]
+    pub table: String,
+
+    /// Run migrations at the start; when false, `veilpost-writer migrate` must have been run
+    #[arg(long, env = "VEILPOST_MIGRATE", default_value_t = true, action = clap::ArgAction::Set,
+          help_heading = "Database", value_name = "true|false")]
+    pub migrate: bool,
+
+    /// How many connections commit at the same time
+    #[arg(long, env = "VEILPOST_CONNECTIONS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64),
+          help_heading = "Commits", value_name = "COUNT")]
+    pub connections: u16,
+
+    /// The most rows in one commit
+    #[arg(long, env = "VEILPOST_BATCH_RECORDS", default_value_t = 2000, value_parser = parse_count,
+          help_heading = "Commits", value_name = "COUNT")]
+    pub batch_records: usize,
+
+    /// The most bytes in one commit, as they came over the wire
+    #[arg(long, env = "VEILPOST_BATCH_BYTES", default_value = "4MiB", value_parser = parse_bytes,
+          help_heading = "Commits", value_name = "SIZE")]
+    pub batch_bytes: usize,
+
+    /// The most bytes of all batches that wait for their commit; further ones stay with their senders
+    #[arg(long, env = "VEILPOST_QUEUE_BYTES", default_value = "8MiB", value_parser = parse_bytes,
+          help_heading = "Commits", value_name = "SIZE")]
+    pub queue_bytes: usize,
+
+    /// Where maskers connect; port 0 takes a free one
+    #[arg(
+        long,
+        env = "VEILPOST_LISTEN_ADDRESS",
+        default_value = "127.0.0.1:50052",
+        help_heading = "Network",
+        value_name = "ADDRESS"
+    )]
+    pub listen_address: SocketAddr,
+
+    /// Where /livez, /readyz and /metrics are served; port 0 takes a free one
+    #[arg(
+        long,
+        env = "VEILPOST_ADMIN_ADDRESS",
+        default_value = "127.0.0.1:9103",
+        help_heading = "Network",
+        value_name = "ADDRESS"
+    )]
+    pub admin_address: SocketAddr,
+
+    #[command(flatten)]
+    pub common: CommonSettings,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseSettings {
+    /// The database, as postgres://user:password@host:port/name?sslmode=verify-full; a command line is visible to other
+    /// users of the machine, so prefer the variable or the file where the URL has a password
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, help_heading = "Database", value_name = "URL")]
+    pub database_url: Option<SecretString>,
+
+    /// A file that holds the URL
+    #[arg(long, env = "DATABASE_URL_FILE", help_heading = "Database", value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
+
+    /// How long a statement may take before it is cancelled and its batch halved
+    #[arg(long, env = "VEILPOST_STATEMENT_TIMEOUT", default_value = "30s", value_parser = parse_duration,
+          help_heading = "Database", value_name = "DURATION")]
+    pub statement_timeout: Duration,
+}
+
+impl DatabaseSettings {
+    pub(crate) fn open(self) -> anyhow::Result<Database> {
+        let url = secret(self.database_url, self.database_url_file.as_deref(), "DATABASE_URL")?.ok_or_else(
+            || BadSettings("--database-url, DATABASE_URL or DATABASE_URL_FILE is needed".to_owned()),
+        )?;
+        if self.statement_timeout < Duration::from_millis(100) {
+            return Err(BadSettings("--statement-timeout must be 100ms or longer".to_owned()).into());
+        }
+        Database::new(&url, self.statement_timeout)
+    }
+}
+
+impl Settings {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { records: self.batch_records, bytes: self.batch_bytes }
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=100_000) => Ok(count),
+        _ => Err(format!("`{text}` is not a number between 1 and 100000")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from([&["veilpost-writer"], arguments].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn migrate_takes_its_settings_behind_its_name() {
+        let arguments = parse(&["migrate", "--database-url", "postgres://u:s3cret@h/d"]).unwrap();
+        assert!(matches!(arguments.command, Some(Command::Migrate(_))));
+    }
+
+    #[test]
+    fn the_url_is_not_shown() {
+        let arguments = parse(&["--database-url", "postgres://u:s3cret@h/d"]).unwrap();
+        assert!(!format!("{arguments:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_bad_url_is_a_bad_setting_and_stays_hidden() {
+        let arguments = parse(&["--database-url", "nonsense:s3cret"]).unwrap();
+        let error = arguments.settings.database.open().unwrap_err();
+        assert!(error.downcast_ref::<BadSettings>().is_some());
+        assert!(!format!("{error:#}").contains("s3cret"));
+        let arguments = parse(&["--database-url", "postgres://u:s3cret@h/d"]).unwrap();
+        let database = arguments.settings.database.open().unwrap();
+        assert!(!format!("{database:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn counts_are_positive() {
+        assert!(parse(&["--batch-records", "0"]).is_err());
+        assert!(parse(&["--connections", "0"]).is_err());
+    }
+}

@@ -1,0 +1,168 @@
+//! The SQL that stores records: one statement is one transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres};
+use uuid::Uuid;
+
+use crate::catalogue::{Column, Table};
+use crate::database::{DbError, Session, within};
+use crate::ledger::{Key, slot_of};
+use crate::record::Record;
+
+/// The two ways of storing records of one target.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    /// Fails as a whole when a key is already in the ledger.
+    plain: Arc<str>,
+    /// Stores the records whose keys are new, and says which they were.
+    skipping: Arc<str>,
+}
+
+/// Which of the two statements to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Plain,
+    Skipping,
+}
+
+impl Statements {
+    /// Values travel as text and are cast to the column's base type without its length; the assignment to the column then
+    /// refuses what is too long, where a cast with the length would cut it.
+    pub(crate) fn new(table: &Table, columns: &[Column]) -> Self {
+        let target = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+        let (mut names, mut casts, mut arrays, mut aliases) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (index, column) in columns.iter().enumerate() {
+            names.push(quoted(&column.name));
+            casts.push(format!("CAST(v.c{index} AS {})", column.cast));
+            arrays.push(format!("${}::text[]", index + 3));
+            aliases.push(format!("c{index}"));
+        }
+        let [names, casts, arrays, aliases] = [names, casts, arrays, aliases].map(|parts| parts.join(", "));
+        let keys = "INSERT INTO veilpost.ledger (slot, key) SELECT * FROM unnest($1::int2[], $2::uuid[])";
+        let plain = format!(
+            "WITH keys AS ({keys}) INSERT INTO {target} ({names}) SELECT {casts} FROM unnest({arrays}) AS v({aliases})"
+        );
+        let skipping = format!(
+            "WITH fresh AS ({keys} ON CONFLICT DO NOTHING RETURNING key), \
+             stored AS (INSERT INTO {target} ({names}) SELECT {casts} \
+             FROM unnest($2::uuid[], {arrays}) AS v(key, {aliases}) JOIN fresh ON fresh.key = v.key) \
+             SELECT key FROM fresh"
+        );
+        Self { plain: plain.into(), skipping: skipping.into() }
+    }
+
+    fn sql(&self, form: Form) -> Arc<str> {
+        Arc::clone(match form {
+            Form::Plain => &self.plain,
+            Form::Skipping => &self.skipping,
+        })
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Stores all records and their keys, or nothing; returns the keys that were new.
+///
+/// The records' keys must be distinct and sorted: statements that insert keys in the same order cannot deadlock, and a
+/// key that is twice in one statement would be stored twice.
+pub(crate) async fn insert(
+    session: &mut Session,
+    statements: &Statements,
+    records: &[&Record],
+    form: Form,
+) -> Result<HashSet<Key>, DbError> {
+    assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
+    let query = bind(statements.sql(form), records);
+    let deadline = session.deadline();
+    match form {
+        Form::Plain => {
+            within(deadline, query.execute(session.connection())).await?;
+            Ok(records.iter().map(|record| record.key).collect())
+        }
+        Form::Skipping => {
+            let rows = within(deadline, query.fetch_all(session.connection())).await?;
+            let keys = rows.iter().map(|row| sqlx::Row::try_get::<Uuid, _>(row, 0).map(Key::from));
+            Ok(keys.collect::<Result<_, _>>()?)
+        }
+    }
+}
+
+fn bind<'query>(sql: Arc<str>, records: &'query [&Record]) -> Query<'query, Postgres, PgArguments> {
+    let slots: Vec<i16> = records.iter().map(|record| slot_of(record.sent_ms)).collect();
+    let keys: Vec<Uuid> = records.iter().map(|record| record.key.uuid()).collect();
+    let columns = records.first().map_or(0, |record| record.values.len());
+    assert!(records.iter().all(|record| record.values.len() == columns), "unnest would pad what is missing");
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(slots).bind(keys);
+    for column in 0..columns {
+        let values: Vec<Option<&str>> =
+            records.iter().map(|record| record.values.get(column)?.as_deref()).collect();
+        query = query.bind(values);
+    }
+    query
+}
+
+/// Lets Postgres judge values as input of the column's type without a word in its log; returns the positions that it
+/// refuses, with the SQLSTATE.
+pub(crate) async fn refused_inputs(
+    session: &mut Session,
+    column: &Column,
+    values: &[&str],
+) -> Result<Vec<(usize, String)>, DbError> {
+    const SQL: &str = "
+        SELECT n, error FROM (
+            SELECT n, veilpost.input_error(value, $2::bigint::oid, $3) AS error
+            FROM unnest($1::text[]) WITH ORDINALITY AS u(value, n)
+        ) judged WHERE error IS NOT NULL";
+    let query = sqlx::query_as::<_, (i64, String)>(SQL)
+        .bind(values)
+        .bind(i64::from(column.type_oid))
+        .bind(column.typmod);
+    let deadline = session.deadline();
+    let rows = within(deadline, query.fetch_all(session.connection())).await?;
+    Ok(rows.into_iter().map(|(n, error)| (usize::try_from(n - 1).unwrap_or(usize::MAX), error)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Target;
+    use crate::catalogue::tests::{column, table};
+    use proptest::prelude::*;
+    use veilpost_proto::v1;
+
+    fn statements(column_name: &str) -> Statements {
+        let table = table(vec![column(column_name)]);
+        let wanted = v1::Target { table: "logins".into(), columns: vec![column_name.to_owned()] };
+        Target::resolve(&table, &wanted).unwrap().statements
+    }
+
+    #[test]
+    fn both_statements_cast_without_length_and_assign() {
+        let Statements { plain, skipping } = statements("locale");
+        for sql in [&plain, &skipping] {
+            assert!(
+                sql.contains(r#"INSERT INTO "public"."logins" ("locale") SELECT CAST(v.c0 AS text)"#),
+                "{sql}"
+            );
+        }
+        assert!(!plain.contains("ON CONFLICT"));
+        assert!(skipping.contains("ON CONFLICT DO NOTHING"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_never_leaves_its_quotes(name in "[a\"; ]{1,20}") {
+            let quoted = quoted(&name);
+            let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
+            prop_assert_eq!(inner.replace("\"\"", "").matches('"').count(), 0);
+            prop_assert_eq!(inner.replace("\"\"", "\""), name);
+        }
+    }
+}
