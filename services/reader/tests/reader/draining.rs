@@ -1,0 +1,82 @@
+//! After a drain nothing is hidden and nothing is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::bench::{Bench, eventually};
+use crate::masker::{STORED, ScriptedMasker};
+
+#[tokio::test]
+async fn a_drain_under_load_settles_what_is_in_flight_and_hides_nothing() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opening = Arc::clone(&gate);
+    let masker = ScriptedMasker::scripted(move |batch| {
+        let gate = Arc::clone(&opening);
+        Box::pin(async move {
+            let _pass = gate.acquire().await;
+            vec![STORED; batch.records.len()]
+        })
+    });
+    let mut bench = Bench::new(masker.await).await;
+    for _ in 0..150 {
+        bench.sqs.send(&bench.url, "{}").await;
+    }
+    bench.read(&["--window-messages", "60"]);
+    eventually("messages in flight", || !bench.masker.records().is_empty()).await;
+    bench.lifecycle.start_drain();
+    sleep(Duration::from_millis(200)).await;
+    gate.add_permits(1);
+    bench.ended().await.unwrap();
+    let (visible, hidden) = bench.sqs.counts(&bench.url).await;
+    assert_eq!(hidden, 0);
+    assert_eq!(visible + bench.masker.records().len(), 150);
+    assert!(visible >= 90, "nothing beyond the window was taken");
+}
+
+#[tokio::test]
+async fn what_a_masker_never_answers_for_is_given_back_at_the_abort() {
+    let silent = ScriptedMasker::scripted(|_| Box::pin(std::future::pending()));
+    let mut bench = Bench::new(silent.await).await;
+    for _ in 0..45 {
+        bench.sqs.send(&bench.url, "{}").await;
+    }
+    bench.read(&[]);
+    bench.source_has(0, 45).await;
+    bench.lifecycle.start_drain();
+    let early = timeout(Duration::from_millis(1500), bench.ended()).await;
+    assert!(early.is_err(), "a drain waits for receipts");
+    bench.lifecycle.start_abort();
+    bench.ended().await.unwrap();
+    bench.source_has(45, 0).await;
+}
+
+#[tokio::test]
+async fn without_any_masker_a_drain_gives_everything_back_at_the_abort() {
+    let gone = ScriptedMasker::start(|_| STORED).await;
+    let mut bench = Bench::new(gone).await;
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.read(&["--downstream", "http://127.0.0.1:9"]);
+    bench.source_has(0, 1).await;
+    bench.lifecycle.start_abort();
+    bench.ended().await.unwrap();
+    bench.source_has(1, 0).await;
+}
+
+#[tokio::test]
+async fn an_idle_reader_drains_when_its_long_polls_return() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.read(&["--wait-time", "2s"]);
+    eventually("ready", || bench.lifecycle.is_ready()).await;
+    eventually("polls", || bench.sqs.calls("ReceiveMessage") == 2).await;
+    let began = Instant::now();
+    bench.lifecycle.start_drain();
+    sleep(Duration::from_millis(200)).await;
+    bench.sqs.send(&bench.url, "late").await;
+    bench.ended().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4));
+    assert_eq!(bench.sqs.counts(&bench.url).await, (0, 0), "what a poll under way brings is processed");
+    assert_eq!(bench.masker.records().len(), 1);
+}

@@ -1,0 +1,120 @@
+//! A reader starts only where it can do no harm, and waits where waiting can help.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use tokio::time::sleep;
+use veilpost_reader::{OnReject, Reader};
+use veilpost_runtime::{BadSettings, Lifecycle};
+
+use crate::bench::{Bench, eventually, settings};
+use crate::masker::{STORED, ScriptedMasker};
+use crate::sqs::{Fault, Sqs, config};
+
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+async fn refusal(sqs: &Sqs, change: impl FnOnce(&mut veilpost_reader::Settings)) -> String {
+    let mut settings = settings(NOWHERE, &[]);
+    change(&mut settings);
+    let run = Reader::new(settings).unwrap().run_with(&sqs.aws, Lifecycle::for_tests());
+    let error = run.await.unwrap_err();
+    error.downcast::<BadSettings>().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn without_a_place_for_rejected_messages_it_refuses_to_start() {
+    let sqs = Sqs::start().await;
+    sqs.create("logins").await;
+    let refusal = refusal(&sqs, |settings| settings.dead_letter_queue_url = None).await;
+    assert!(
+        refusal.contains("--dead-letter-queue-url") && refusal.contains("--on-reject leave"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
+async fn the_source_as_its_own_dead_letter_queue_is_refused_however_it_is_named() {
+    let sqs = Sqs::start().await;
+    let url = sqs.create("logins").await;
+    let refusal = refusal(&sqs, |settings| settings.dead_letter_queue_url = Some(url)).await;
+    assert!(refusal.contains("itself"), "{refusal}");
+}
+
+#[tokio::test]
+async fn fifo_queues_are_refused() {
+    let sqs = Sqs::start().await;
+    let create = sqs.client.create_queue().queue_name("logins.fifo");
+    create.attributes(QueueAttributeName::FifoQueue, "true").send().await.unwrap();
+    let refusal = refusal(&sqs, |settings| settings.queue = "logins.fifo".to_owned()).await;
+    assert!(refusal.contains("FIFO"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_queue_with_a_redrive_policy_needs_no_other_dead_letter_queue() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.sqs.create_with_redrive("redriven", "logins-dead", 3).await;
+    let mut settings = settings(NOWHERE, &["--queue", "redriven"]);
+    settings.dead_letter_queue_url = None;
+    assert_eq!(settings.on_reject, OnReject::DeadLetter);
+    let lifecycle = bench.lifecycle.clone();
+    let reading = Reader::new(settings).unwrap().run_with(&bench.sqs.aws, lifecycle.clone());
+    let ready = async {
+        eventually("ready", || lifecycle.is_ready()).await;
+        lifecycle.start_abort();
+    };
+    let (result, ()) = tokio::join!(reading, ready);
+    result.unwrap();
+    bench.url.clear();
+}
+
+#[tokio::test]
+async fn a_missing_queue_is_waited_for_without_haste_and_not_ready() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.read(&["--queue", "late"]);
+    sleep(Duration::from_secs(2)).await;
+    assert!(!bench.lifecycle.is_ready());
+    let tries = bench.sqs.calls("GetQueueUrl");
+    assert!((2..20).contains(&tries), "{tries} tries in 2 s");
+    bench.url = bench.sqs.create("late").await;
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.source_has(0, 0).await;
+    assert!(bench.lifecycle.is_ready());
+    bench.drain().await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_the_wait_for_an_endpoint_that_is_not_there() {
+    let lifecycle = Lifecycle::for_tests();
+    let aws = config("http://127.0.0.1:9").await;
+    let reading = Reader::new(settings(NOWHERE, &[])).unwrap().run_with(&aws, lifecycle.clone());
+    let drain = async {
+        sleep(Duration::from_millis(700)).await;
+        assert!(!lifecycle.is_ready());
+        lifecycle.start_drain();
+    };
+    let (result, ()) = tokio::join!(reading, drain);
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn refused_credentials_are_waited_out() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.sqs.break_next(3, "GetQueueUrl", Fault::Fails(403, "InvalidClientTokenId"));
+    bench.read(&[]);
+    eventually("ready", || bench.lifecycle.is_ready()).await;
+    assert!(bench.sqs.calls("GetQueueUrl") > 3);
+    bench.drain().await;
+}
+
+#[tokio::test]
+async fn failing_receives_back_off_and_recover() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.sqs.break_next(12, "ReceiveMessage", Fault::Fails(500, "InternalFailure"));
+    bench.read(&[]);
+    sleep(Duration::from_secs(1)).await;
+    let calls = bench.sqs.calls("ReceiveMessage");
+    assert!((2..=30).contains(&calls), "{calls} receives in a second");
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.source_has(0, 0).await;
+    bench.drain().await;
+}
