@@ -68,22 +68,20 @@ impl Fields {
     pub(crate) fn find<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Reason> {
         let text =
             std::str::from_utf8(body).map_err(|_| Reason::NotJson)?.trim_matches([' ', '\t', '\r', '\n']);
+        // Before anything recurses; text that is no JSON anyway may fail here too.
+        if !is_strict(text) {
+            return Err(Reason::NotJson);
+        }
+        if !text.starts_with('{') {
+            let grammatical = serde_json::from_str::<IgnoredAny>(text).is_ok();
+            return Err(if grammatical { Reason::NotAnObject } else { Reason::NotJson });
+        }
         let mut found = vec![None; self.slots];
-        if text.starts_with('{') {
-            walk(&self.root, text, &mut found).map_err(|_| Reason::NotJson)?;
-        } else {
-            serde_json::from_str::<IgnoredAny>(text).map_err(|_| Reason::NotJson)?;
+        walk(&self.root, text, &mut found).map_err(|_| Reason::NotJson)?;
+        if let Some(whole) = found.first_mut() {
+            *whole = Some(text);
         }
-        match (is_strict(text), text.starts_with('{')) {
-            (false, _) => Err(Reason::NotJson),
-            (true, false) => Err(Reason::NotAnObject),
-            (true, true) => {
-                if let Some(whole) = found.first_mut() {
-                    *whole = Some(text);
-                }
-                Ok(Body { found })
-            }
-        }
+        Ok(Body { found })
     }
 }
 

@@ -14,8 +14,10 @@ const MIN_KEY_BYTES: usize = 32;
 pub struct HmacKeys(BTreeMap<String, SecretSlice<u8>>);
 
 impl HmacKeys {
-    /// Reads lines of `id=hex`; blank lines and those that begin with `#` are skipped. The error names a line or an id.
-    pub fn parse(lines: &SecretString) -> Result<Self, BadSettings> {
+    /// Reads lines of `id=hex`; blank lines and those that begin with `#` are skipped. The error names `origin`, where
+    /// the lines are from, and a line or an id.
+    pub fn parse(lines: &SecretString, origin: &str) -> Result<Self, BadSettings> {
+        let bad = |what: &str| BadSettings(format!("{origin}: {what}"));
         let mut keys = BTreeMap::new();
         for (number, line) in lines.expose_secret().lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with('#') {
@@ -38,10 +40,6 @@ impl HmacKeys {
 pub(crate) fn is_key_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     (1..=32).contains(&id.len()) && id.bytes().all(allowed)
-}
-
-fn bad(what: &str) -> BadSettings {
-    BadSettings(format!("VEILPOST_HMAC_KEYS: {what}"))
 }
 
 fn line_of(line: &str) -> Result<(&str, SecretSlice<u8>), String> {
@@ -69,7 +67,7 @@ mod tests {
     use super::HmacKeys;
 
     fn parse(lines: &str) -> Result<HmacKeys, String> {
-        HmacKeys::parse(&lines.into()).map_err(|error| error.to_string())
+        HmacKeys::parse(&lines.into(), "VEILPOST_HMAC_KEYS").map_err(|error| error.to_string())
     }
 
     #[test]

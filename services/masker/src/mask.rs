@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn keys() -> HmacKeys {
-        HmacKeys::parse(&format!("k1={}", "0b".repeat(32)).into()).unwrap()
+        HmacKeys::parse(&format!("k1={}", "0b".repeat(32)).into(), "keys").unwrap()
     }
 
     fn default_mask() -> Mask {

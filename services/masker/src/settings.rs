@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use secrecy::SecretString;
 use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, secret};
@@ -53,7 +52,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_IN_FLIGHT_BYTES",
-        default_value = "12MiB",
+        default_value = "8MiB",
         value_parser = parse_in_flight_bytes,
         value_name = "BYTES",
         help_heading = "Serving"
@@ -113,11 +112,13 @@ impl Settings {
             Ok(keys) => Some(SecretString::from(keys)),
             Err(std::env::VarError::NotPresent) => None,
             Err(std::env::VarError::NotUnicode(_)) => {
-                return Err(BadSettings(format!("{HMAC_KEYS} is not UTF-8"))).context("cannot read keys");
+                return Err(BadSettings(format!("{HMAC_KEYS} is not UTF-8")).into());
             }
         };
         let keys = secret(variable, self.hmac_keys_file.as_deref(), HMAC_KEYS)?;
-        Ok(keys.as_ref().map(HmacKeys::parse).transpose()?.unwrap_or_default())
+        let origin =
+            self.hmac_keys_file.as_ref().map_or(HMAC_KEYS.to_owned(), |file| file.display().to_string());
+        Ok(keys.map(|keys| HmacKeys::parse(&keys, &origin)).transpose()?.unwrap_or_default())
     }
 }
 

@@ -3,8 +3,8 @@
 /// The deepest nesting that counts as JSON here; the outermost object or array is level 1.
 const MAX_DEPTH: usize = 127;
 
-/// Whether `json`, whose grammar has been checked, nests no deeper than [`MAX_DEPTH`] and has no lone surrogate in
-/// any string or key. Text that is not grammatical gives some answer, and never a panic.
+/// Whether `json` nests no deeper than [`MAX_DEPTH`] and has no lone surrogate in any string or key. The grammar is not
+/// checked: text that is no JSON gives either answer.
 pub(crate) fn is_strict(json: &str) -> bool {
     let mut rest = json.as_bytes();
     let mut depth = 0_usize;

@@ -1,0 +1,121 @@
+//! The whole masker over loopback gRPC, between a client that plays the reader and a server that plays the writer.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+use veilpost_masker::{Settings, serve};
+use veilpost_proto::v1::masker_client::MaskerClient;
+use veilpost_proto::v1::value::Kind;
+use veilpost_proto::v1::writer_server::{Writer, WriterServer};
+use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
+use veilpost_runtime::Lifecycle;
+
+/// Says of every record that it is stored, and passes on what it got.
+struct StoresAll {
+    seen: mpsc::Sender<MaskedBatch>,
+    life: Lifecycle,
+}
+
+#[tonic::async_trait]
+impl Writer for StoresAll {
+    type WriteStream = ReceiverStream<Result<Receipt, Status>>;
+
+    async fn write(
+        &self,
+        request: Request<Streaming<MaskedBatch>>,
+    ) -> Result<Response<Self::WriteStream>, Status> {
+        let (receipts, stream) = mpsc::channel(4);
+        let (mut batches, seen) = (request.into_inner(), self.seen.clone());
+        self.life.spawn("writer", async move {
+            while let Ok(Some(batch)) = batches.message().await {
+                if batch.target.is_none() {
+                    let outcomes = vec![1; batch.records.len()];
+                    let receipt = Receipt { batch_id: batch.id, outcomes, rejections: Vec::new() };
+                    receipts.send(Ok(receipt)).await?;
+                }
+                seen.send(batch).await?;
+            }
+            Ok(())
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Starts the writer; its address and what it gets.
+async fn writer(life: &Lifecycle) -> (SocketAddr, mpsc::Receiver<MaskedBatch>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (seen, batches) = mpsc::channel(16);
+    let service = WriterServer::new(StoresAll { seen, life: life.clone() });
+    let (until, listener) = (life.clone(), TcpListenerStream::new(listener));
+    life.spawn("writer", async move {
+        let server = Server::builder().add_service(service);
+        Ok(server.serve_with_incoming_shutdown(listener, async move { until.draining().await }).await?)
+    });
+    (address, batches)
+}
+
+/// Starts the masker and connects to it once it serves.
+async fn masker(writer: SocketAddr, life: &Lifecycle) -> MaskerClient<tonic::transport::Channel> {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let downstream = format!("http://{writer}");
+    let arguments = ["veilpost-masker", "--listen-address", &address, "--downstream", &downstream];
+    let settings = Settings::try_parse_from(arguments).unwrap();
+    let of_service = life.clone();
+    life.spawn("masker", async move { serve(settings, of_service).await });
+    loop {
+        match MaskerClient::connect(format!("http://{address}")).await {
+            Ok(client) => return client,
+            Err(_) if !life.is_draining() => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => unreachable!("the masker did not start: {error}"),
+        }
+    }
+}
+
+fn raw_batch() -> RawBatch {
+    let record = |id: &str, body: &str| RawRecord {
+        message_id: id.to_owned(),
+        body: Some(body.to_owned().into()),
+        ..RawRecord::default()
+    };
+    let records = vec![record("m1", "not json"), record("m2", r#"{"user_id":"u1","ip":"203.0.113.7"}"#)];
+    RawBatch { id: 42, pipeline: "logins".to_owned(), records, trace: None }
+}
+
+#[tokio::test]
+async fn records_go_masked_to_the_writer_and_receipts_come_back_until_the_drain() {
+    let (writer_life, masker_life) = (Lifecycle::for_tests(), Lifecycle::for_tests());
+    let (writer, mut written) = writer(&writer_life).await;
+    let mut client = masker(writer, &masker_life).await;
+    let (batches, outgoing) = mpsc::channel(4);
+    let mut receipts = client.mask(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+
+    batches.send(raw_batch()).await.unwrap();
+    let receipt = receipts.message().await.unwrap().unwrap();
+    assert_eq!(
+        (receipt.batch_id, receipt.outcomes.as_slice(), receipt.rejections.len()),
+        (42, [3, 1].as_slice(), 1)
+    );
+
+    let target = written.recv().await.unwrap().target.unwrap();
+    assert_eq!((target.table.as_str(), target.columns.len()), ("user_logins", 7));
+    let batch = written.recv().await.unwrap();
+    assert_eq!((batch.pipeline.as_str(), batch.records.len()), ("logins", 1));
+    let masked_ip = batch.records[0].values[2].kind.as_ref();
+    assert!(matches!(masked_ip, Some(Kind::Text(digest)) if digest.len() == 128));
+
+    masker_life.start_drain();
+    let end = receipts.message().await.unwrap_err();
+    assert_eq!((end.code(), end.message()), (tonic::Code::Unavailable, "draining"));
+    drop((batches, client));
+    tokio::time::timeout(Duration::from_secs(10), masker_life.tasks_ended()).await.unwrap();
+    writer_life.start_drain();
+}
