@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use crate::personal::warnings;
 use crate::policy::{Column, FieldRule, Policy, Transform, UnknownRecord};
-use crate::settings::CheckSettings;
+use crate::settings::PolicySettings;
 
 /// Prints the mapping and the warnings; exit status 2 when the policy is wrong.
-pub fn check(settings: &CheckSettings) -> ExitCode {
-    let (printed, status) = match Policy::load(settings.policy.policy.as_deref()) {
+pub fn check(settings: &PolicySettings) -> ExitCode {
+    let (printed, status) = match Policy::load(settings.policy.as_deref()) {
         Ok(policy) => (std::io::stdout().write_all(describe(&policy).as_bytes()), ExitCode::SUCCESS),
         Err(error) => (writeln!(std::io::stderr(), "{error:#}"), ExitCode::from(2)),
     };

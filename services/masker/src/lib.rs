@@ -27,4 +27,4 @@ pub use pointer::Pointer;
 pub use policy::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
 pub use rejected::Rejected;
 pub use service::serve;
-pub use settings::{CheckSettings, Invocation, PolicySettings, Settings};
+pub use settings::{Invocation, PolicySettings, Settings};

@@ -21,7 +21,6 @@ const MAX_NAME_BYTES: usize = 63;
 #[serde(deny_unknown_fields)]
 struct File {
     table: Option<Spanned<String>>,
-    #[serde(default)]
     unknown_record: Option<Spanned<UnknownRecord>>,
     #[serde(default, rename = "column")]
     columns: Vec<Spanned<Entry>>,
@@ -47,7 +46,11 @@ struct Problem {
 pub(crate) fn read(text: &str, name: &str) -> Result<Policy, BadSettings> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        BadSettings(format!("{}: {}", place(name, text, at), error.message()))
+        // The one sequence in a policy.
+        let what = error
+            .message()
+            .replace("expected a sequence", "expected a list: write [[column]] for each column");
+        BadSettings(format!("{}: {what}", place(name, text, at)))
     })?;
     check(file, &|at| place(name, text, at)).map_err(|mut problems| {
         problems.sort_by_key(|problem| problem.at);
@@ -66,42 +69,55 @@ fn place(name: &str, text: &str, at: usize) -> String {
 }
 
 fn check(file: File, place: &dyn Fn(usize) -> String) -> Result<Policy, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut keep = |problem| problems.push(problem);
-    let table = table(file.table).map_err(&mut keep).ok();
-    let mut columns = Vec::new();
-    let mut names = BTreeSet::new();
-    for entry in file.columns {
+    let table = table(file.table).map_err(|problem| vec![problem]);
+    let columns = columns(file.columns, place);
+    let (table, columns) = match (table, columns) {
+        (Ok(table), Ok(columns)) => (table, columns),
+        (table, columns) => {
+            return Err([table.err(), columns.err()].into_iter().flatten().flatten().collect());
+        }
+    };
+    let unknown_record = unknown_record(file.unknown_record, &columns).map_err(|problem| vec![problem])?;
+    Ok(Policy { table, unknown_record, columns })
+}
+
+fn columns(
+    entries: Vec<Spanned<Entry>>,
+    place: &dyn Fn(usize) -> String,
+) -> Result<Vec<Column>, Vec<Problem>> {
+    if entries.is_empty() {
+        return Err(vec![problem(
+            &(0..0),
+            "the policy has no columns; add a [[column]] with name and transform",
+        )]);
+    }
+    let (mut columns, mut problems, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for entry in entries {
         match column(entry, place) {
             Ok((at, column)) if !names.insert(column.name.clone()) => {
-                keep(problem(
-                    &at,
-                    format!("column {:?} is there twice; give each column one entry", column.name),
-                ));
+                let what = format!("column {:?} is there twice; give each column one entry", column.name);
+                problems.push(problem(&at, what));
             }
             Ok((_, column)) => columns.push(column),
-            Err(problem) => keep(problem),
+            Err(problem) => problems.push(problem),
         }
     }
-    let unknown_record = file.unknown_record.map(|given| (given.span(), given.into_inner()));
-    if columns.is_empty() && problems.is_empty() {
-        problems
-            .push(problem(&(0..0), "the policy has no columns; add a [[column]] with name and transform"));
-    }
-    if let Some((at, UnknownRecord::Reject)) = &unknown_record
-        && problems.is_empty()
-        && !columns.iter().any(Column::reads_a_field)
-    {
-        let what =
-            "would reject every record, because no column has a source below the body; write \"store\"";
-        problems.push(problem(at, format!("unknown_record = \"reject\" {what}")));
-    }
-    match table {
-        Some(table) if problems.is_empty() => {
-            let unknown_record = unknown_record.map(|(_, rule)| rule).unwrap_or_default();
-            Ok(Policy { table, unknown_record, columns })
+    if problems.is_empty() { Ok(columns) } else { Err(problems) }
+}
+
+fn unknown_record(
+    given: Option<Spanned<UnknownRecord>>,
+    columns: &[Column],
+) -> Result<UnknownRecord, Problem> {
+    match given {
+        Some(given)
+            if *given.get_ref() == UnknownRecord::Reject && !columns.iter().any(Column::reads_a_field) =>
+        {
+            let what =
+                "\"reject\" would reject every record, because no column is from a field; write \"store\"";
+            Err(problem(&given.span(), what))
         }
-        _ => Err(problems),
+        given => Ok(given.map(Spanned::into_inner).unwrap_or_default()),
     }
 }
 
@@ -328,6 +344,7 @@ mod tests {
         assert!(refusal("table='t'").contains("no columns"));
         assert!(refusal("table='t'\ntable='u'").starts_with("p.toml:2:1: "));
         assert!(refusal("table=").starts_with("p.toml:1:7: "));
+        assert!(refusal("table='t'\n[column]\nname='c'").contains("[[column]]"));
         assert!(refusal(&format!("table='t'\nunknown_record='drop'\n{id}")).starts_with("p.toml:2:16: "));
     }
 

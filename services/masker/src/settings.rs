@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use secrecy::SecretString;
 use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, secret};
 
@@ -69,23 +69,16 @@ pub struct Settings {
 #[derive(Args, Clone, Debug)]
 pub struct PolicySettings {
     /// Policy: which field becomes which column, and how [default: the one for user_logins that is built in]
-    #[arg(long, env = "VEILPOST_POLICY", value_name = "FILE", help_heading = "Masking")]
+    #[arg(long, env = "VEILPOST_POLICY", value_name = "FILE", global = true, help_heading = "Masking")]
     pub policy: Option<PathBuf>,
-}
-
-/// Read a policy, show what it does, and end: with exit status 2 when it is wrong
-#[derive(Parser, Clone, Debug)]
-#[command(name = "check")]
-pub struct CheckSettings {
-    #[command(flatten)]
-    pub policy: PolicySettings,
 }
 
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Invocation {
     Serve(Box<Settings>),
-    Check(CheckSettings),
+    /// Read a policy and show what it does.
+    Check(PolicySettings),
 }
 
 impl Invocation {
@@ -97,16 +90,22 @@ impl Invocation {
     fn from_arguments<T: Into<std::ffi::OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
-        let command = Settings::command().subcommand(CheckSettings::command()).subcommand_negates_reqs(true);
-        let matches = command.try_get_matches_from(arguments)?;
+        let matches = command().try_get_matches_from(arguments)?;
         match matches.subcommand() {
-            Some((_, check)) => CheckSettings::from_arg_matches(check).map(Self::Check),
+            Some((_, check)) => PolicySettings::from_arg_matches(check).map(Self::Check),
             None => Settings::from_arg_matches(&matches).map(|settings| Self::Serve(Box::new(settings))),
         }
     }
 }
 
+fn command() -> Command {
+    let check = Command::new("check")
+        .about("Read a policy, show what it does, and end: with exit status 2 when it is wrong");
+    Settings::command().subcommand(check).subcommand_negates_reqs(true)
+}
+
 impl Settings {
+    /// The keys of the file or of the variable; none when there is neither.
     pub fn hmac_keys(&self) -> anyhow::Result<HmacKeys> {
         let variable = match std::env::var(HMAC_KEYS) {
             Ok(keys) => Some(SecretString::from(keys)),
@@ -144,10 +143,10 @@ mod tests {
     fn serving_needs_a_downstream_and_checking_does_not() {
         assert!(parse(&[]).unwrap_err().contains("--downstream"));
         assert!(matches!(parse(&["--downstream", "http://writer:50052"]), Ok(Invocation::Serve(_))));
-        let Ok(Invocation::Check(check)) = parse(&["check", "--policy", "p.toml"]) else {
-            panic!("not a check")
-        };
-        assert_eq!(check.policy.policy, Some(PathBuf::from("p.toml")));
+        for arguments in [["check", "--policy", "p.toml"], ["--policy", "p.toml", "check"]] {
+            let Ok(Invocation::Check(check)) = parse(&arguments) else { panic!("not a check") };
+            assert_eq!(check.policy, Some(PathBuf::from("p.toml")));
+        }
         assert!(parse(&["check", "--downstream", "http://writer:1"]).is_err());
     }
 
@@ -165,6 +164,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Settings::command().subcommand(CheckSettings::command()).debug_assert();
+        command().debug_assert();
     }
 }
