@@ -1,0 +1,85 @@
+# Sourced by run: a Docker daemon with compose and buildx, also on a machine that has neither and reaches no image registry.
+#
+# What is there already is used. Everything else comes from Debian's own packages, through the mirror in apt's sources.
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/veilpost-ci
+mkdir -p "$cache"
+
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
+
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# Installs the packages that a command stands for, unless it is there: need COMMAND PACKAGE...
+need() {
+    local command=$1
+    shift
+    command -v "$command" >/dev/null && return
+    command -v apt-get >/dev/null || die "$command is missing, and there is no apt-get to install $* with"
+    say "installing $*"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# The Debian archive that this machine installs from.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sort -u | head -n 1
+}
+
+# Unpacks packages of Debian trixie into a directory without installing them: unpack DIRECTORY PACKAGE...
+unpack() {
+    local directory=$1 apt=$cache/apt-trixie
+    shift
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$directory"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) trixie main" >"$apt/sources.list"
+    local options=(-qq -o "Dir::State::Lists=$apt/lists" -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=" -o APT::Sandbox::User=root)
+    apt-get "${options[@]}" update
+    (cd "$apt/archives" && rm -f ./*.deb && apt-get "${options[@]}" download "$@")
+    local package
+    for package in "$apt"/archives/*.deb; do dpkg-deb -x "$package" "$directory"; done
+}
+
+plugin() {
+    docker "$1" version >/dev/null 2>&1 && return
+    say "fetching docker $1 from Debian's packages"
+    unpack "$cache/plugins" "docker-$1"
+    mkdir -p "$HOME/.docker/cli-plugins"
+    ln -sf "$cache/plugins/usr/libexec/docker/cli-plugins/docker-$1" "$HOME/.docker/cli-plugins/docker-$1"
+    docker "$1" version >/dev/null
+}
+
+dockerd_pid=
+start_docker() {
+    docker info >/dev/null 2>&1 && return
+    need dockerd docker.io iptables
+    # The package may have started a daemon by itself.
+    docker info >/dev/null 2>&1 && return
+    say "starting dockerd"
+    "${sudo[@]}" dockerd >"$cache/dockerd.log" 2>&1 &
+    dockerd_pid=$!
+    for _ in $(seq 60); do
+        docker info >/dev/null 2>&1 && return
+        sleep 1
+    done
+    tail "$cache/dockerd.log" >&2
+    die "dockerd does not start"
+}
+
+stop_docker() {
+    [ -n "$dockerd_pid" ] || return 0
+    "${sudo[@]}" kill "$dockerd_pid"
+    wait "$dockerd_pid" || true
+}
+
+ready_docker() {
+    need docker docker.io
+    start_docker
+    plugin compose
+    plugin buildx
+}
