@@ -31,14 +31,19 @@ where
 {
     let mut link = Link::start(hop, settings)?;
     let mut exhausted = false;
+    let mut draining = false;
     while !(exhausted && link.fleet.holds_nothing()) {
         tokio::select! {
             Some(event) = link.events.recv() => link.handle(event),
             Ok(()) = link.addresses.changed() => link.resolved(),
-            parcel = source.next(), if !exhausted && link.fleet.has_room() => match parcel {
-                Some(parcel) => link.fleet.accept(parcel),
-                None => exhausted = true,
-            },
+            // An idle link whose downstream is away must still notice in a drain that no more will come.
+            parcel = source.next(), if !exhausted && (link.fleet.has_room() || draining && link.fleet.holds_nothing()) => {
+                match parcel {
+                    Some(parcel) => link.fleet.accept(parcel),
+                    None => exhausted = true,
+                }
+            }
+            () = life.draining(), if !draining => draining = true,
             () = life.aborting() => break,
         }
         link.advance();

@@ -177,6 +177,15 @@ async fn a_refused_stream_carries_no_batch_and_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_link_ends_in_a_drain_although_its_downstream_is_away() {
+    let mut masker = FakeMasker::start();
+    masker.kill();
+    let link = Link::to(&[&masker]);
+    link.life.start_drain();
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_abort_ends_the_link_and_drops_what_is_unanswered() {
     let mut masker = FakeMasker::start();
     let mut link = Link::to(&[&masker]);
