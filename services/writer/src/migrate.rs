@@ -23,12 +23,16 @@ pub async fn migrate(settings: MigrateSettings, life: Lifecycle) -> anyhow::Resu
 }
 
 pub(crate) async fn migrate_when_possible(database: &Database) -> anyhow::Result<()> {
-    when_possible("cannot migrate yet; trying again", async || {
-        let mut session = database.connect_patiently().await?;
-        run(&mut session).await
-    })
-    .await
-    .context("migrations failed")
+    let mut patience = Patience::new("cannot migrate yet; trying again");
+    while let Err(error) = try_migrate(database).await {
+        patience.wait_after(error).await.context("migrations failed")?;
+    }
+    Ok(())
+}
+
+async fn try_migrate(database: &Database) -> Result<(), StartError> {
+    let mut session = database.connect_patiently().await?;
+    run(&mut session).await
 }
 
 /// Why something that is needed at the start has not worked.
@@ -53,24 +57,32 @@ impl StartError {
     }
 }
 
-/// Repeats `attempt` with backoff until it succeeds or fails for good; logs each kind of failure once.
-pub(crate) async fn when_possible<T>(
+/// Waits between the attempts at something that is needed at the start.
+#[derive(Debug)]
+pub(crate) struct Patience {
     complaint: &'static str,
-    attempt: impl AsyncFn() -> Result<T, StartError>,
-) -> anyhow::Result<T> {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    let mut logged = String::new();
-    loop {
-        let error = match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(error) if error.is_transient() => error.to_string(),
-            Err(error) => return Err(error.into()),
-        };
-        if logged != error {
-            tracing::warn!(error, "{complaint}");
-            logged = error;
+    backoff: Backoff,
+    logged: String,
+}
+
+impl Patience {
+    pub(crate) fn new(complaint: &'static str) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        Self { complaint, backoff, logged: String::new() }
+    }
+
+    /// Logs each kind of failure once and waits; Err when waiting does not help.
+    pub(crate) async fn wait_after(&mut self, error: StartError) -> anyhow::Result<()> {
+        if !error.is_transient() {
+            return Err(error.into());
         }
-        tokio::time::sleep(backoff.next_delay()).await;
+        let error = error.to_string();
+        if self.logged != error {
+            tracing::warn!(error, "{}", self.complaint);
+            self.logged = error;
+        }
+        tokio::time::sleep(self.backoff.next_delay()).await;
+        Ok(())
     }
 }
 
@@ -84,7 +96,8 @@ async fn run(session: &mut Session) -> Result<(), StartError> {
     if is_missing {
         migrator.create_schema("veilpost");
     }
-    migrator.run(session.connection()).await.map_err(StartError::from)
+    // `run` needs an `Acquire` for every lifetime, which makes the service's future unfit for spawning.
+    migrator.run_direct(None, session.connection(), false).await.map_err(StartError::from)
 }
 
 impl From<MigrateError> for StartError {

@@ -10,7 +10,7 @@ use crate::commit::Committer;
 use crate::database::within;
 use crate::ledger::Upkeep;
 use crate::metrics;
-use crate::migrate::{StartError, migrate_when_possible, when_possible};
+use crate::migrate::{Patience, StartError, migrate_when_possible};
 use crate::service::WriterService;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -56,7 +56,10 @@ impl Writer {
         if self.settings.migrate {
             migrate_when_possible(&self.shared.database).await?;
         }
-        when_possible("cannot start yet; trying again", async || self.read_definitions().await).await?;
+        let mut patience = Patience::new("cannot start yet; trying again");
+        while let Err(error) = self.read_definitions().await {
+            patience.wait_after(error).await?;
+        }
         metrics::database_up(true);
         Ok(())
     }

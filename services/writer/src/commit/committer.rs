@@ -41,6 +41,9 @@ impl Committer {
             () = life.aborting() => {}
             () = self.work() => {}
         }
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
         Ok(())
     }
 
@@ -201,14 +204,13 @@ impl Committer {
         load: &mut Load,
     ) -> Result<(), Status> {
         let owner = owner_for(&error, &load.target);
-        if owner == Owner::Undecided {
-            piece.note_undecided(self.shared.commits());
+        match owner {
+            Owner::Undecided => piece.note_undecided(self.shared.commits()),
+            Owner::Ledger => metrics::ledger_fallback(),
+            _ => {}
         }
         match piece.step(owner, self.shared.commits()) {
-            Step::Skip => {
-                metrics::ledger_fallback();
-                pieces.push_front(Piece { form: Form::Skipping, ..piece });
-            }
+            Step::Skip => pieces.push_front(Piece { form: Form::Skipping, ..piece }),
             Step::Halve => halve(piece, pieces),
             Step::WaitAndHalve => {
                 self.recover(&error, &load.target).await?;
@@ -234,9 +236,9 @@ impl Committer {
         self.complain(error);
         metrics::retry(error.label());
         if error.ends_connection() {
-            metrics::database_up(false);
             self.session = None;
         }
+        metrics::database_up(self.session.is_some());
         if owner_for(error, target) == Owner::Catalogue
             && let Ok(verdict) = self.try_confirm(target).await
         {

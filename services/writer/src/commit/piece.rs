@@ -21,7 +21,8 @@ pub(super) struct Piece {
 /// What to do with a piece whose statement failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Run the other statement, which skips keys that are known.
+    /// Run the statement that skips keys which are known: a record that is stored already must not be blamed for
+    /// what its second copy violates.
     Skip,
     /// Store the halves one by one; each is a transaction of its own.
     Halve,
@@ -60,7 +61,7 @@ impl Piece {
         let single = self.entries.len() == 1;
         let others_succeed = self.commits_before.is_some_and(|before| commits > before);
         match owner {
-            Owner::Ledger if self.form == Form::Plain => Step::Skip,
+            Owner::Ledger | Owner::Record(_) | Owner::Undecided if self.form == Form::Plain => Step::Skip,
             Owner::Record(reason) if single => Step::Reject(reason),
             Owner::Record(_) => Step::Halve,
             Owner::Undecided if self.undecided < PATIENCE => Step::RetryLast,
@@ -85,13 +86,17 @@ mod tests {
             let key = Key::new("p", &message_id, 0);
             Entry::for_tests(Record { position, key, sent_ms: 0, message_id, values: vec![], unsure: vec![] })
         };
-        Piece::new((0..records).map(entry).collect(), Form::Plain)
+        Piece::new((0..records).map(entry).collect(), Form::Skipping)
     }
 
     #[test]
-    fn a_known_key_leads_to_the_skipping_statement_once() {
-        let mut piece = piece(2);
-        assert_eq!(piece.step(Owner::Ledger, 0), Step::Skip);
+    fn known_keys_are_skipped_before_any_record_is_blamed() {
+        let mut piece = piece(1);
+        piece.form = Form::Plain;
+        for owner in [Owner::Ledger, Owner::Record(Reason::Constraint), Owner::Undecided] {
+            assert_eq!(piece.step(owner, 0), Step::Skip);
+        }
+        assert_eq!(piece.step(Owner::Infrastructure, 0), Step::Retry);
         piece.form = Form::Skipping;
         assert_eq!(piece.step(Owner::Ledger, 0), Step::Retry);
     }

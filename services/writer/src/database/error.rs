@@ -158,6 +158,7 @@ fn meaning(sqlstate: &str) -> Option<&'static str> {
         "40001" => "serialization failure",
         "40P01" => "deadlock",
         "42501" => "a privilege is missing",
+        "42704" => "no such object or setting; Postgres 14 or newer is needed",
         "42703" => "no such column",
         "42883" => "no such function",
         "42P01" => "no such table",

@@ -43,7 +43,7 @@ pub(crate) fn owner(error: &DbError) -> Owner {
 pub(crate) fn reason(error: &ServerError) -> Reason {
     match (error.class(), error.sqlstate.as_str()) {
         (_, "22001") => Reason::TextTooLong,
-        (_, "22003" | "22008" | "22015") => Reason::OutOfRange,
+        (_, "22003" | "22008" | "22009" | "22015") => Reason::OutOfRange,
         (_, "22021" | "22P05") => Reason::NulInText,
         ("23", _) => Reason::Constraint,
         _ => Reason::InvalidValue,

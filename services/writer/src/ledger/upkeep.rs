@@ -60,6 +60,7 @@ impl Upkeep {
         let mut session = database.connect().await?;
         let refreshed = self.shared.catalogue.refresh(&mut session).await;
         let truncated = truncate_idle_slot(&mut session).await?;
+        session.close().await;
         refreshed.map(|_| truncated)
     }
 }
@@ -71,25 +72,30 @@ async fn truncate_idle_slot(session: &mut Session) -> Result<Option<i16>, DbErro
     within(deadline, truncate(session.connection())).await
 }
 
-/// The time is read again under the lock: while waiting for it, another slot may have come to rest.
 async fn truncate(connection: &mut PgConnection) -> Result<Option<i16>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+    let truncated = truncate_within(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(truncated)
+}
+
+/// The time is read again under the lock: while waiting for it, another slot may have come to rest.
+async fn truncate_within(transaction: &mut PgConnection) -> Result<Option<i16>, sqlx::Error> {
+    let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
         .bind(UPKEEP_LOCK)
         .fetch_one(&mut *transaction)
         .await?;
-    let Some(slot) = idle_now(&mut transaction).await?.filter(|_| locked) else { return Ok(None) };
-    if is_empty(&mut transaction, slot).await? {
+    let Some(slot) = idle_now(transaction).await?.filter(|_| is_ours) else { return Ok(None) };
+    if is_empty(transaction, slot).await? {
         return Ok(None);
     }
     let leaf = format!("veilpost.ledger_{slot}");
     let lock = format!("SET LOCAL lock_timeout = '1s'; LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE");
     sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
-    if idle_now(&mut transaction).await? != Some(slot) {
+    if idle_now(transaction).await? != Some(slot) {
         return Ok(None);
     }
-    sqlx::raw_sql(AssertSqlSafe(format!("TRUNCATE {leaf}"))).execute(&mut *transaction).await?;
-    transaction.commit().await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("TRUNCATE {leaf}"))).execute(transaction).await?;
     Ok(Some(slot))
 }
 

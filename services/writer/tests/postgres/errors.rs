@@ -1,0 +1,139 @@
+//! Errors that are a record's cost that record and no other.
+
+use tonic::Code;
+use veilpost_proto::v1::{MaskedRecord, Reason};
+
+use crate::world::{DUPLICATE, LEFT, REJECTED, STORED, World, null, only_rejection, record, text};
+
+fn thousand_with(poison: &str) -> Vec<MaskedRecord> {
+    let value = |id: usize| if id == 613 { poison.to_owned() } else { format!("user-{id}") };
+    (0..1000).map(|id| record(id, vec![text(&value(id))])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_record_among_a_thousand_is_found() {
+    let world = World::new(
+        "CREATE TABLE user_logins (user_id text CONSTRAINT no_poison CHECK (user_id <> 'poison'))",
+    )
+    .await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(thousand_with("poison")).await;
+    assert_eq!(receipt.outcomes[613], REJECTED);
+    assert_eq!(only_rejection(&receipt), (Reason::Constraint, "SQLSTATE 23514, constraint no_poison"));
+    assert_eq!(receipt.rejections[0].index, 613);
+    assert_eq!(world.count("user_logins").await, 999);
+    assert_eq!(world.count("veilpost.ledger").await, 999, "a rejected record has no key");
+    let again = stream.store(thousand_with("poison")).await;
+    assert_eq!(again.outcomes.iter().filter(|outcome| [DUPLICATE].contains(outcome)).count(), 999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unique_and_deferred_constraints_reject_the_record() {
+    let setup = "CREATE TABLE known (id text PRIMARY KEY); INSERT INTO known VALUES ('a'), ('b');
+                 CREATE TABLE user_logins (user_id text UNIQUE REFERENCES known DEFERRABLE INITIALLY DEFERRED)";
+    let world = World::new(setup).await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let ids = ["a", "unknown", "a", "b"];
+    let records = ids.iter().enumerate().map(|(n, id)| record(n, vec![text(id)])).collect();
+    let receipt = stream.store(records).await;
+    assert_eq!(receipt.outcomes[1], REJECTED);
+    assert_eq!(receipt.outcomes[3], STORED);
+    assert_eq!(receipt.rejections.len(), 2, "one of the two a, and the unknown: {receipt:?}");
+    assert_eq!(world.count("user_logins").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_is_rejected_where_it_is_not_allowed_unless_a_trigger_fills_it_in() {
+    let world = World::new("CREATE TABLE user_logins (user_id text NOT NULL)").await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(vec![record(1, vec![null()])]).await;
+    assert_eq!(only_rejection(&receipt), (Reason::Constraint, "column user_id: NULL is not allowed"));
+    world
+        .sql(
+            "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN NEW.user_id := coalesce(NEW.user_id, 'nobody'); RETURN NEW; END $$;
+             CREATE TRIGGER fill BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION fill()",
+        )
+        .await;
+    stream.send(vec![record(1, vec![null()])]).await;
+    assert_eq!(stream.end().await, Code::Unavailable, "the definition has changed");
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    assert_eq!(stream.store(vec![record(1, vec![null()])]).await.outcomes, [STORED]);
+    assert_eq!(world.text("SELECT user_id FROM user_logins").await, "nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_was_widened_rejects_nothing_by_its_old_length() {
+    let world = World::new("").await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["locale"]).await.unwrap();
+    let long = || vec![record(1, vec![text(&"x".repeat(40))])];
+    world.sql("ALTER TABLE user_logins ALTER locale TYPE varchar(64)").await;
+    stream.send(long()).await;
+    assert_eq!(stream.end().await, Code::Unavailable);
+    let mut stream = writer.open("user_logins", &["locale"]).await.unwrap();
+    assert_eq!(stream.store(long()).await.outcomes, [STORED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_is_gone_ends_the_stream_with_its_name() {
+    let world = World::new("").await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["locale"]).await.unwrap();
+    world.sql("ALTER TABLE user_logins DROP locale").await;
+    stream.send(vec![record(1, vec![text("de")])]).await;
+    let status = stream.receipt().await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("locale"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_on_which_a_trigger_fails_is_left_and_its_neighbours_stored() {
+    let setup = "CREATE TABLE user_logins (user_id text);
+                 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN IF NEW.user_id = 'poison' THEN RAISE 'no'; END IF; RETURN NEW; END $$;
+                 CREATE TRIGGER refuse BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION refuse()";
+    let world = World::new(setup).await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(thousand_with("poison")).await;
+    assert_eq!(receipt.outcomes[613], LEFT);
+    assert!(receipt.rejections.is_empty());
+    assert_eq!(world.count("user_logins").await, 999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_a_partition_is_left_until_there_is_one() {
+    let setup = "CREATE TABLE user_logins (user_id text) PARTITION BY LIST (user_id);
+                 CREATE TABLE part_a PARTITION OF user_logins FOR VALUES IN ('a')";
+    let world = World::new(setup).await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let records = || vec![record(1, vec![text("a")]), record(2, vec![text("b")])];
+    assert_eq!(stream.store(records()).await.outcomes, [STORED, LEFT]);
+    world.sql("CREATE TABLE part_b PARTITION OF user_logins FOR VALUES IN ('b')").await;
+    assert_eq!(stream.store(records()).await.outcomes, [DUPLICATE, STORED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_does_not_log_the_values_that_are_rejected() {
+    let setup = "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE odd (m mood, i inet, n int, d date, v varchar(9), j jsonb)";
+    let world = World::new(setup).await;
+    let writer = world.ready(&["--table", "odd"]).await;
+    for column in ["m", "i", "n", "d", "v"] {
+        let mut stream = writer.open("odd", &[column]).await.unwrap();
+        let receipt = stream.store(vec![record(column, vec![text("marked-value-31337")])]).await;
+        assert_eq!(receipt.outcomes, [REJECTED], "{column}");
+        assert!(!only_rejection(&receipt).1.contains("31337"));
+    }
+    assert!(!world.cluster.log().contains("31337"), "{}", world.cluster.log());
+    // The log would show it: otherwise this test could not fail.
+    let mut connection = world.connect().await;
+    let control =
+        sqlx::raw_sql("INSERT INTO odd (m) VALUES ('control-value-4711')").execute(&mut connection).await;
+    control.unwrap_err();
+    assert!(world.cluster.log().contains("control-value-4711"));
+}

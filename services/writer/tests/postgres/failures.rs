@@ -1,0 +1,105 @@
+//! Failures of the infrastructure lose nothing, double nothing and reject nothing.
+
+use std::time::Duration;
+
+use sqlx::Connection;
+use veilpost_proto::v1::{MaskedRecord, Receipt};
+
+use crate::world::{DUPLICATE, STORED, World, record, text};
+
+fn users(count: usize) -> Vec<MaskedRecord> {
+    (0..count).map(|id| record(id, vec![text(&format!("user-{id}"))])).collect()
+}
+
+/// A table on which every row takes its time.
+fn slow_table(seconds: f64) -> String {
+    format!(
+        "CREATE TABLE user_logins (user_id text);
+         CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$;
+         CREATE TRIGGER doze BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION doze()"
+    )
+}
+
+fn assert_all_settled(receipt: &Receipt) {
+    let settled = receipt.outcomes.iter().all(|outcome| [STORED, DUPLICATE].contains(outcome));
+    assert!(settled && receipt.rejections.is_empty(), "{receipt:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_too_slow_is_halved_until_it_fits() {
+    let world = World::new(&slow_table(0.02)).await;
+    let writer = world.ready(&["--statement-timeout", "500ms"]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(users(60)).await;
+    assert_eq!(receipt.outcomes, [STORED; 60]);
+    assert_eq!(world.count("user_logins").await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_connections_lose_nothing_and_double_nothing() {
+    let world = World::new(&slow_table(0.001)).await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let store = async {
+        for _ in 0..3 {
+            assert_all_settled(&stream.store(users(300)).await);
+        }
+    };
+    let mut admin = world.connect_as_admin().await;
+    let kill = async {
+        let mut killed = 0;
+        for _ in 0..8 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                       WHERE datname = current_database() AND application_name = 'veilpost-writer'";
+            killed += sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut admin).await.unwrap();
+        }
+        killed
+    };
+    let ((), killed) = tokio::join!(store, kill);
+    assert!(killed > 0);
+    let rows = world.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
+    assert_eq!(rows, "300 300");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_on_the_table_is_waited_for() {
+    let world = World::new("").await;
+    let writer = world.ready(&["--statement-timeout", "1s"]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let mut other = world.connect().await;
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE user_logins").execute(&mut *lock).await.unwrap();
+    stream.send(users(10)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    lock.commit().await.unwrap();
+    assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED; 10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_privilege_holds_the_stream_up_until_it_is_granted() {
+    let world = World::new("").await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    world.sql(&format!("REVOKE INSERT ON user_logins FROM {}", world.database)).await;
+    stream.send(users(2)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    world.sql(&format!("GRANT INSERT ON user_logins TO {}", world.database)).await;
+    assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_ends_the_streams_and_the_writer() {
+    let world = World::new("").await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let mut other = world.connect().await;
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE user_logins").execute(&mut *lock).await.unwrap();
+    stream.send(users(10)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    writer.life.start_abort();
+    assert_eq!(stream.end().await, tonic::Code::Unavailable);
+    writer.stop().await;
+}

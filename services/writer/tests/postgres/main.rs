@@ -1,0 +1,13 @@
+//! The writer against a real Postgres, which these tests start and stop themselves.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
+mod cluster;
+mod duplicates;
+mod errors;
+mod failures;
+mod start;
+mod stream;
+mod types;
+mod upkeep;
+mod world;

@@ -1,0 +1,32 @@
+//! The ring of slots.
+
+use std::time::Duration;
+
+use crate::world::World;
+
+const FILLED: &str = "SELECT string_agg(DISTINCT slot::text, ' ') FROM veilpost.ledger";
+
+/// The slot that rests at the database's time, and nothing near midnight; computed in SQL, apart from the writer's own code.
+const IDLE: &str = "
+    SELECT CASE WHEN extract(hour FROM now() AT TIME ZONE 'UTC') BETWEEN 1 AND 22
+           THEN (mod(floor(extract(epoch FROM now()) / 86400)::int + 2, 18))::text END";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_empties_the_slot_that_rests_and_no_other() {
+    let world = World::new("").await;
+    world.ready(&[]).await.stop().await;
+    world
+        .sql("INSERT INTO veilpost.ledger SELECT slot, gen_random_uuid() FROM generate_series(0, 17) slot")
+        .await;
+    let idle = world.text(IDLE).await;
+    let writers = [world.ready(&[]).await, world.ready(&[]).await];
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for writer in writers {
+        writer.stop().await;
+    }
+    let filled = world.text(FILLED).await;
+    let mut expected: Vec<String> =
+        (0..18).map(|slot| slot.to_string()).filter(|slot| *slot != idle).collect();
+    expected.sort();
+    assert_eq!(filled.split(' ').collect::<Vec<_>>(), expected, "idle: {idle}");
+}
