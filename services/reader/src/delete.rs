@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use veilpost_runtime::Lifecycle;
 
-use crate::delivery::DeliveryNumber;
+use crate::delivery::{DeliveryNumber, ReceiptHandle};
 use crate::in_flight::InFlight;
 use crate::problem::Trouble;
 use crate::queue::{Answer, MAX_ENTRIES, Queue};
@@ -55,9 +55,11 @@ impl Deleter {
     }
 
     async fn delete(&self, batch: Vec<Deletion>) -> Vec<Deletion> {
-        let numbers: Vec<_> = batch.iter().map(|deletion| deletion.number).collect();
-        let (_, handles): (Vec<_>, Vec<_>) = self.in_flight.handles(&numbers).into_iter().unzip();
-        debug_assert_eq!(handles.len(), batch.len(), "a delivery stays in flight until it is deleted here");
+        let (batch, handles): (Vec<_>, Vec<_>) =
+            batch.into_iter().filter_map(|deletion| Some((deletion, self.handle(deletion.number)?))).unzip();
+        if batch.is_empty() {
+            return batch;
+        }
         match self.queue.delete(&handles).await {
             Ok(answers) => {
                 self.trouble.over();
@@ -68,6 +70,10 @@ impl Deleter {
                 batch.into_iter().map(Deletion::failed).collect()
             }
         }
+    }
+
+    fn handle(&self, number: DeliveryNumber) -> Option<ReceiptHandle> {
+        self.in_flight.with(number, |delivery| delivery.handle.clone())
     }
 
     /// Ends what is deleted or past help; gives back the rest.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::delivery::{Delivery, DeliveryNumber, ReceiptHandle};
+use crate::delivery::{Delivery, DeliveryNumber};
 
 /// Everything in flight. A delivery stays here, and is kept hidden by heartbeats, until it is settled.
 #[derive(Debug, Default)]
@@ -32,13 +32,6 @@ impl InFlight {
     /// What `look` finds in a delivery, unless it is settled.
     pub(crate) fn with<T>(&self, number: DeliveryNumber, look: impl FnOnce(&mut Delivery) -> T) -> Option<T> {
         self.deliveries().get_mut(&number).map(look)
-    }
-
-    /// The receipt handles of those deliveries that are not settled yet, by number.
-    pub(crate) fn handles(&self, numbers: &[DeliveryNumber]) -> Vec<(DeliveryNumber, ReceiptHandle)> {
-        let deliveries = self.deliveries();
-        let handle = |number: &DeliveryNumber| Some((*number, deliveries.get(number)?.handle.clone()));
-        numbers.iter().filter_map(handle).collect()
     }
 
     /// Everything that `pick` picks out of all deliveries.

@@ -23,6 +23,7 @@ mod retry;
 mod settings;
 mod settle;
 mod slots;
+mod stages;
 mod start;
 mod window;
 

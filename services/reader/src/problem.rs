@@ -108,7 +108,8 @@ pub(crate) struct Trouble {
 #[derive(Debug, Default)]
 struct State {
     said: Option<(Problem, Instant)>,
-    lasting: bool,
+    /// Something has been said, and not yet that it is over.
+    open: bool,
 }
 
 const SAY_AGAIN: Duration = Duration::from_mins(5);
@@ -126,11 +127,11 @@ impl Trouble {
 
     fn is_news(&self, problem: &Problem) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.lasting = true;
         let known =
             state.said.as_ref().is_some_and(|(said, when)| said == problem && when.elapsed() < SAY_AGAIN);
         if !known {
             state.said = Some((problem.clone(), Instant::now()));
+            state.open = true;
         }
         !known
     }
@@ -138,9 +139,9 @@ impl Trouble {
     /// The call has succeeded.
     pub(crate) fn over(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut state.lasting) {
+        if std::mem::take(&mut state.open) {
             drop(state);
-            tracing::debug!(queue = self.queue, "can {} again", self.doing);
+            tracing::info!(queue = self.queue, "can {} again", self.doing);
         }
     }
 }

@@ -33,18 +33,19 @@ pub(crate) struct Settler {
     pub(crate) deletions: mpsc::Sender<Vec<Deletion>>,
     /// Where rejected messages go; `None` leaves them in the queue.
     pub(crate) casualties: Option<mpsc::Sender<Vec<Casualty>>>,
+    pub(crate) lifecycle: Lifecycle,
 }
 
 impl Settler {
     /// Settles until no more batches come and the last receipt is there. No batch waits for another.
-    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Awaited>, lifecycle: Lifecycle) {
+    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Awaited>) {
         let mut pending = FuturesUnordered::new();
         let mut open = true;
         loop {
             tokio::select! {
                 Some((numbers, receipt)) = pending.next(), if !pending.is_empty() => match receipt {
                     Some(receipt) => self.settle(numbers, &receipt).await,
-                    None => self.unanswered(numbers, &lifecycle),
+                    None => self.unanswered(numbers),
                 },
                 more = batches.recv(), if open => match more {
                     Some(batch) => pending.push(batch.answered()),
@@ -80,31 +81,31 @@ impl Settler {
             delivery.size()
         })?;
         if self.casualties.is_none() {
-            self.drop_left(number);
+            self.give_up(number);
             return None;
         }
         Some(Casualty { number, rejection, bytes, tries: 0 })
     }
 
+    /// Lets the message's visibility run out. In a drain it stays in flight instead, and is given back at the end.
     fn leave(&self, number: DeliveryNumber, why: &str) {
-        if let Some(message_id) = self.drop_left(number) {
+        if !self.lifecycle.is_draining()
+            && let Some(message_id) = self.give_up(number)
+        {
             tracing::warn!(message_id, why, "left in the queue");
         }
     }
 
-    fn drop_left(&self, number: DeliveryNumber) -> Option<String> {
+    fn give_up(&self, number: DeliveryNumber) -> Option<String> {
         let delivery = self.in_flight.remove(&[number]).pop()?;
         metrics::counter!("veilpost_reader_settled_total", "action" => "leave").increment(1);
         Some(delivery.message_id)
     }
 
-    /// The link gave the batch up. In a drain its deliveries are given back at the end; otherwise they are left, so
-    /// that they cannot come again at once and in a circle.
-    fn unanswered(&self, numbers: Vec<DeliveryNumber>, lifecycle: &Lifecycle) {
-        if !lifecycle.is_draining() {
-            for number in numbers {
-                self.leave(number, "no receipt came");
-            }
+    /// The link gave the batch up.
+    fn unanswered(&self, numbers: Vec<DeliveryNumber>) {
+        for number in numbers {
+            self.leave(number, "no receipt came");
         }
     }
 }

@@ -79,14 +79,15 @@ async fn patiently(clients: &Clients, name: &str, lifecycle: &Lifecycle) -> Opti
 
 async fn inspect(clients: &Clients, name: &str) -> Result<(Queue, Facts), Problem> {
     let queue = Queue::resolve(clients, name).await?;
-    let facts = Facts::of(&queue.attributes().await?);
+    let facts = Facts::of(queue.url(), &queue.attributes().await?);
     Ok((queue, facts))
 }
 
 /// What the checks need to know of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Facts {
-    arn: String,
+    /// Its ARN, or its URL where the queue does not say.
+    identity: String,
     fifo: bool,
     largest_message: usize,
     redrive: Option<Redrive>,
@@ -99,13 +100,13 @@ struct Redrive {
 }
 
 impl Facts {
-    fn of(attributes: &HashMap<QueueAttributeName, String>) -> Self {
+    fn of(url: &str, attributes: &HashMap<QueueAttributeName, String>) -> Self {
         let text = |name| attributes.get(&name).map(String::as_str);
-        let arn = text(QueueAttributeName::QueueArn).unwrap_or_default().to_owned();
+        let identity = text(QueueAttributeName::QueueArn).unwrap_or(url).to_owned();
         let largest = text(QueueAttributeName::MaximumMessageSize).and_then(|size| size.parse().ok());
         Self {
-            fifo: text(QueueAttributeName::FifoQueue) == Some("true") || is_fifo(&arn),
-            arn,
+            fifo: text(QueueAttributeName::FifoQueue) == Some("true") || is_fifo(&identity),
+            identity,
             largest_message: largest.unwrap_or(MAX_MESSAGE_BYTES),
             redrive: text(QueueAttributeName::RedrivePolicy).and_then(redrive),
         }
@@ -140,9 +141,9 @@ fn check(source: &Facts, dead_letters: Option<&Facts>, on_reject: OnReject) -> R
         return Err(BadSettings("FIFO queues cannot be used: the order of messages is not kept".to_owned()));
     }
     match dead_letters {
-        Some(dead_letters) if !source.arn.is_empty() && dead_letters.arn == source.arn => Err(BadSettings(format!(
+        Some(dead_letters) if dead_letters.identity == source.identity => Err(BadSettings(format!(
             "--dead-letter-queue-url is the queue itself ({}); rejected messages would go in circles",
-            source.arn
+            source.identity
         ))),
         None if on_reject == OnReject::DeadLetter && source.redrive.is_none() => Err(BadSettings(
             "rejected messages have nowhere to go: give --dead-letter-queue-url, or give the queue a RedrivePolicy, or \
@@ -172,12 +173,17 @@ fn warn(source: &Facts, settings: &Settings) {
 mod tests {
     use super::*;
 
-    fn facts(arn: &str) -> Facts {
-        Facts { arn: arn.to_owned(), fifo: false, largest_message: MAX_MESSAGE_BYTES, redrive: None }
+    fn facts(identity: &str) -> Facts {
+        Facts {
+            identity: identity.to_owned(),
+            fifo: false,
+            largest_message: MAX_MESSAGE_BYTES,
+            redrive: None,
+        }
     }
 
-    fn with_redrive(arn: &str) -> Facts {
-        Facts { redrive: Some(Redrive { max_receive_count: 5 }), ..facts(arn) }
+    fn with_redrive(identity: &str) -> Facts {
+        Facts { redrive: Some(Redrive { max_receive_count: 5 }), ..facts(identity) }
     }
 
     #[test]
@@ -207,7 +213,7 @@ mod tests {
         assert!(refuse_fifo("https://sqs.eu-west-1.amazonaws.com/1/logins.fifo").is_err());
         assert!(refuse_fifo("fifo").is_ok());
         let attributes = HashMap::from([(QueueAttributeName::FifoQueue, "true".to_owned())]);
-        let fifo = Facts::of(&attributes);
+        let fifo = Facts::of("", &attributes);
         assert!(check(&fifo, Some(&facts("b")), OnReject::DeadLetter).is_err());
         assert!(check(&facts("b"), Some(&fifo), OnReject::DeadLetter).is_err());
     }
@@ -224,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_queue_that_does_not_say_takes_the_largest_messages() {
-        assert_eq!(Facts::of(&HashMap::new()).largest_message, MAX_MESSAGE_BYTES);
+        assert_eq!(Facts::of("", &HashMap::new()).largest_message, MAX_MESSAGE_BYTES);
         let attributes = HashMap::from([(QueueAttributeName::MaximumMessageSize, "1024".to_owned())]);
-        assert_eq!(Facts::of(&attributes).largest_message, 1024);
+        assert_eq!(Facts::of("", &attributes).largest_message, 1024);
     }
 }

@@ -35,7 +35,10 @@ impl Bench {
 
     /// Starts the reader with polls of a second; `more` overrides.
     pub(crate) fn read(&mut self, more: &[&str]) {
-        let settings = settings(&format!("http://{}", self.masker.address), more);
+        self.read_as(settings(&format!("http://{}", self.masker.address), more));
+    }
+
+    pub(crate) fn read_as(&mut self, settings: Settings) {
         let (aws, lifecycle) = (self.sqs.aws.clone(), self.lifecycle.clone());
         self.reader.spawn(async move { Reader::new(settings)?.run_with(&aws, lifecycle).await });
     }

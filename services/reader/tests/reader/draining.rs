@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
+use veilpost_proto::v1::Outcome;
 
 use crate::bench::{Bench, eventually};
-use crate::masker::{STORED, ScriptedMasker};
+use crate::masker::{STORED, ScriptedMasker, Verdict};
 
 #[tokio::test]
 async fn a_drain_under_load_settles_what_is_in_flight_and_hides_nothing() {
@@ -34,6 +35,27 @@ async fn a_drain_under_load_settles_what_is_in_flight_and_hides_nothing() {
     assert_eq!(hidden, 0);
     assert_eq!(visible + bench.masker.records().len(), 150);
     assert!(visible >= 90, "nothing beyond the window was taken");
+}
+
+#[tokio::test]
+async fn what_would_be_left_is_given_back_in_a_drain() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opening = Arc::clone(&gate);
+    let masker = ScriptedMasker::scripted(move |batch| {
+        let gate = Arc::clone(&opening);
+        Box::pin(async move {
+            let _pass = gate.acquire().await;
+            vec![Verdict::Is(Outcome::Unspecified); batch.records.len()]
+        })
+    });
+    let mut bench = Bench::new(masker.await).await;
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.read(&[]);
+    bench.source_has(0, 1).await;
+    bench.lifecycle.start_drain();
+    gate.add_permits(1);
+    bench.ended().await.unwrap();
+    bench.source_has(1, 0).await;
 }
 
 #[tokio::test]

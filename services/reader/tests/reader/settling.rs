@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use tokio::time::sleep;
 use veilpost_proto::v1::{Outcome, Reason};
 
-use crate::bench::{Bench, eventually};
+use crate::bench::{Bench, eventually, settings};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
 use crate::sqs::Fault;
 
@@ -145,9 +145,10 @@ async fn without_a_dead_letter_queue_the_redrive_policy_moves_rejected_messages(
     let mut bench = Bench::new(ScriptedMasker::start(|_| REJECTED).await).await;
     bench.url = bench.sqs.create_with_redrive("redriven", "logins-dead", 2).await;
     bench.sqs.send(&bench.url, "{oops").await;
-    let mut settings = vec!["--queue", "redriven", "--visibility-timeout", "2s"];
-    settings.extend(["--on-reject", "leave"]);
-    bench.read(&settings);
+    let masker = format!("http://{}", bench.masker.address);
+    let mut settings = settings(&masker, &["--queue", "redriven", "--visibility-timeout", "2s"]);
+    settings.dead_letter_queue_url = None;
+    bench.read_as(settings);
     bench.dead_has(1).await;
     bench.source_has(0, 0).await;
     bench.drain().await;

@@ -56,15 +56,9 @@ async fn a_queue_with_a_redrive_policy_needs_no_other_dead_letter_queue() {
     let mut settings = settings(NOWHERE, &["--queue", "redriven"]);
     settings.dead_letter_queue_url = None;
     assert_eq!(settings.on_reject, OnReject::DeadLetter);
-    let lifecycle = bench.lifecycle.clone();
-    let reading = Reader::new(settings).unwrap().run_with(&bench.sqs.aws, lifecycle.clone());
-    let ready = async {
-        eventually("ready", || lifecycle.is_ready()).await;
-        lifecycle.start_abort();
-    };
-    let (result, ()) = tokio::join!(reading, ready);
-    result.unwrap();
-    bench.url.clear();
+    bench.read_as(settings);
+    eventually("ready", || bench.lifecycle.is_ready()).await;
+    bench.drain().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,144 @@
+//! The stages through which a message passes, wired together: pollers, link, receipts, dead letters, deletes; and the
+//! heartbeat beside them.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use veilpost_runtime::{Lifecycle, ToMasker, run_link};
+
+use crate::dead_letter::{Casualty, DeadLetters};
+use crate::delete::{Deleter, Deletion};
+use crate::drain;
+use crate::heartbeat::Heartbeat;
+use crate::in_flight::InFlight;
+use crate::intake::{Arrival, Intake};
+use crate::poll::Poller;
+use crate::problem::Trouble;
+use crate::queue::{MAX_ENTRIES, Queue};
+use crate::receipts::Settler;
+use crate::settings::Settings;
+use crate::start::Queues;
+use crate::window::Window;
+
+/// Each stage ends when the one before it has: the pollers with the drain, the link when it has sent everything and
+/// has the last receipt, the receipts, dead letters and deletes when nothing more comes. A stage that fails drains the
+/// service.
+pub(crate) struct Stages {
+    source: Queue,
+    in_flight: Arc<InFlight>,
+    lifecycle: Lifecycle,
+    work: TaskTracker,
+    heartbeat: TaskTracker,
+    stop_heartbeat: CancellationToken,
+}
+
+impl Stages {
+    pub(crate) fn start(
+        settings: &Settings,
+        Queues { source, dead_letters }: Queues,
+        pipeline: String,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        let this = Self {
+            source,
+            in_flight: Arc::default(),
+            lifecycle,
+            work: TaskTracker::new(),
+            heartbeat: TaskTracker::new(),
+            stop_heartbeat: CancellationToken::new(),
+        };
+        // No sender ever waits: what is in a channel is in the window too.
+        let room = settings.window_messages() + usize::from(settings.pollers) * MAX_ENTRIES;
+        let (arrivals, arriving) = mpsc::channel(room);
+        let (awaited, batches) = mpsc::channel(room);
+        let (deletions, to_delete) = mpsc::channel(room);
+        this.start_pollers(settings, &arrivals);
+        this.start_link(settings, Intake::new(pipeline, settings.batch_limits(), arriving, awaited));
+        let casualties = dead_letters.map(|to| this.start_dead_letters(to, deletions.clone(), room));
+        let (in_flight, lifecycle) = (Arc::clone(&this.in_flight), this.lifecycle.clone());
+        let settler = Settler { in_flight, deletions, casualties, lifecycle };
+        this.stage("receipts", settler.run(batches));
+        this.start_deletes(settings, to_delete);
+        this.start_heartbeat(settings);
+        this
+    }
+
+    /// Waits for the drain to end. What could not be settled by then is given back, and nothing extends it any more.
+    pub(crate) async fn ended(self) {
+        self.work.close();
+        self.work.wait().await;
+        self.stop_heartbeat.cancel();
+        self.heartbeat.close();
+        self.heartbeat.wait().await;
+        drain::give_back(&self.source, &self.in_flight).await;
+    }
+
+    fn start_pollers(&self, settings: &Settings, arrivals: &mpsc::Sender<Vec<Arrival>>) {
+        let poller = Poller {
+            queue: self.source.clone(),
+            window: Window::new(settings.window_messages(), settings.window_bytes),
+            in_flight: Arc::clone(&self.in_flight),
+            trouble: Arc::new(Trouble::new("receive", self.source.url())),
+            arrivals: arrivals.clone(),
+            wait: settings.wait(),
+            visibility: settings.visibility(),
+            suspect_after: settings.suspect_after,
+        };
+        metrics::gauge!("veilpost_reader_pollers").set(f64::from(settings.pollers));
+        for _ in 0..settings.pollers {
+            self.stage("poller", poller.clone().run(self.lifecycle.clone()));
+        }
+    }
+
+    fn start_link(&self, settings: &Settings, intake: Intake) {
+        let (settings, lifecycle) = (settings.link.clone(), self.lifecycle.clone());
+        let link = async move { run_link(ToMasker, intake, &settings, &lifecycle).await };
+        self.lifecycle.spawn("link", self.work.track_future(link));
+    }
+
+    fn start_dead_letters(
+        &self,
+        (queue, limit): (Queue, usize),
+        deletions: mpsc::Sender<Vec<Deletion>>,
+        room: usize,
+    ) -> mpsc::Sender<Vec<Casualty>> {
+        let (casualties, arriving) = mpsc::channel(room);
+        let trouble = Trouble::new("send to the dead-letter queue", queue.url());
+        let in_flight = Arc::clone(&self.in_flight);
+        let dead_letters = DeadLetters { queue, limit, in_flight, trouble, deletions };
+        self.stage("dead letters", dead_letters.run(arriving, self.lifecycle.clone()));
+        casualties
+    }
+
+    fn start_deletes(&self, settings: &Settings, to_delete: mpsc::Receiver<Vec<Deletion>>) {
+        let deleter = Deleter {
+            queue: self.source.clone(),
+            in_flight: Arc::clone(&self.in_flight),
+            trouble: Trouble::new("delete", self.source.url()),
+            slots: usize::from(settings.deletes),
+        };
+        self.stage("deletes", deleter.run(to_delete, self.lifecycle.clone()));
+    }
+
+    fn start_heartbeat(&self, settings: &Settings) {
+        let heartbeat = Heartbeat {
+            queue: self.source.clone(),
+            in_flight: Arc::clone(&self.in_flight),
+            trouble: Trouble::new("extend the visibility timeout", self.source.url()),
+            visibility: settings.visibility(),
+        };
+        let beating = succeeding(heartbeat.run(self.stop_heartbeat.clone()));
+        self.lifecycle.spawn("heartbeat", self.heartbeat.track_future(beating));
+    }
+
+    fn stage(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.lifecycle.spawn(name, self.work.track_future(succeeding(task)));
+    }
+}
+
+async fn succeeding(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+    task.await;
+    Ok(())
+}
