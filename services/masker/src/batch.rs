@@ -5,8 +5,10 @@ use std::panic::AssertUnwindSafe;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
+use tracing::Span;
+use tracing::field::Empty;
 use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
-use veilpost_runtime::Parcel;
+use veilpost_runtime::{Parcel, telemetry};
 
 use crate::answer::Answer;
 use crate::mask::{Mask, Masked};
@@ -20,12 +22,29 @@ const RECORDS_PER_TURN: u32 = 50;
 /// to the writer.
 const TRUSTED_RECEIVES: u32 = 3;
 
+/// The span of work on `batch`, within the trace that it carries.
+pub(crate) fn span(batch: &RawBatch) -> Span {
+    let span = tracing::info_span!(
+        "veilpost.v1.Masker/Mask",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system.name = "grpc",
+        rpc.method = "veilpost.v1.Masker/Mask",
+        rpc.response.status_code = Empty,
+        veilpost.pipeline = batch.pipeline,
+        veilpost.batch.records = i64::try_from(batch.records.len()).unwrap_or(i64::MAX),
+    );
+    telemetry::parent(&span, batch.trace.as_ref());
+    span
+}
+
 /// Answers `batch`. The error says that no receipt can be given, because the service aborts or a peer is at fault.
 pub(crate) async fn answer(
     mask: &Mask,
     link: &mpsc::Sender<Parcel<MaskedBatch>>,
     batch: RawBatch,
 ) -> Result<Receipt, Status> {
+    let span = Span::current();
     let alone = matches!(batch.records.as_slice(), [only] if only.receive_count > TRUSTED_RECEIVES);
     let (mut answer, shares) = mask_all(mask, batch).await;
     let mut replies = Vec::with_capacity(shares.len());
@@ -40,6 +59,7 @@ pub(crate) async fn answer(
             .merge(&positions, receipt)
             .map_err(|_| Status::internal("the writer's receipt has another length"))?;
     }
+    span.record("rpc.response.status_code", "OK");
     Ok(answer.into_receipt())
 }
 
@@ -52,6 +72,9 @@ async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (Answer, Vec<Share>) {
     let started = std::time::Instant::now();
     let now = Timestamp::now();
     let mut answer = Answer::new(batch.id, batch.records.len());
+    if let Some(own) = telemetry::context_of(&Span::current()) {
+        batch.trace = Some(own);
+    }
     let mut shares = Shares::of(&mut batch);
     for (position, record) in (0_u32..).zip(batch.records) {
         if position % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
@@ -90,6 +113,7 @@ fn mask_one(
         }
         Ok(Err(rejected)) => {
             measure::rejected(rejected.reason);
+            telemetry::note_rejection(&Span::current(), &record.message_id, rejected.reason.as_str_name());
             answer.reject(position, rejected);
         }
         Err(_) => leave(record, "masking panicked"),

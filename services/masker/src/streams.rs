@@ -6,6 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 use veilpost_proto::v1::{MaskedBatch, RawBatch, Receipt, masker_server::Masker};
 use veilpost_runtime::{Lifecycle, Parcel};
 
@@ -90,7 +91,8 @@ impl Streams {
         let Ok(bytes) = Arc::clone(&self.budget).acquire_many_owned(bytes).await else { return };
         let place = Place { _slot: slot, _bytes: bytes };
         let Self { mask, link, .. } = self.clone();
-        self.life.spawn("batch", async move {
+        let span = batch::span(&batch);
+        let work = async move {
             match batch::answer(&mask, &link, batch).await {
                 // A client that has gone away gets its records from the queue again.
                 Ok(receipt) => drop(receipts.send(Ok(receipt)).await),
@@ -99,7 +101,8 @@ impl Streams {
             }
             drop(place);
             Ok(())
-        });
+        };
+        self.life.spawn("batch", work.instrument(span));
     }
 }
 

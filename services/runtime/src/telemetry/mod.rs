@@ -5,16 +5,18 @@ mod metrics;
 mod traces;
 
 pub(crate) use metrics::Metrics;
-pub use traces::{context_of, link_to, parent};
+pub use traces::{context_of, link_to, note_rejection, parent};
 
+use tracing::Metadata;
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::CommonSettings;
 use traces::Traces;
 
-/// Telemetry of a running process.
+/// Telemetry of a running process. Spans exist only where traces are exported: log lines do without them.
 pub(crate) struct Telemetry {
     pub(crate) metrics: Metrics,
     traces: Traces,
@@ -26,7 +28,8 @@ impl Telemetry {
     pub(crate) fn start(service: &'static str, common: &CommonSettings) -> anyhow::Result<Self> {
         let (traces, unusable) = Traces::from_environment(service);
         let (filter, refused) = logs::filter(&common.log);
-        let lines = logs::lines(common.log_format).with_filter(filter);
+        let events_only = filter_fn(|metadata: &Metadata<'_>| metadata.is_event());
+        let lines = logs::lines(common.log_format).with_filter(filter.and(events_only));
         tracing_subscriber::registry().with(traces.layer()).with(lines).try_init()?;
         std::panic::set_hook(Box::new(logs::log_panic));
         if let Some(error) = unusable {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
+use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, SpanData, SpanProcessor};
 use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
@@ -83,10 +85,41 @@ fn provider(service: &'static str, exporter: SpanExporter) -> SdkTracerProvider 
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name(format!("veilpost-{service}"));
     }
-    let resource = resource
-        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .build();
-    SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build()
+    let resource =
+        resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))).build();
+    let processor = Worthwhile(BatchSpanProcessor::builder(exporter).build());
+    SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build()
+}
+
+/// Passes spans on, but for receives that brought nothing: an idle reader makes no traces.
+#[derive(Debug)]
+struct Worthwhile<P>(P);
+
+impl<P: SpanProcessor> SpanProcessor for Worthwhile<P> {
+    fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &Context) {
+        self.0.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        let brought_nothing = |attribute: &KeyValue| {
+            attribute.key.as_str() == "messaging.batch.message_count" && attribute.value == Value::I64(0)
+        };
+        if !span.attributes.iter().any(brought_nothing) {
+            self.0.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
 }
 
 /// The context of `span` as a batch carries it; `None` when the span is part of no trace.
@@ -117,12 +150,23 @@ pub fn link_to(span: &Span, other: &TraceContext) {
     }
 }
 
-fn extract(context: &TraceContext) -> opentelemetry::Context {
+/// Notes on `span` that a record was rejected; never a value.
+pub fn note_rejection(span: &Span, message_id: &str, reason: &'static str) {
+    if !span.is_disabled() {
+        let attributes = vec![
+            KeyValue::new("messaging.message.id", message_id.to_owned()),
+            KeyValue::new("veilpost.reason", reason),
+        ];
+        span.add_event("rejected", attributes);
+    }
+}
+
+fn extract(context: &TraceContext) -> Context {
     let carrier = HashMap::from([
         ("traceparent".to_owned(), context.traceparent.clone()),
         ("tracestate".to_owned(), context.tracestate.clone()),
     ]);
-    TraceContextPropagator::new().extract_with_context(&opentelemetry::Context::new(), &carrier)
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
 }
 
 #[cfg(test)]
@@ -173,6 +217,22 @@ mod tests {
         assert_eq!(mask.span_context.trace_id(), receive.span_context.trace_id());
         assert_eq!(mask.parent_span_id, receive.span_context.span_id());
         assert_eq!(mask.links.len(), 1);
+    }
+
+    #[test]
+    fn an_idle_receive_is_no_trace() {
+        let exporter = InMemorySpanExporter::default();
+        let processor = Worthwhile(opentelemetry_sdk::trace::SimpleSpanProcessor::new(exporter.clone()));
+        let traces = Traces(Some(SdkTracerProvider::builder().with_span_processor(processor).build()));
+        let subscriber = tracing_subscriber::registry().with(traces.layer());
+        tracing::subscriber::with_default(subscriber, || {
+            for messages in [0_i64, 3] {
+                drop(
+                    tracing::info_span!(target: "veilpost", "receive", messaging.batch.message_count = messages),
+                );
+            }
+        });
+        assert_eq!(exporter.get_finished_spans().unwrap().len(), 1);
     }
 
     #[test]
