@@ -88,7 +88,7 @@ impl Report {
         }
         text.push('\n');
         for (name, value) in self.figures() {
-            writeln!(text, "{name:<18}{value}").ok();
+            writeln!(text, "{name:<20}{value}").ok();
         }
         text.push('\n');
         text.push_str(&self.verdict());

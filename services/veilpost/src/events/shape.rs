@@ -94,7 +94,8 @@ impl Shape {
             Self::CutOff | Self::PlainText | Self::LoneSurrogate => Fate::Rejected(Reason::NotJson),
             Self::Array | Self::BareText => Fate::Rejected(Reason::NotAnObject),
             Self::ObjectForText | Self::ListForText => Fate::Rejected(Reason::NotAScalar),
-
+            Self::OverlongText => Fate::Rejected(Reason::TextTooLong),
+            Self::VersionOutOfRange => Fate::Rejected(Reason::OutOfRange),
             Self::NulInText => Fate::Rejected(Reason::NulInText),
             _ => Fate::Stored,
         }
@@ -186,6 +187,12 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn half_of_the_odd_shapes_are_rejected() {
+        let rejected = Shape::ODD.iter().filter(|shape| shape.fate() != Fate::Stored).count();
+        assert_eq!(rejected, Shape::ODD.len() / 2);
     }
 
     #[test]
