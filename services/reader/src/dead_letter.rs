@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tracing::{Instrument, Span};
 use veilpost_runtime::Lifecycle;
 
 use crate::delete::Deletion;
@@ -13,7 +14,7 @@ use crate::letter::Letter;
 use crate::problem::{Problem, Trouble};
 use crate::queue::{MAX_ENTRIES, Queue};
 use crate::settle::Rejection;
-use crate::{retry, slots};
+use crate::{retry, slots, spans};
 
 /// Calls that are on their way at once.
 const SLOTS: usize = 8;
@@ -34,6 +35,8 @@ pub(crate) struct Casualty {
     pub(crate) bytes: usize,
     /// Attempts that failed.
     pub(crate) tries: u32,
+    /// The span of its batch.
+    pub(crate) span: Span,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,13 @@ impl DeadLetters {
 
     /// Gives back what has to be tried again, after a pause.
     async fn attempt(&self, batch: Vec<Casualty>, lifecycle: &Lifecycle) -> Vec<Casualty> {
-        let again = self.send(batch).await;
+        let span =
+            spans::settle("send", &self.queue, batch.len(), batch.iter().map(|casualty| &casualty.span));
+        let again = self.send(batch).instrument(span.clone()).await;
+        if !again.is_empty() {
+            span.record("otel.status_code", "ERROR");
+        }
+        drop(span);
         if let Some(tries) = again.iter().map(|casualty| casualty.tries).max() {
             retry::rest(tries, lifecycle).await;
         }
@@ -87,7 +96,7 @@ impl DeadLetters {
         self.trouble.over();
         let (sent, refused): (Vec<_>, Vec<_>) =
             casualties.into_iter().zip(answers).partition(|(_, answer)| answer.is_ok());
-        self.sent(sent.into_iter().map(|(casualty, _)| casualty.number)).await;
+        self.sent(sent.into_iter().map(|(casualty, _)| casualty)).await;
         refused.into_iter().map(|(casualty, _)| casualty.failed()).collect()
     }
 
@@ -95,7 +104,7 @@ impl DeadLetters {
         match self.queue.send(letter).await {
             Ok(()) => {
                 self.trouble.over();
-                self.sent(std::iter::once(casualty.number)).await;
+                self.sent(std::iter::once(casualty)).await;
                 None
             }
             Err(problem) if problem.blames_message() => {
@@ -121,8 +130,9 @@ impl DeadLetters {
         })
     }
 
-    async fn sent(&self, numbers: impl Iterator<Item = DeliveryNumber>) {
-        let deletions: Vec<_> = numbers.map(Deletion::new).collect();
+    async fn sent(&self, casualties: impl Iterator<Item = Casualty>) {
+        let deletions: Vec<_> =
+            casualties.map(|casualty| Deletion::new(casualty.number, casualty.span)).collect();
         let sent = u64::try_from(deletions.len()).unwrap_or_default();
         metrics::counter!("veilpost_reader_settled_total", "action" => "dead-letter").increment(sent);
         if self.deletions.send(deletions).await.is_err() {
@@ -172,7 +182,7 @@ mod tests {
 
     fn casualty((bytes, tries): (usize, u32)) -> Casualty {
         let rejection = Rejection { reason: "not-json", detail: String::new() };
-        Casualty { number: DeliveryNumber(0), rejection, bytes, tries }
+        Casualty { number: DeliveryNumber(0), rejection, bytes, tries, span: Span::none() }
     }
 
     proptest! {

@@ -4,28 +4,31 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tracing::{Instrument, Span};
 use veilpost_runtime::Lifecycle;
 
 use crate::delivery::{DeliveryNumber, ReceiptHandle};
 use crate::in_flight::InFlight;
 use crate::problem::Trouble;
 use crate::queue::{Answer, MAX_ENTRIES, Queue};
-use crate::{retry, slots};
+use crate::{retry, slots, spans};
 
 /// After so many attempts SQS will not delete this entry; the message comes again, and is a duplicate then.
 const MAX_TRIES: u32 = 10;
 
 /// A delivery whose message is to be deleted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deletion {
     number: DeliveryNumber,
     /// Attempts that failed.
     tries: u32,
+    /// The span of its batch.
+    span: Span,
 }
 
 impl Deletion {
-    pub(crate) fn new(number: DeliveryNumber) -> Self {
-        Self { number, tries: 0 }
+    pub(crate) fn new(number: DeliveryNumber, span: Span) -> Self {
+        Self { number, tries: 0, span }
     }
 }
 
@@ -47,7 +50,13 @@ impl Deleter {
 
     /// Gives back what has to be tried again, after a pause.
     async fn attempt(&self, batch: Vec<Deletion>, lifecycle: &Lifecycle) -> Vec<Deletion> {
-        let again = self.delete(batch).await;
+        let span =
+            spans::settle("delete", &self.queue, batch.len(), batch.iter().map(|deletion| &deletion.span));
+        let again = self.delete(batch).instrument(span.clone()).await;
+        if !again.is_empty() {
+            span.record("otel.status_code", "ERROR");
+        }
+        drop(span);
         if let Some(tries) = again.iter().map(|deletion| deletion.tries).max() {
             retry::rest(tries, lifecycle).await;
         }
@@ -55,8 +64,11 @@ impl Deleter {
     }
 
     async fn delete(&self, batch: Vec<Deletion>) -> Vec<Deletion> {
-        let (batch, handles): (Vec<_>, Vec<_>) =
-            batch.into_iter().filter_map(|deletion| Some((deletion, self.handle(deletion.number)?))).unzip();
+        let held = batch.into_iter().filter_map(|deletion| {
+            let handle = self.handle(deletion.number)?;
+            Some((deletion, handle))
+        });
+        let (batch, handles): (Vec<_>, Vec<_>) = held.unzip();
         if batch.is_empty() {
             return batch;
         }

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 use veilpost_proto::v1::{RawBatch, RawRecord};
-use veilpost_runtime::{Parcel, Source};
+use veilpost_runtime::{Parcel, Source, telemetry};
 
 use crate::delivery::DeliveryNumber;
 use crate::receipts::Awaited;
+use crate::spans;
 
 /// What a record's fields add to its texts when it is encoded, at most.
 const RECORD_OVERHEAD: usize = 64;
@@ -19,6 +21,8 @@ pub(crate) struct Arrival {
     pub(crate) record: RawRecord,
     /// It has been delivered so often that it may be what kills its receivers.
     pub(crate) suspect: bool,
+    /// The span of the receive that brought it.
+    pub(crate) receive: Span,
 }
 
 /// How large a batch may grow.
@@ -34,6 +38,8 @@ pub(crate) struct BatchLimits {
 #[derive(Debug)]
 pub(crate) struct Intake {
     pub(crate) pipeline: String,
+    /// The queue's name.
+    pub(crate) queue: String,
     pub(crate) limits: BatchLimits,
     arriving: mpsc::Receiver<Vec<Arrival>>,
     awaited: mpsc::Sender<Awaited>,
@@ -46,12 +52,13 @@ impl Intake {
     /// `awaited` must have room for as many batches as there can be deliveries in flight.
     pub(crate) fn new(
         pipeline: String,
+        queue: String,
         limits: BatchLimits,
         arriving: mpsc::Receiver<Vec<Arrival>>,
         awaited: mpsc::Sender<Awaited>,
     ) -> Self {
         let (regular, suspects) = Default::default();
-        Self { pipeline, limits, arriving, awaited, regular, suspects, suspect_next: false }
+        Self { pipeline, queue, limits, arriving, awaited, regular, suspects, suspect_next: false }
     }
 
     fn accept(&mut self, arrivals: Vec<Arrival>) {
@@ -82,9 +89,18 @@ impl Intake {
     /// `None` when nobody is left to settle what would come back.
     fn parcel(&self, batch: Vec<Arrival>, alone: bool) -> Option<Parcel<RawBatch>> {
         let (reply, receipt) = oneshot::channel();
-        let (numbers, records) = batch.into_iter().map(|arrival| (arrival.number, arrival.record)).unzip();
-        self.awaited.try_send(Awaited { numbers, receipt }).ok()?;
-        let batch = RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace: None };
+        let mut receives = Vec::with_capacity(batch.len());
+        let (numbers, records): (_, Vec<_>) = batch
+            .into_iter()
+            .map(|Arrival { number, record, receive, .. }| {
+                receives.push(receive);
+                (number, record)
+            })
+            .unzip();
+        let span = spans::process(&self.queue, receives.iter(), &records);
+        let trace = telemetry::context_of(&span);
+        self.awaited.try_send(Awaited { numbers, receipt, span }).ok()?;
+        let batch = RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace };
         Some(Parcel { batch, reply, alone })
     }
 }
@@ -137,7 +153,8 @@ mod tests {
     fn bench(records: usize, bytes: usize) -> Bench {
         let (arriving, receiver) = mpsc::channel(100);
         let (sender, awaited) = mpsc::channel(100);
-        let intake = Intake::new("q".to_owned(), BatchLimits { records, bytes }, receiver, sender);
+        let intake =
+            Intake::new("p".to_owned(), "q".to_owned(), BatchLimits { records, bytes }, receiver, sender);
         Bench { intake, arriving, awaited }
     }
 
@@ -147,7 +164,7 @@ mod tests {
             body: Some(vec![b'x'; body].into()),
             ..RawRecord::default()
         };
-        Arrival { number: DeliveryNumber(number), record, suspect }
+        Arrival { number: DeliveryNumber(number), record, suspect, receive: Span::none() }
     }
 
     fn ids(parcel: &Parcel<RawBatch>) -> Vec<&str> {

@@ -2,6 +2,7 @@
 //!
 //! No other part of Veilpost has a handle on the queue.
 
+mod backlog;
 mod calls;
 mod client;
 mod dead_letter;
@@ -23,6 +24,7 @@ mod retry;
 mod settings;
 mod settle;
 mod slots;
+mod spans;
 mod stages;
 mod start;
 mod window;

@@ -20,6 +20,14 @@ pub(crate) fn describe() {
     describe_gauge!("veilpost_reader_in_flight_messages", "Messages received and not yet settled");
     describe_gauge!("veilpost_reader_in_flight_bytes", "Bytes of messages received and not yet settled");
     describe_gauge!("veilpost_reader_in_flight_oldest_seconds", "Time since the oldest unsettled receive");
+    describe_gauge!(
+        "veilpost_reader_queue_messages",
+        "Messages in the queue, by SQS's own approximate counts"
+    );
+    describe_gauge!(
+        "veilpost_reader_dead_letter_messages",
+        "Messages in the dead-letter queue, approximately"
+    );
     describe_gauge!("veilpost_reader_pollers", "Long polls at once");
     describe_histogram!("veilpost_reader_batch_records", "Records in a batch to the masker");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 use veilpost_runtime::{Backoff, Lifecycle};
 
 use crate::delivery::{self, Delivery};
@@ -13,6 +14,7 @@ use crate::in_flight::InFlight;
 use crate::intake::Arrival;
 use crate::problem::Trouble;
 use crate::queue::{Ask, Queue};
+use crate::spans;
 use crate::window::{Reservation, Window};
 
 /// An empty answer that comes sooner than this, though a longer wait was asked for, is not followed at once by the
@@ -44,16 +46,19 @@ impl Poller {
                 reservation = self.window.reserve() => reservation,
             };
             let asked = Instant::now();
-            let pause = match self.receive(&reservation).await {
+            let span = spans::receive(&self.queue);
+            let pause = match self.receive(&reservation).instrument(span.clone()).await {
                 Ok(messages) => {
+                    span.record("messaging.batch.message_count", spans::count(messages.len()));
                     backoff.reset();
                     self.trouble.over();
                     let empty = messages.is_empty();
-                    self.pass_on(messages, reservation).await;
+                    self.pass_on(messages, reservation, &span).await;
                     (empty && asked.elapsed() < TOO_SOON).then_some(TOO_SOON)
                 }
                 Err(problem) => {
-                    self.trouble.met(&problem);
+                    span.record("otel.status_code", "ERROR");
+                    span.in_scope(|| self.trouble.met(&problem));
                     drop(reservation);
                     Some(backoff.next_delay())
                 }
@@ -72,13 +77,15 @@ impl Poller {
         self.queue.receive(ask).await
     }
 
-    async fn pass_on(&self, messages: Vec<Message>, mut room: Reservation) {
+    async fn pass_on(&self, messages: Vec<Message>, mut room: Reservation, receive: &Span) {
         if messages.is_empty() {
             return;
         }
         let received = Instant::now();
-        let arrivals: Vec<_> =
-            messages.into_iter().filter_map(|message| self.take(message, received, &mut room)).collect();
+        let arrivals: Vec<_> = messages
+            .into_iter()
+            .filter_map(|message| self.take(message, received, &mut room, receive))
+            .collect();
         drop(room);
         metrics::counter!("veilpost_reader_deliveries_total")
             .increment(u64::try_from(arrivals.len()).unwrap_or_default());
@@ -87,7 +94,13 @@ impl Poller {
         }
     }
 
-    fn take(&self, message: Message, received: Instant, room: &mut Reservation) -> Option<Arrival> {
+    fn take(
+        &self,
+        message: Message,
+        received: Instant,
+        room: &mut Reservation,
+        receive: &Span,
+    ) -> Option<Arrival> {
         let share = room.share(delivery::size(&message));
         let Some(delivery) = Delivery::new(message, received, share) else {
             tracing::warn!("a message came without an id or a receipt handle; ignored");
@@ -98,6 +111,6 @@ impl Poller {
         if suspect {
             metrics::counter!("veilpost_reader_suspects_total").increment(1);
         }
-        Some(Arrival { number: self.in_flight.insert(delivery), record, suspect })
+        Some(Arrival { number: self.in_flight.insert(delivery), record, suspect, receive: receive.clone() })
     }
 }

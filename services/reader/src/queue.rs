@@ -66,6 +66,11 @@ impl Queue {
         &self.url
     }
 
+    /// The last part of the URL.
+    pub(crate) fn name(&self) -> &str {
+        last_segment(&self.url)
+    }
+
     /// All attributes of the queue; asking for some by name fails on queues that do not have them.
     pub(crate) async fn attributes(&self) -> Result<HashMap<QueueAttributeName, String>, Problem> {
         let call = self.clients.calls.get_queue_attributes().queue_url(&self.url);
@@ -161,6 +166,10 @@ impl Queue {
     }
 }
 
+fn last_segment(url: &str) -> &str {
+    url.trim_end_matches('/').rsplit('/').next().unwrap_or(url)
+}
+
 fn built<T, E>(entries: impl Iterator<Item = Result<T, E>>) -> Result<Vec<T>, Problem> {
     entries.collect::<Result<_, _>>().map_err(|_| Problem::Code("InvalidEntry".to_owned()))
 }
@@ -208,6 +217,12 @@ mod tests {
         let answers = answers("delete", 4, ["2", "0"].into_iter(), &[failed("1", true)]);
         let refusal = |code: &str, sender_fault| Err(Refusal { code: code.to_owned(), sender_fault });
         assert_eq!(answers, [Ok(()), refusal("C", true), Ok(()), refusal("NotAnswered", false)]);
+    }
+
+    #[test]
+    fn a_queue_is_named_by_the_last_part_of_its_url() {
+        assert_eq!(last_segment("https://sqs.eu-west-1.amazonaws.com/123456789012/logins"), "logins");
+        assert_eq!(last_segment("http://localhost:4566/000000000000/logins/"), "logins");
     }
 
     #[test]

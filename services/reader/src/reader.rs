@@ -34,27 +34,11 @@ impl Reader {
         let clients = Clients::new(aws, self.settings.wait())?;
         let Some(queues) = Queues::open(&clients, &self.settings, &lifecycle).await? else { return Ok(()) };
         let queue = queues.source.url();
-        let pipeline = self.settings.pipeline.clone().unwrap_or_else(|| last_segment(queue));
+        let pipeline = self.settings.pipeline.clone().unwrap_or_else(|| queues.source.name().to_owned());
         let rejected = if queues.dead_letters.is_some() { "dead-letter" } else { "leave" };
         tracing::info!(queue, pipeline, rejected, at = clients.place, "reading");
         lifecycle.set_ready(true);
         Stages::start(&self.settings, queues, pipeline, lifecycle).ended().await;
         Ok(())
-    }
-}
-
-/// A queue's name is the last part of its URL.
-fn last_segment(url: &str) -> String {
-    url.trim_end_matches('/').rsplit('/').next().unwrap_or(url).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pipeline_is_named_after_the_queue() {
-        assert_eq!(last_segment("https://sqs.eu-west-1.amazonaws.com/123456789012/logins"), "logins");
-        assert_eq!(last_segment("http://localhost:4566/000000000000/logins/"), "logins");
     }
 }

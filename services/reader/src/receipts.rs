@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::Lifecycle;
 
@@ -19,12 +20,28 @@ use crate::settle::{Rejection, Settlement, settlements};
 pub(crate) struct Awaited {
     pub(crate) numbers: Vec<DeliveryNumber>,
     pub(crate) receipt: oneshot::Receiver<Receipt>,
+    /// The batch's own span, which ends when its last delivery is settled.
+    pub(crate) span: Span,
 }
 
 impl Awaited {
-    async fn answered(self) -> (Vec<DeliveryNumber>, Option<Receipt>) {
-        (self.numbers, self.receipt.await.ok())
+    async fn answered(self) -> Answered {
+        Answered { numbers: self.numbers, receipt: self.receipt.await.ok(), span: self.span }
     }
+}
+
+/// A batch with its receipt; none when the link gave it up.
+struct Answered {
+    numbers: Vec<DeliveryNumber>,
+    receipt: Option<Receipt>,
+    span: Span,
+}
+
+/// What becomes of the deliveries of one batch.
+#[derive(Default)]
+struct Verdicts {
+    deletions: Vec<Deletion>,
+    casualties: Vec<Casualty>,
 }
 
 #[derive(Debug)]
@@ -43,10 +60,7 @@ impl Settler {
         let mut open = true;
         loop {
             tokio::select! {
-                Some((numbers, receipt)) = pending.next(), if !pending.is_empty() => match receipt {
-                    Some(receipt) => self.settle(numbers, &receipt).await,
-                    None => self.unanswered(numbers),
-                },
+                Some(answered) = pending.next(), if !pending.is_empty() => self.settle(answered).await,
                 more = batches.recv(), if open => match more {
                     Some(batch) => pending.push(batch.answered()),
                     None => open = false,
@@ -56,24 +70,36 @@ impl Settler {
         }
     }
 
-    async fn settle(&self, numbers: Vec<DeliveryNumber>, receipt: &Receipt) {
-        let (mut deletions, mut casualties) = (Vec::with_capacity(numbers.len()), Vec::new());
-        let settlements = settlements(receipt, numbers.len());
-        for (number, settlement) in numbers.into_iter().zip(settlements) {
-            match settlement {
-                Settlement::Delete => deletions.push(Deletion::new(number)),
-                Settlement::Reject(rejection) => casualties.extend(self.reject(number, rejection)),
-                Settlement::Leave => self.leave(number, "nothing is known to be stored"),
-            }
-        }
-        pass_on(&self.deletions, deletions).await;
+    async fn settle(&self, answered: Answered) {
+        let Answered { numbers, receipt, span } = answered;
+        let verdicts = span.in_scope(|| match receipt {
+            Some(receipt) => self.judge(numbers, &receipt, &span),
+            None => self.unanswered(numbers),
+        });
+        pass_on(&self.deletions, verdicts.deletions).await;
         if let Some(sender) = &self.casualties {
-            pass_on(sender, casualties).await;
+            pass_on(sender, verdicts.casualties).await;
         }
     }
 
+    fn judge(&self, numbers: Vec<DeliveryNumber>, receipt: &Receipt, span: &Span) -> Verdicts {
+        let mut verdicts = Verdicts::default();
+        verdicts.deletions.reserve(numbers.len());
+        let settlements = settlements(receipt, numbers.len());
+        for (number, settlement) in numbers.into_iter().zip(settlements) {
+            match settlement {
+                Settlement::Delete => verdicts.deletions.push(Deletion::new(number, span.clone())),
+                Settlement::Reject(rejection) => {
+                    verdicts.casualties.extend(self.reject(number, rejection, span));
+                }
+                Settlement::Leave => self.leave(number, "nothing is known to be stored"),
+            }
+        }
+        verdicts
+    }
+
     /// The one place where a rejection is logged.
-    fn reject(&self, number: DeliveryNumber, rejection: Rejection) -> Option<Casualty> {
+    fn reject(&self, number: DeliveryNumber, rejection: Rejection, span: &Span) -> Option<Casualty> {
         let Rejection { reason, detail } = &rejection;
         metrics::counter!("veilpost_reader_rejected_total", "reason" => *reason).increment(1);
         let bytes = self.in_flight.with(number, |delivery| {
@@ -84,7 +110,7 @@ impl Settler {
             self.give_up(number);
             return None;
         }
-        Some(Casualty { number, rejection, bytes, tries: 0 })
+        Some(Casualty { number, rejection, bytes, tries: 0, span: span.clone() })
     }
 
     /// Lets the message's visibility run out. In a drain it stays in flight instead, and is given back at the end.
@@ -103,10 +129,11 @@ impl Settler {
     }
 
     /// The link gave the batch up.
-    fn unanswered(&self, numbers: Vec<DeliveryNumber>) {
+    fn unanswered(&self, numbers: Vec<DeliveryNumber>) -> Verdicts {
         for number in numbers {
             self.leave(number, "no receipt came");
         }
+        Verdicts::default()
     }
 }
 

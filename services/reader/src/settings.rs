@@ -60,7 +60,7 @@ pub struct Settings {
     pub window_messages: u32,
 
     /// Bytes of messages in flight, at most; exceeded only by one round of polls when messages suddenly grow
-    #[arg(long, env = "VEILPOST_WINDOW_BYTES", default_value = "16MiB", value_parser = parse_bytes,
+    #[arg(long, env = "VEILPOST_WINDOW_BYTES", default_value = "8MiB", value_parser = parse_bytes,
           value_name = "BYTES", help_heading = "Memory")]
     pub window_bytes: usize,
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use veilpost_runtime::{Lifecycle, ToMasker, run_link};
 
+use crate::backlog;
 use crate::dead_letter::{Casualty, DeadLetters};
 use crate::delete::{Deleter, Deletion};
 use crate::drain;
@@ -54,8 +55,12 @@ impl Stages {
         let (arrivals, arriving) = mpsc::channel(room);
         let (awaited, batches) = mpsc::channel(room);
         let (deletions, to_delete) = mpsc::channel(room);
+        this.start_backlog(dead_letters.as_ref().map(|(queue, _)| queue.clone()));
         this.start_pollers(settings, &arrivals);
-        this.start_link(settings, Intake::new(pipeline, settings.batch_limits(), arriving, awaited));
+        this.start_link(
+            settings,
+            Intake::new(pipeline, this.source.name().to_owned(), settings.batch_limits(), arriving, awaited),
+        );
         let casualties = dead_letters.map(|to| this.start_dead_letters(to, deletions.clone(), room));
         let (in_flight, lifecycle) = (Arc::clone(&this.in_flight), this.lifecycle.clone());
         let settler = Settler { in_flight, deletions, casualties, lifecycle };
@@ -90,6 +95,10 @@ impl Stages {
         for _ in 0..settings.pollers {
             self.stage("poller", poller.clone().run(self.lifecycle.clone()));
         }
+    }
+
+    fn start_backlog(&self, dead_letters: Option<Queue>) {
+        self.stage("backlog", backlog::watch(self.source.clone(), dead_letters, self.lifecycle.clone()));
     }
 
     fn start_link(&self, settings: &Settings, intake: Intake) {

@@ -11,9 +11,13 @@ use crate::queue::MAX_ENTRIES;
 /// The largest message that SQS takes, and what a message is taken for until the first one has been seen.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
+/// One receive may fill this part of the window's bytes.
+const RECEIVE_PART: usize = 4;
+
 /// A poller reserves room before it receives and keeps only what arrived. How many bytes will arrive is unknown
-/// before: ten times the largest recent message is reserved, so that the window is exceeded by one round of receives
-/// at most, and only when messages suddenly grow.
+/// before: each message is taken for as large as the largest of late, so that the window is exceeded by one round of
+/// receives at most, and only when messages suddenly grow. Large messages are received fewer at a time, because what
+/// comes in is held more than once while it is parsed.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit_messages: usize,
@@ -61,7 +65,8 @@ impl Window {
 
     fn try_reserve(self: &Arc<Self>) -> Option<Reservation> {
         let mut held = self.held();
-        let messages = MAX_ENTRIES.min(self.limit_messages);
+        let few = (self.limit_bytes / RECEIVE_PART / held.largest.max(1)).max(1);
+        let messages = few.min(MAX_ENTRIES).min(self.limit_messages);
         let bytes = held.largest.saturating_mul(messages).min(self.limit_bytes);
         let fits = held.messages + messages <= self.limit_messages && held.bytes + bytes <= self.limit_bytes;
         fits.then(|| {
@@ -168,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_window_makes_the_next_receive_wait_until_something_is_settled() {
-        let window = Window::new(10, 10 * MAX_MESSAGE_BYTES);
+        let window = Window::new(10, 40 * MAX_MESSAGE_BYTES);
         let mut reservation = window.reserve().await;
         let share = reservation.share(100);
         drop(reservation);
@@ -181,10 +186,10 @@ mod tests {
     #[tokio::test]
     async fn until_a_message_has_been_seen_each_is_taken_for_the_largest_possible() {
         let window = Window::new(1000, 16 * MAX_MESSAGE_BYTES);
-        let first = window.reserve().await;
-        assert_eq!(held(&window), (10, 10 * MAX_MESSAGE_BYTES));
+        let receives: Vec<_> = (0..4).map(|_| window.reserve().now_or_never().unwrap()).collect();
+        assert_eq!(held(&window), (16, 16 * MAX_MESSAGE_BYTES));
         assert!(window.reserve().now_or_never().is_none());
-        drop(first);
+        drop(receives);
     }
 
     #[tokio::test]
@@ -198,8 +203,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_window_smaller_than_one_receive_asks_for_less() {
-        let window = Window::new(3, 1000);
+        let window = Window::new(3, 16 * MAX_MESSAGE_BYTES);
         assert_eq!(window.reserve().await.messages(), 3);
+    }
+
+    #[tokio::test]
+    async fn large_messages_are_received_fewer_at_a_time() {
+        let window = Window::new(1000, 8 * MAX_MESSAGE_BYTES);
+        assert_eq!(window.reserve().await.messages(), 2);
+        drop(window.reserve().await.share(300));
+        assert_eq!(window.reserve().await.messages(), 10);
     }
 
     #[tokio::test]
@@ -213,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_wait_keeps_nothing() {
-        let window = Window::new(10, 10 * MAX_MESSAGE_BYTES);
+        let window = Window::new(10, 40 * MAX_MESSAGE_BYTES);
         let first = window.reserve().await;
         assert!(window.reserve().now_or_never().is_none());
         drop(first);
