@@ -1,0 +1,72 @@
+//! How much is in the queues, for the metrics: SQS's own counts, which are approximate.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use tokio::time::MissedTickBehavior;
+use veilpost_runtime::Lifecycle;
+
+use crate::problem::Trouble;
+use crate::queue::Queue;
+
+/// SQS's counts lag behind by up to a minute anyway.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+const STATES: [(&str, QueueAttributeName); 3] = [
+    ("waiting", QueueAttributeName::ApproximateNumberOfMessages),
+    ("hidden", QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+    ("delayed", QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+];
+
+/// Asks until the drain. While SQS does not answer, the last counts stand.
+pub(crate) async fn watch(source: Queue, dead_letters: Option<Queue>, lifecycle: Lifecycle) {
+    let trouble = Trouble::new("count the messages", source.url());
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = lifecycle.draining() => return,
+            _ = ticks.tick() => {}
+        }
+        match source.attributes().await {
+            Ok(attributes) => {
+                trouble.over();
+                for (state, attribute) in STATES {
+                    metrics::gauge!("veilpost_reader_queue_messages", "state" => state)
+                        .set(number(&attributes, &attribute));
+                }
+            }
+            Err(problem) => trouble.met(&problem),
+        }
+        if let Some(queue) = &dead_letters
+            && let Ok(attributes) = queue.attributes().await
+        {
+            metrics::gauge!("veilpost_reader_dead_letter_messages").set(total(&attributes));
+        }
+    }
+}
+
+fn total(attributes: &HashMap<QueueAttributeName, String>) -> f64 {
+    STATES.iter().map(|(_, attribute)| number(attributes, attribute)).sum()
+}
+
+fn number(attributes: &HashMap<QueueAttributeName, String>, name: &QueueAttributeName) -> f64 {
+    attributes.get(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_and_delayed_messages_count_and_missing_counts_are_zero() {
+        let attributes = HashMap::from([
+            (QueueAttributeName::ApproximateNumberOfMessages, "7".to_owned()),
+            (QueueAttributeName::ApproximateNumberOfMessagesNotVisible, "2".to_owned()),
+        ]);
+        assert_eq!(STATES.map(|(_, name)| number(&attributes, &name)), [7.0, 2.0, 0.0]);
+        assert!((total(&attributes) - 9.0).abs() < f64::EPSILON);
+    }
+}
