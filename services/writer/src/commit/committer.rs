@@ -1,6 +1,6 @@
 //! A committer: owns one connection, stores one load after the other, and stays with a load until all of it is settled.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ use veilpost_runtime::{Backoff, Lifecycle};
 use super::Job;
 use super::load::{Entry, Load};
 use super::piece::{Piece, Step};
-use crate::catalogue::{Column, ReadError, Target};
-use crate::database::{DbError, Owner, ServerError, Session, owner, reason};
+use super::recover::owner_for;
+use crate::catalogue::Target;
+use crate::database::{DbError, Owner, Session};
 use crate::ledger::{Key, accepts};
 use crate::metrics::{self, Cause};
 use crate::record::Fate;
@@ -21,11 +22,11 @@ use crate::statement::{self, Form};
 
 #[derive(Debug)]
 pub(crate) struct Committer {
-    shared: Arc<Shared>,
-    session: Option<Session>,
-    backoff: Backoff,
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Option<Session>,
+    pub(super) backoff: Backoff,
     /// The last failure that was logged since the last success.
-    complaint: Option<String>,
+    pub(super) complaint: Option<String>,
 }
 
 impl Committer {
@@ -74,70 +75,6 @@ impl Committer {
             form = Form::Skipping;
         }
         Ok(())
-    }
-
-    /// Rejects records whose values Postgres does not take, before they are in a statement whose failure is logged.
-    async fn judge_unsure(&mut self, load: &mut Load) -> Result<(), Status> {
-        let target = Arc::clone(&load.target);
-        for (index, column) in target.columns.iter().enumerate() {
-            let unsure = load.unsure(index);
-            if unsure.is_empty() {
-                continue;
-            }
-            let (places, values): (Vec<usize>, Vec<&str>) = unsure.into_iter().unzip();
-            let refused = loop {
-                match self.try_judge(column, &values).await {
-                    Ok(refused) => break refused,
-                    Err(error) => self.recover(&error, &target).await?,
-                }
-            };
-            let fates = refused.into_iter().filter_map(|(value, error)| {
-                let detail = format!("column {}: {}", column.name, error.detail());
-                Some((*places.get(value)?, Fate::Rejected(reason(&error), detail)))
-            });
-            let fates: HashMap<usize, Fate> = fates.collect();
-            load.settle_at(fates);
-        }
-        Ok(())
-    }
-
-    /// An answer that is not about the value, such as a full memory, is an error as a whole.
-    async fn try_judge(
-        &mut self,
-        column: &Column,
-        values: &[&str],
-    ) -> Result<Vec<(usize, ServerError)>, DbError> {
-        let session = self.session().await?;
-        let refused = statement::refused_inputs(session, column, values).await?;
-        refused
-            .into_iter()
-            .map(|(place, sqlstate)| {
-                let error = ServerError::with_sqlstate(sqlstate);
-                let wrapped = DbError::from(error.clone());
-                if matches!(owner(&wrapped), Owner::Record(_)) { Ok((place, error)) } else { Err(wrapped) }
-            })
-            .collect()
-    }
-
-    /// Nothing is rejected by an outdated definition: a column may have been widened since the stream began.
-    async fn confirm_definition(&mut self, target: &Target) -> Result<(), Status> {
-        loop {
-            match self.try_confirm(target).await {
-                Ok(verdict) => return verdict,
-                Err(error) => self.recover(&error, target).await?,
-            }
-        }
-    }
-
-    async fn try_confirm(&mut self, target: &Target) -> Result<Result<(), Status>, DbError> {
-        let shared = Arc::clone(&self.shared);
-        let session = self.session().await?;
-        match shared.catalogue.refresh(session).await {
-            Ok(table) if Arc::ptr_eq(&table, &target.table) => Ok(Ok(())),
-            Ok(table) => Ok(Err(target.outdated_by(&table))),
-            Err(ReadError::Unfit(why)) => Ok(Err(Status::failed_precondition(why))),
-            Err(ReadError::Database(error)) => Err(error),
-        }
     }
 
     async fn store_round(&mut self, load: &mut Load, round: Piece) -> Result<(), Status> {
@@ -228,60 +165,6 @@ impl Committer {
             }
         }
         Ok(())
-    }
-
-    /// Logs a failure of the infrastructure once, gives up a connection that is of no more use, and waits. Err when the
-    /// catalogue says that the target is gone or has changed.
-    async fn recover(&mut self, error: &DbError, target: &Target) -> Result<(), Status> {
-        self.complain(error);
-        metrics::retry(error.label());
-        if error.ends_connection() {
-            self.session = None;
-        }
-        metrics::database_up(self.session.is_some());
-        if owner_for(error, target) == Owner::Catalogue
-            && let Ok(verdict) = self.try_confirm(target).await
-        {
-            verdict?;
-        }
-        tokio::time::sleep(self.backoff.next_delay()).await;
-        Ok(())
-    }
-
-    fn complain(&mut self, error: &DbError) {
-        let complaint = error.to_string();
-        if self.complaint.as_ref() != Some(&complaint) {
-            tracing::warn!(error = complaint, "cannot store; trying again");
-            self.complaint = Some(complaint);
-        }
-    }
-
-    fn note_success(&mut self) {
-        self.backoff.reset();
-        if self.complaint.take().is_some() {
-            tracing::info!("storing again");
-        }
-    }
-
-    async fn session(&mut self) -> Result<&mut Session, DbError> {
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.shared.database.connect().await?,
-        };
-        Ok(self.session.insert(session))
-    }
-}
-
-/// NULL in a column that the stream does not fill is no record's doing.
-fn owner_for(error: &DbError, target: &Target) -> Owner {
-    let unfilled = |column: &String| !target.has_column(column);
-    match error {
-        DbError::Server(error)
-            if error.sqlstate == "23502" && error.column.as_ref().is_some_and(unfilled) =>
-        {
-            Owner::Catalogue
-        }
-        _ => owner(error),
     }
 }
 

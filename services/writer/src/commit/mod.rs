@@ -2,9 +2,11 @@
 
 mod committer;
 mod job;
+mod judge;
 mod load;
 mod piece;
 mod queue;
+mod recover;
 
 pub(crate) use committer::Committer;
 pub(crate) use job::Job;

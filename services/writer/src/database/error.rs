@@ -162,6 +162,7 @@ fn meaning(sqlstate: &str) -> Option<&'static str> {
         "42703" => "no such column",
         "42883" => "no such function",
         "42P01" => "no such table",
+        "42P07" => "a table of that name exists already",
         "53100" => "the disk is full",
         "53300" => "too many connections",
         "55P03" => "a lock is held by someone else",
