@@ -11,6 +11,7 @@ mod record;
 mod service;
 mod settings;
 mod shared;
+mod spans;
 mod statement;
 mod writer;
 

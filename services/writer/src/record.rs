@@ -1,6 +1,8 @@
 //! Records as they wait for their commit, and the sheet on which their outcomes are written.
 
+use tracing::Span;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, Outcome, Reason, Receipt, Rejection, Value};
+use veilpost_runtime::telemetry;
 
 use crate::catalogue::{Column, Target};
 use crate::convert::{Verdict, convert};
@@ -83,10 +85,19 @@ pub(crate) fn prepare(batch: MaskedBatch, target: &Target) -> Result<(Vec<Record
         }
         match prepare_record(&batch.pipeline, position, record, target) {
             Ok(record) => records.push(record),
-            Err(rejected) => sheet.settle(position, rejected),
+            Err((message_id, fate)) => {
+                note_rejection(&message_id, &fate);
+                sheet.settle(position, fate);
+            }
         }
     }
     Ok((records, sheet))
+}
+
+fn note_rejection(message_id: &str, fate: &Fate) {
+    if let Fate::Rejected(reason, _) = fate {
+        telemetry::note_rejection(&Span::current(), message_id, reason.as_str_name());
+    }
 }
 
 fn prepare_record(
@@ -94,7 +105,7 @@ fn prepare_record(
     position: usize,
     record: MaskedRecord,
     target: &Target,
-) -> Result<Record, Fate> {
+) -> Result<Record, (String, Fate)> {
     let key = Key::new(pipeline, &record.message_id, record.sent_timestamp_ms);
     let mut prepared = Record {
         position,
@@ -105,7 +116,10 @@ fn prepare_record(
         unsure: Vec::new(),
     };
     for (index, (value, column)) in record.values.into_iter().zip(&target.columns).enumerate() {
-        let value = prepare_value(value, column, target.table.has_before_triggers)?;
+        let value = match prepare_value(value, column, target.table.has_before_triggers) {
+            Ok(value) => value,
+            Err(fate) => return Err((prepared.message_id, fate)),
+        };
         if let Some((_, Sureness::Unsure)) = value {
             prepared.unsure.push(index);
         }

@@ -16,6 +16,7 @@ use crate::commit::Job;
 use crate::metrics::OpenStream;
 use crate::record::prepare;
 use crate::shared::Shared;
+use crate::spans;
 
 /// How many batches of a stream may be without a receipt; a sender's further ones wait in its own memory.
 const UNRECEIPTED_BATCHES: usize = 4;
@@ -144,13 +145,14 @@ impl Visit {
             share = shared.memory.share(bytes) => share,
             () = life.aborting() => return Err(aborted()),
         };
-        let (records, sheet) = prepare(batch, &target).map_err(|position| {
+        let span = spans::write(&batch);
+        let (records, sheet) = span.in_scope(|| prepare(batch, &target)).map_err(|position| {
             Status::invalid_argument(format!(
                 "record {position} has another number of values than the target has columns"
             ))
         })?;
         let (reply, receipt) = oneshot::channel();
-        shared.queue.push(Job { batch_id, target, records, sheet, bytes, reply, share });
+        shared.queue.push(Job { batch_id, target, records, sheet, bytes, span, reply, share });
         Ok(receipt)
     }
 }

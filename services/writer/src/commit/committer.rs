@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tonic::Status;
+use tracing::Instrument;
 use veilpost_proto::v1::Reason;
 use veilpost_runtime::{Backoff, Lifecycle};
 
@@ -12,12 +13,12 @@ use super::Job;
 use super::load::{Entry, Load};
 use super::piece::{Piece, Step};
 use super::recover::owner_for;
-use crate::catalogue::Target;
 use crate::database::{DbError, Owner, Session};
 use crate::ledger::{Key, accepts};
 use crate::metrics::{self, Cause};
 use crate::record::Fate;
 use crate::shared::Shared;
+use crate::spans;
 use crate::statement::{self, Form};
 
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Committer {
             if piece.entries.is_empty() {
                 continue;
             }
-            match self.insert(&load.target, &piece).await {
+            match self.insert(load, &piece).await {
                 Ok(fresh) => self.settle_stored(load, &piece, &fresh),
                 Err(error) => self.handle(error, piece, &mut pieces, load).await?,
             }
@@ -108,11 +109,15 @@ impl Committer {
         }
     }
 
-    async fn insert(&mut self, target: &Target, piece: &Piece) -> Result<HashSet<Key>, DbError> {
+    async fn insert(&mut self, load: &Load, piece: &Piece) -> Result<HashSet<Key>, DbError> {
         let session = self.session().await?;
         let records: Vec<_> = piece.entries.iter().map(|entry| &entry.record).collect();
+        let span = spans::commit(&load.target.table, records.len(), load.spans(&piece.entries));
         let begun = Instant::now();
-        let fresh = statement::insert(session, &target.statements, &records, piece.form).await?;
+        let insert = statement::insert(session, &load.target.statements, &records, piece.form);
+        let inserted = insert.instrument(span.clone()).await;
+        spans::committed(&span, &inserted);
+        let fresh = inserted?;
         metrics::commit(fresh.len(), begun.elapsed());
         Ok(fresh)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tonic::Status;
+use tracing::Span;
 use veilpost_proto::v1::Receipt;
 
 use crate::catalogue::Target;
@@ -18,6 +19,8 @@ pub(crate) struct Job {
     pub(crate) sheet: Sheet,
     /// Its encoded size.
     pub(crate) bytes: usize,
+    /// The span of work on the batch.
+    pub(crate) span: Span,
     pub(crate) reply: oneshot::Sender<Result<Receipt, Status>>,
     /// Its share of the memory that all waiting batches may take; given back with the job.
     pub(crate) share: OwnedSemaphorePermit,

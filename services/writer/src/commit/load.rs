@@ -1,17 +1,20 @@
 //! The jobs of one commit, merged: their records in rounds of distinct keys, their outcomes by job.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tonic::Status;
+use tracing::Span;
 use veilpost_proto::v1::Receipt;
+use veilpost_runtime::telemetry;
 
 use super::Job;
 use crate::catalogue::Target;
 use crate::ledger::Key;
 use crate::metrics;
 use crate::record::{Fate, Record, Sheet};
+use crate::spans;
 
 #[derive(Debug)]
 pub(super) struct Load {
@@ -31,6 +34,7 @@ pub(super) struct Entry {
 struct OpenBatch {
     id: u64,
     sheet: Sheet,
+    span: Span,
     reply: oneshot::Sender<Result<Receipt, Status>>,
     _share: OwnedSemaphorePermit,
 }
@@ -52,6 +56,7 @@ impl Load {
             load.batches.push(OpenBatch {
                 id: job.batch_id,
                 sheet: job.sheet,
+                span: job.span,
                 reply: job.reply,
                 _share: job.share,
             });
@@ -61,8 +66,17 @@ impl Load {
 
     pub(super) fn settle(&mut self, entry: &Entry, fate: Fate) {
         if let Some(batch) = self.batches.get_mut(entry.job) {
+            if let Fate::Rejected(reason, _) = fate {
+                telemetry::note_rejection(&batch.span, &entry.record.message_id, reason.as_str_name());
+            }
             batch.sheet.settle(entry.record.position, fate);
         }
+    }
+
+    /// The spans of the batches that have records among `entries`.
+    pub(super) fn spans(&self, entries: &[Entry]) -> impl Iterator<Item = &Span> {
+        let jobs: BTreeSet<usize> = entries.iter().map(|entry| entry.job).collect();
+        jobs.into_iter().filter_map(|job| self.batches.get(job)).map(|batch| &batch.span)
     }
 
     pub(super) fn has_rejections(&self) -> bool {
@@ -108,8 +122,9 @@ impl Load {
 
     /// Sends every stream its receipt. A stream that is gone has its records delivered again: they are duplicates then.
     pub(super) fn reply(self) {
-        for OpenBatch { id, sheet, reply, .. } in self.batches {
+        for OpenBatch { id, sheet, span, reply, .. } in self.batches {
             let receipt = sheet.into_receipt(id);
+            spans::answered(&span);
             metrics::receipt(&receipt);
             reply.send(Ok(receipt)).unwrap_or_default();
         }
@@ -145,7 +160,17 @@ mod tests {
         let (records, sheet) = prepare(batch, &target).unwrap();
         let share = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let (reply, _) = oneshot::channel();
-        Load::new(vec![Job { batch_id: 0, target, records, sheet, bytes: 0, reply, share }]).unwrap()
+        Load::new(vec![Job {
+            batch_id: 0,
+            target,
+            records,
+            sheet,
+            bytes: 0,
+            span: Span::none(),
+            reply,
+            share,
+        }])
+        .unwrap()
     }
 
     proptest! {

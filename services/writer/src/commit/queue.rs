@@ -111,7 +111,16 @@ mod tests {
         let (records, sheet) = prepare(batch, target).unwrap();
         let share = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let (reply, _) = oneshot::channel();
-        Job { batch_id: 0, target: Arc::clone(target), records, sheet, bytes, reply, share }
+        Job {
+            batch_id: 0,
+            target: Arc::clone(target),
+            records,
+            sheet,
+            bytes,
+            span: tracing::Span::none(),
+            reply,
+            share,
+        }
     }
 
     const LIMITS: Limits = Limits { records: 10, bytes: 100 };

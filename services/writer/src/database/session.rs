@@ -33,7 +33,9 @@ const SETTINGS: &str = "
            set_config('statement_timeout', $1, false),
            set_config('lock_timeout', $2, false),
            set_config('idle_in_transaction_session_timeout', '30s', false),
+           set_config('idle_session_timeout', '0', false),
            set_config('client_connection_check_interval', '5s', false),
+           set_config('tcp_keepalives_idle', '60', false),
            set_config('tcp_user_timeout', '30s', false)";
 
 /// Without this, Postgres's log gets the whole row with a constraint's error. It takes a privilege that not every role has.

@@ -133,3 +133,24 @@ async fn connections_have_their_own_settings_whatever_the_role_says() {
         "0"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_with_these_grants_and_no_others_suffices() {
+    let world = World::new("").await;
+    world.ready(&[]).await.stop().await;
+    let role = format!("{}_writer", world.database);
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN;
+         GRANT USAGE ON SCHEMA veilpost TO {role};
+         GRANT INSERT ON veilpost.ledger, user_logins TO {role};
+         GRANT SELECT, TRUNCATE ON ALL TABLES IN SCHEMA veilpost TO {role};
+         INSERT INTO veilpost.ledger SELECT slot, gen_random_uuid() FROM generate_series(0, 17) slot"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&mut world.connect_as_admin().await).await.unwrap();
+    let writer = world.start_as(&role, &["--migrate", "false"]);
+    writer.wait_until_ready().await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let records = || vec![record(1, vec![null()]), record(2, vec![null()])];
+    assert_eq!(stream.store(records()).await.outcomes, [STORED; 2]);
+    assert_eq!(stream.store(records()).await.outcomes, [crate::world::DUPLICATE; 2]);
+}

@@ -15,11 +15,20 @@ const IDLE: &str = "
 async fn upkeep_empties_the_slot_that_rests_and_no_other() {
     let world = World::new("").await;
     world.ready(&[]).await.stop().await;
+    let role = format!("{}_writer", world.database);
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA veilpost TO {role};
+         GRANT SELECT, TRUNCATE ON ALL TABLES IN SCHEMA veilpost TO {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&mut world.connect_as_admin().await).await.unwrap();
     world
         .sql("INSERT INTO veilpost.ledger SELECT slot, gen_random_uuid() FROM generate_series(0, 17) slot")
         .await;
     let idle = world.text(IDLE).await;
-    let writers = [world.ready(&[]).await, world.ready(&[]).await];
+    let writers = [&role, &role].map(|role| world.start_as(role, &["--migrate", "false"]));
+    for writer in &writers {
+        writer.wait_until_ready().await;
+    }
     tokio::time::sleep(Duration::from_millis(1500)).await;
     for writer in writers {
         writer.stop().await;

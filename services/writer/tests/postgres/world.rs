@@ -94,8 +94,12 @@ impl World {
 
     /// A writer with further arguments, not yet ready.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        let port = free_port();
-        let (url, address) = (self.url(), format!("127.0.0.1:{port}"));
+        self.start_as(&self.database, arguments)
+    }
+
+    /// A writer that logs in as another role.
+    pub(crate) fn start_as(&self, role: &str, arguments: &[&str]) -> Running {
+        let (url, address) = (self.cluster.url(role, &self.database), format!("127.0.0.1:{}", free_port()));
         let own = ["veilpost-writer", "--database-url", &url, "--listen-address", &address];
         let settings = Arguments::try_parse_from([&own, arguments].concat()).unwrap().settings;
         let life = Lifecycle::for_tests();
