@@ -24,3 +24,12 @@ encoded=$(printf %s "$password" | hex | sed 's/../%&/g')
 put writer/database-url "${DATABASE_URL:-postgres://postgres:$encoded@postgres:5432/postgres}"
 
 put masker/hmac-keys "${VEILPOST_HMAC_KEYS:-}"
+
+aws=
+if [ -n "${AWS_ACCESS_KEY_ID:-}" ]; then
+    aws="[default]
+aws_access_key_id = $AWS_ACCESS_KEY_ID
+aws_secret_access_key = ${AWS_SECRET_ACCESS_KEY:?}
+${AWS_SESSION_TOKEN:+aws_session_token = $AWS_SESSION_TOKEN}"
+fi
+put reader/aws-credentials "$aws"

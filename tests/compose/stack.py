@@ -1,0 +1,147 @@
+"""The composed stack as its user and its operator see it: compose, containers, SQL, the queue's protocol, metrics."""
+
+import json
+import re
+import subprocess
+import time
+import urllib.request
+
+QUEUE = "user-logins"
+DEAD_LETTERS = "user-logins-dead-letter"
+ADMIN = {"reader": 9101, "masker": 9102, "writer": 9103}
+
+
+def run(*command, check=True, timeout=300):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def compose(*arguments, **options):
+    return run("docker", "compose", "--profile", "metrics", *arguments, **options)
+
+
+def wait(what, condition, seconds):
+    """Returns what `condition` gives once it is true."""
+    end = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.5)
+
+
+def containers(service):
+    """What Docker knows of the running containers of a service."""
+    ids = compose("ps", "-q", "--status", "running", service).split()
+    return json.loads(run("docker", "inspect", *ids)) if ids else []
+
+
+def container(service):
+    found = containers(service)
+    assert found, f"no container of {service} runs"
+    return found[0]
+
+
+def addresses(container):
+    """The container's addresses by the networks' names, without the project's."""
+    networks = container["NetworkSettings"]["Networks"]
+    return {name.split("_", 1)[1]: network["IPAddress"] for name, network in networks.items() if network["IPAddress"]}
+
+
+def any_address(container):
+    return next(iter(addresses(container).values()))
+
+
+def logs(container):
+    done = subprocess.run(["docker", "logs", container["Id"]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    return done.stdout
+
+
+def healthy(service, replicas=1):
+    found = containers(service)
+    return len(found) == replicas and all(one["State"].get("Health", {}).get("Status") == "healthy" for one in found)
+
+
+def sql(statement):
+    return compose("exec", "-T", "postgres", "psql", "-U", "postgres", "-At", "-c", statement).strip()
+
+
+def rows():
+    return int(sql("select count(*) from user_logins"))
+
+
+def fetch(url, data=None, headers=None):
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers or {}), timeout=30) as answer:
+        return answer.read().decode()
+
+
+def sqs(action, queue=QUEUE, **parameters):
+    endpoint = f"http://{any_address(container('queue'))}:9324"
+    parameters["QueueUrl"] = f"{endpoint}/000000000000/{queue}"
+    headers = {
+        "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Target": f"AmazonSQS.{action}",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=veilpost/20200101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=none",
+    }
+    answer = fetch(endpoint + "/", json.dumps(parameters).encode(), headers)
+    return json.loads(answer) if answer.strip() else {}
+
+
+def waiting(queue=QUEUE):
+    """Messages in a queue, hidden ones among them."""
+    attributes = sqs("GetQueueAttributes", queue, AttributeNames=["All"])["Attributes"]
+    return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+
+
+def take_dead_letters():
+    """Empties the dead-letter queue: by the original message's id, the reason."""
+    letters = {}
+    while True:
+        messages = sqs("ReceiveMessage", DEAD_LETTERS, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get("Messages", [])
+        if not messages:
+            return letters
+        for message in messages:
+            attributes = message["MessageAttributes"]
+            letters[attributes["veilpost.message-id"]["StringValue"]] = attributes["veilpost.reason"]["StringValue"]
+        entries = [{"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]} for number, message in enumerate(messages)]
+        sqs("DeleteMessageBatch", DEAD_LETTERS, Entries=entries)
+
+
+def metrics(container, service):
+    """The sum over the labels of each metric."""
+    sums = {}
+    for line in fetch(f"http://{any_address(container)}:{ADMIN[service]}/metrics").splitlines():
+        found = re.match(r"([a-z_]+)(?:\{.*\})? ([0-9.eE+-]+)$", line)
+        if found:
+            sums[found[1]] = sums.get(found[1], 0) + float(found[2])
+    return sums
+
+
+class Sending:
+    """Sample events on their way, while other things happen."""
+
+    def __init__(self, count, rate=None, odd="0.02", seed="7"):
+        command = ["docker", "compose", "run", "--rm", "--no-deps", "-T", "producer", "send", "--count", str(count), "--odd", odd, "--seed", seed]
+        if rate:
+            command += ["--rate", str(rate)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def under_way(self):
+        return self.process.poll() is None
+
+    def done(self):
+        """How many were sent, and how many of those are to be rejected."""
+        output, errors = self.process.communicate(timeout=300)
+        assert self.process.returncode == 0, f"the producer failed: {errors[-2000:]}"
+        return summary(output)
+
+
+def summary(output):
+    sent = re.search(r"Sent ([\d,]+) messages", output)
+    rejected = re.search(r"([\d,]+) of those to be rejected", output)
+    assert sent and rejected, f"the producer said something else: {output}"
+    return tuple(int(found[1].replace(",", "")) for found in (sent, rejected))
