@@ -79,8 +79,7 @@ impl Report {
     }
 
     fn for_people(&self) -> String {
-        let mut text =
-            format!("\nuser_logins, the first {} of {} rows\n\n", self.rows.len(), grouped(self.stored));
+        let mut text = format!("\nuser_logins, its first {} rows\n\n", self.rows.len());
         text.push_str(&table::layout(&self.rows));
         text.push('\n');
         for (name, value) in self.counts() {

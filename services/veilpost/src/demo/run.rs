@@ -135,7 +135,7 @@ impl Run {
             messages_per_second: rounded(float(sent) / seconds),
             latency_ms: Latency::of(&writer.histogram("veilpost_writer_end_to_end_seconds")),
             rss_mib: self.pipeline.memory(),
-            seconds: rounded(seconds * 100.0) / 100.0,
+            seconds: (seconds * 1e3).round() / 1e3,
             accounted: false,
             discrepancies: Vec::new(),
             rows: Vec::new(),

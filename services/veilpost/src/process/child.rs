@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::Command;
+use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// How long a dropped guard waits for a child that was killed.
@@ -37,6 +37,11 @@ impl Child {
 
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_pid()
+    }
+
+    /// Standard output and error, where the command pipes them; once.
+    pub fn take_output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
+        Some((self.process.stdout.take()?, self.process.stderr.take()?))
     }
 
     /// The exit status if the child has ended.

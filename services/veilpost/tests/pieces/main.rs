@@ -1,5 +1,7 @@
-//! The pieces that the demo is made of, each against the real thing.
+//! The pieces that the demo is made of, each against the real thing, and the demo itself.
 
+#[cfg(test)]
+mod demo;
 #[cfg(test)]
 mod embedded_queue;
 #[cfg(test)]
