@@ -2,12 +2,14 @@
 //! break them.
 
 mod binaries;
+mod collector;
 mod gate;
 mod sqs_gate;
 mod stack;
 mod wait;
 
 pub use binaries::binary;
+pub use collector::{Collector, Received};
 pub use gate::Gate;
 pub use sqs_gate::SqsGate;
 pub use stack::{DeadLetter, Stack, login};

@@ -28,6 +28,8 @@ pub struct Stack {
     pub pair: QueuePair,
     pub sqs: Client,
     pub postgres: ThrowAwayPostgres,
+    /// What every service that is started from now on finds in its environment.
+    pub variables: Vec<(String, String)>,
     directory: TempDir,
     started: usize,
 }
@@ -57,6 +59,7 @@ impl Stack {
             queue,
             pair,
             postgres,
+            variables: Vec::new(),
             directory: tempfile::tempdir()?,
             started: 0,
         })
@@ -129,6 +132,9 @@ impl Stack {
 
     /// Each start logs into a directory of its own.
     async fn start(&mut self, command: &ServiceCommand) -> anyhow::Result<Service> {
+        let with_variable =
+            |command: ServiceCommand, (name, value): &(String, String)| command.env(name, value);
+        let command = self.variables.iter().fold(command.clone(), with_variable);
         self.started += 1;
         let directory = self.directory.path().join(self.started.to_string());
         tokio::fs::create_dir(&directory).await?;

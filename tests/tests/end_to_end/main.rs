@@ -9,3 +9,4 @@ mod leaks;
 mod refusals;
 mod rules;
 mod scale;
+mod traces;

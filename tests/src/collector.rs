@@ -1,0 +1,92 @@
+//! An OpenTelemetry collector that remembers every span.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::task::JoinSet;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+/// Serves OTLP/gRPC on loopback; dropping it ends it.
+#[derive(Debug)]
+pub struct Collector {
+    address: SocketAddr,
+    spans: Spans,
+    _server: JoinSet<()>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Spans(Arc<Mutex<Vec<Received>>>);
+
+/// A span and the service that it came from.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub service: String,
+    pub span: Span,
+}
+
+impl Collector {
+    pub fn start() -> anyhow::Result<Self> {
+        let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let address = incoming.local_addr()?;
+        let spans = Spans::default();
+        let service = TraceServiceServer::new(spans.clone());
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            // It runs until it is dropped.
+            let _over = Server::builder().add_service(service).serve_with_incoming(incoming).await;
+        });
+        Ok(Self { address, spans, _server: server })
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn received(&self) -> Vec<Received> {
+        self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Received {
+    /// An attribute as text, empty when the span does not have it.
+    pub fn attribute(&self, name: &str) -> String {
+        attribute(&self.span.attributes, name)
+    }
+}
+
+fn attribute(attributes: &[KeyValue], name: &str) -> String {
+    let found = attributes.iter().find(|attribute| attribute.key == name);
+    match found.and_then(|attribute| attribute.value.as_ref()).and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::BoolValue(truth)) => truth.to_string(),
+        _ => String::new(),
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Spans {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for resource in request.into_inner().resource_spans {
+            let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
+            let service = attribute(&attributes, "service.name");
+            let of_resource = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+            spans.extend(of_resource.map(|span| Received { service: service.clone(), span }));
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
