@@ -1,7 +1,7 @@
 # Sourced by run: the public images that the stack stands on, or stand-ins for them where no registry can be reached.
 #
-# A stand-in has the public image's name and is made of Debian's packages. It is no copy: see docs/compose.md for what
-# a run on stand-ins leaves unchecked.
+# A stand-in has the public image's name and is made of Debian's packages. It is no copy: deploy/compose/README.md names
+# what a run on stand-ins leaves unchecked.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 base=debian:trixie-slim
