@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod demo;
 mod exactly_once;
 mod faults;
 mod leaks;

@@ -27,6 +27,10 @@ impl Demo {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_veilpost"));
         command.arg("demo").args(arguments).env("TMPDIR", directory.path());
+        if std::env::var_os("VEILPOST_TEST_BINARIES_BUILT").is_some() {
+            // Then it takes the services beside it instead of building them.
+            command.env_remove("CARGO");
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Child::start("demo", &mut command).unwrap();
         let (stdout, stderr) = child.take_output().unwrap();
