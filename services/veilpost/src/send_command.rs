@@ -69,9 +69,9 @@ pub(crate) async fn run(settings: &SendSettings) -> anyhow::Result<ExitCode> {
 fn summary(settings: &SendSettings, url: &str, seconds: f64) -> String {
     let events = settings.mix.events();
     let (mut odd, mut rejected) = (0, 0);
-    for event in (0..settings.count).map(|number| events.event(number)) {
-        odd += u64::from(event.shape != Shape::Normal);
-        rejected += u64::from(event.fate != Fate::Stored);
+    for shape in (0..settings.count).map(|number| events.shape(number)) {
+        odd += u64::from(shape != Shape::Normal);
+        rejected += u64::from(shape.fate() != Fate::Stored);
     }
     format!(
         "Sent {} messages to {url}\nin {seconds:.1} s, {} a second; {} are odd, {} of those to be rejected.\n",

@@ -102,7 +102,9 @@ impl Run {
             settings.messages,
             async |number| admit(&settled_so_far, number).await,
             |batch| {
-                sent.extend(batch.into_iter().map(|sent| (sent.message_id, events.event(sent.number).fate)));
+                sent.extend(
+                    batch.into_iter().map(|sent| (sent.message_id, events.shape(sent.number).fate())),
+                );
             },
         );
         let queue = (&client, self.pair.url.as_str());

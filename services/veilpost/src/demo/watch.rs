@@ -20,7 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const STALL: Duration = Duration::from_mins(1);
 
 /// How many messages may wait in the embedded queue, which slows with its backlog.
-const MAX_BACKLOG: u64 = 20_000;
+const MAX_BACKLOG: u64 = 10_000;
 
 /// What the services have counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

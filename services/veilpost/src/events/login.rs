@@ -35,6 +35,11 @@ impl Login {
         self.device_id.clone_from(&other.device_id);
     }
 
+    /// The body of a normal event.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).expect("a login is plain text fields")
+    }
+
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::to_value(self).expect("a login is plain text fields")
     }

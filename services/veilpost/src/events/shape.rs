@@ -115,7 +115,7 @@ impl Shape {
             Self::BareText => json!(login.user_id).to_string(),
             _ => self
                 .changed_field(login)
-                .map_or_else(|| login.json().to_string(), |(name, value)| with(login, name, &value)),
+                .map_or_else(|| login.text(), |(name, value)| with(login, name, &value)),
         }
     }
 
@@ -154,7 +154,7 @@ fn repeated_key(login: &Login) -> String {
 }
 
 fn cut_off(login: &Login) -> String {
-    let body = login.json().to_string();
+    let body = login.text();
     body.split_inclusive(',').take(3).collect()
 }
 
