@@ -18,7 +18,7 @@ const MARKS: [&str; 9] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn no_clear_text_value_appears_in_any_log() {
     let mut stack = Stack::bare().await.unwrap();
-    let loud = ("--log", "debug,veilpost_reader=trace,veilpost_masker=trace,veilpost_writer=trace");
+    let loud = ("--log", "trace");
     stack.start_writer(&[loud]).await.unwrap();
     stack.start_masker(&[loud]).await.unwrap();
     let too_long = "LEAKME-too-long".repeat(20);

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use opentelemetry::trace::{SpanContext, TraceContextExt};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, Layer, layer};
@@ -23,6 +23,13 @@ pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
             (EnvFilter::new("info"), Some(refused.into()))
         }
     }
+}
+
+/// Spans are no log lines, and what libraries say at trace level may quote bodies and receipt handles: it is never logged,
+/// whatever the filter says.
+pub(super) fn is_loggable(metadata: &Metadata<'_>) -> bool {
+    let own = metadata.target().starts_with("veilpost");
+    metadata.is_event() && (own || *metadata.level() != Level::TRACE)
 }
 
 pub(super) fn lines<S>(log_format: LogFormat) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>

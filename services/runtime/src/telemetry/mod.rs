@@ -7,7 +7,6 @@ mod traces;
 pub(crate) use metrics::Metrics;
 pub use traces::{context_of, link_to, note_rejection, parent};
 
-use tracing::Metadata;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -28,8 +27,7 @@ impl Telemetry {
     pub(crate) fn start(service: &'static str, common: &CommonSettings) -> anyhow::Result<Self> {
         let (traces, unusable) = Traces::from_environment(service);
         let (filter, refused) = logs::filter(&common.log);
-        let events_only = filter_fn(|metadata: &Metadata<'_>| metadata.is_event());
-        let lines = logs::lines(common.log_format).with_filter(filter.and(events_only));
+        let lines = logs::lines(common.log_format).with_filter(filter.and(filter_fn(logs::is_loggable)));
         tracing_subscriber::registry().with(traces.layer()).with(lines).try_init()?;
         std::panic::set_hook(Box::new(logs::log_panic));
         if let Some(error) = unusable {
