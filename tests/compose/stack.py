@@ -1,11 +1,13 @@
 """The composed stack as its user and its operator see it: compose, containers, SQL, the queue's protocol, metrics."""
 
 import json
+import os
 import re
 import subprocess
 import time
 import urllib.request
 
+PROJECT = os.environ["COMPOSE_PROJECT_NAME"]
 QUEUE = "user-logins"
 DEAD_LETTERS = "user-logins-dead-letter"
 ADMIN = {"reader": 9101, "masker": 9102, "writer": 9103}
@@ -19,7 +21,7 @@ def run(*command, check=True, timeout=300):
 
 
 def compose(*arguments, **options):
-    return run("docker", "compose", "--profile", "metrics", *arguments, **options)
+    return run("docker", "compose", *arguments, **options)
 
 
 def wait(what, condition, seconds):
@@ -36,7 +38,8 @@ def wait(what, condition, seconds):
 
 def containers(service):
     """What Docker knows of the running containers of a service."""
-    ids = compose("ps", "-q", "--status", "running", service).split()
+    labels = [f"com.docker.compose.project={PROJECT}", f"com.docker.compose.service={service}", "com.docker.compose.oneoff=False"]
+    ids = run("docker", "ps", "-q", *(part for label in labels for part in ("--filter", f"label={label}"))).split()
     return json.loads(run("docker", "inspect", *ids)) if ids else []
 
 
