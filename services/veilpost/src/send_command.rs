@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use veilpost_runtime::telemetry;
 
 use crate::events::{DEFAULT_SEED, Fate, SampleEvents, Shape};
 use crate::numbers::{float, parse_share, whole};
-use crate::output::{grouped, print, progress};
+use crate::output::{grouped, print, progress, say};
 use crate::queue::{Sender, Target};
 
 #[derive(Args, Clone, Debug)]
@@ -54,13 +55,21 @@ impl Mix {
 }
 
 pub(crate) async fn run(settings: &SendSettings) -> anyhow::Result<ExitCode> {
+    let traces = telemetry::export_traces("producer");
+    if let Err(error) = &traces {
+        say(&format!("traces are off: {error:#}"));
+    }
     let target = Target::find(&settings.queue).await?;
-    let sender = Sender { target, concurrency: settings.concurrency.into(), rate: settings.rate };
+    let concurrency = settings.concurrency.into();
+    let sender = Sender { target, concurrency, rate: settings.rate, traced: true };
     let bar = progress(settings.count);
     let started = Instant::now();
     let advance = |batch: Vec<_>| bar.inc(u64::try_from(batch.len()).unwrap_or_default());
     let result = sender.send(settings.mix.events(), settings.count, async |_| (), advance).await;
     bar.finish_and_clear();
+    if let Ok(traces) = traces {
+        traces.flush().await;
+    }
     result?;
     print(&summary(settings, &sender.target.url, started.elapsed().as_secs_f64()))?;
     Ok(ExitCode::SUCCESS)

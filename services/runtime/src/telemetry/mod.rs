@@ -5,7 +5,7 @@ mod metrics;
 mod traces;
 
 pub(crate) use metrics::Metrics;
-pub use traces::{context_of, link_to, note_rejection, parent};
+pub use traces::{Traces, context_of, link_to, note_rejection, parent};
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
@@ -13,7 +13,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::CommonSettings;
-use traces::Traces;
+
+/// Traces without logs and metrics, for a command that is no service; to be called once, inside the asynchronous runtime. An
+/// exporter that cannot be built is an error that need not stop anything.
+pub fn export_traces(name: &'static str) -> anyhow::Result<Traces> {
+    let (traces, unusable) = Traces::from_environment(name);
+    tracing_subscriber::registry().with(traces.layer()).try_init()?;
+    unusable.map_or(Ok(traces), |error| Err(anyhow::anyhow!(error)))
+}
 
 /// Telemetry of a running process. Spans exist only where traces are exported: log lines do without them.
 pub(crate) struct Telemetry {

@@ -23,7 +23,8 @@ use veilpost_proto::v1::TraceContext;
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Where finished spans go; nowhere by default.
-pub(super) struct Traces(Option<SdkTracerProvider>);
+#[derive(Debug)]
+pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Reads OpenTelemetry's own variables: an endpoint turns the export on; sampler, headers, batching and resource
@@ -61,7 +62,7 @@ impl Traces {
     }
 
     /// Exports what is buffered. A collector that does not answer costs at most [`FLUSH`].
-    pub(super) async fn flush(self) {
+    pub async fn flush(self) {
         let Some(provider) = self.0 else { return };
         // The provider's own shutdown blocks, so it must not run on a worker of the runtime.
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH)).await;

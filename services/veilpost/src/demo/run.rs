@@ -92,7 +92,7 @@ impl Run {
         let events = settings.mix.events();
         let client = self.queue.client();
         let target = Target { client: client.clone(), url: self.pair.url.clone() };
-        let sender = Sender { target, concurrency: SEND_CONCURRENCY, rate: None };
+        let sender = Sender { target, concurrency: SEND_CONCURRENCY, rate: None, traced: false };
         let mut sent = Sent::new();
         let bar = progress(settings.messages);
         let (settled, settled_so_far) = watch::channel(0);

@@ -4,6 +4,7 @@ mod client;
 mod embedded;
 mod handler;
 mod sender;
+mod trace;
 
 pub use client::{Target, client_for, in_one_line};
 pub use embedded::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::error::BuildError;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{Instrument, Span};
 
 use super::client::{Target, in_one_line};
+use super::trace;
 use crate::events::SampleEvents;
 
 /// What SQS takes in one call.
@@ -25,6 +28,8 @@ pub struct Sender {
     pub concurrency: usize,
     /// Messages a second; none means as fast as it goes.
     pub rate: Option<u64>,
+    /// Whether each message carries a trace context.
+    pub traced: bool,
 }
 
 /// One message that the queue has taken.
@@ -84,9 +89,13 @@ impl Sender {
 
     /// Sends one batch; entries that the queue could not take this time are not among the result.
     async fn try_batch(&self, events: SampleEvents, numbers: &[u64]) -> anyhow::Result<Vec<Sent>> {
-        let entries = numbers.iter().map(|&number| entry(events, number)).collect::<Result<_, _>>()?;
+        let span = if self.traced { trace::send(&self.target.url, numbers.len()) } else { Span::none() };
+        let context = self.traced.then(|| trace::attribute(&span)).transpose()?;
+        let entry = |&number: &u64| entry(events, number, context.clone());
+        let entries = numbers.iter().map(entry).collect::<Result<_, _>>()?;
         let request = self.target.client.send_message_batch().queue_url(&self.target.url);
-        let answer = request.set_entries(Some(entries)).send().await.map_err(|error| in_one_line(&error))?;
+        let answer = request.set_entries(Some(entries)).send().instrument(span).await;
+        let answer = answer.map_err(|error| in_one_line(&error))?;
         if let Some(refused) = answer.failed.iter().find(|failed| failed.sender_fault) {
             anyhow::bail!("the queue refused a message: {}", refused.code);
         }
@@ -101,9 +110,14 @@ impl Sender {
 fn entry(
     events: SampleEvents,
     number: u64,
-) -> Result<SendMessageBatchRequestEntry, aws_sdk_sqs::error::BuildError> {
+    context: Option<MessageAttributeValue>,
+) -> Result<SendMessageBatchRequestEntry, BuildError> {
     let body = events.event(number).body;
-    SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body).build()
+    let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
+    match context {
+        Some(context) => entry.message_attributes(trace::ATTRIBUTE, context).build(),
+        None => entry.build(),
+    }
 }
 
 /// When the batch that starts with event `number` may go, counted from the first.

@@ -23,12 +23,12 @@ fn sent_time(message: &Message) -> u64 {
 }
 
 #[tokio::test]
-async fn sample_events_arrive_as_they_were_made() {
+async fn sample_events_arrive_as_they_were_made_and_carry_a_trace_context() {
     let (queue, pair) = start().await;
     let events = SampleEvents::new(DEFAULT_SEED, DEFAULT_ODD_PER_MILLION);
     let target = Target { client: queue.client(), url: pair.url.clone() };
     let mut taken = Vec::new();
-    let sender = Sender { target, concurrency: 3, rate: None };
+    let sender = Sender { target, concurrency: 3, rate: None, traced: true };
     sender.send(events, 25, async |_| (), |batch| taken.extend(batch)).await.unwrap();
 
     taken.sort_by_key(|sent| sent.number);
@@ -36,11 +36,14 @@ async fn sample_events_arrive_as_they_were_made() {
     let mut arrived = Vec::new();
     while arrived.len() < 25 {
         let request = queue.client().receive_message().queue_url(&pair.url).max_number_of_messages(10);
+        let request = request.message_attribute_names("traceparent");
         arrived.extend(request.send().await.unwrap().messages.unwrap_or_default());
     }
     for message in arrived {
         let sent = taken.iter().find(|sent| Some(&sent.message_id) == message.message_id.as_ref()).unwrap();
         assert_eq!(message.body.unwrap(), events.event(sent.number).body);
+        let traceparent = &message.message_attributes.unwrap()["traceparent"];
+        assert_eq!(traceparent.string_value.as_ref().map(String::len), Some(55));
     }
 }
 
