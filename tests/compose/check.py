@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import spans
@@ -42,6 +43,17 @@ def account(numbers):
     global sent, to_be_rejected
     sent += numbers[0]
     to_be_rejected += numbers[1]
+
+
+@contextmanager
+def events(count, **options):
+    """Events that flow meanwhile; they count also when what happens meanwhile goes wrong."""
+    sending, before = Sending(count, **options), rows()
+    try:
+        wait("events flow", lambda: rows() > before + 500, 60)
+        yield sending
+    finally:
+        account(sending.done())
 
 
 def settled(seconds=120):
@@ -151,39 +163,40 @@ def only_neighbours_reach_each_other():
 
 
 def replicas_come_and_go_while_events_flow():
-    sending = Sending(20_000, rate=800)
-    wait("events flow", lambda: rows() > 1_000, 60)
-    compose("up", "--detach", "--no-build", "--scale", "masker=3", "--scale", "writer=2", "--scale", "reader=2", "--scale", "producer=0")
-    started = time.monotonic()
-    wait("three maskers run", lambda: len(containers("masker")) == 3, 30)
-    masked = lambda one: metrics(one, "masker").get("veilpost_masker_masked_records_total", 0)
-    wait("every masker masks", lambda: all(masked(one) > 0 for one in containers("masker")), 30)
-    stored = lambda one: metrics(one, "writer").get("veilpost_writer_records_total", 0)
-    wait("every writer stores", lambda: all(stored(one) > 0 for one in containers("writer")), 30)
-    received = lambda one: metrics(one, "reader").get("veilpost_reader_deliveries_total", 0)
-    wait("every reader receives", lambda: all(received(one) > 0 for one in containers("reader")), 30)
-    print(f"    new replicas worked {time.monotonic() - started:.1f} s after `up` returned")
-    assert sending.under_way(), "the events ended before the replicas came"
-    compose("up", "--detach", "--no-build", "--scale", "masker=1", "--scale", "writer=1", "--scale", "reader=1", "--scale", "producer=0")
-    assert sending.under_way(), "the events ended before the replicas went"
-    account(sending.done())
+    working = {
+        "masker": "veilpost_masker_masked_records_total",
+        "writer": "veilpost_writer_records_total",
+        "reader": "veilpost_reader_deliveries_total",
+    }
+    with events(20_000, rate=400) as sending:
+        scale(masker=3, writer=2, reader=2)
+        started = time.monotonic()
+        assert len(containers("masker")) == 3 and len(containers("writer")) == 2 and len(containers("reader")) == 2
+        for service, metric in working.items():
+            wait(f"every {service} works", lambda: all(metrics(one, service).get(metric, 0) > 0 for one in containers(service)), 30)
+        print(f"    new replicas worked {time.monotonic() - started:.1f} s after `up` returned")
+        assert sending.under_way(), "the events ended before the replicas came"
+        scale(masker=1, writer=1, reader=1)
+        assert sending.under_way(), "the events ended before the replicas went"
     settled()
 
 
+def scale(**replicas):
+    options = [part for service, count in {**replicas, "producer": 0}.items() for part in ("--scale", f"{service}={count}")]
+    compose("up", "--detach", "--no-build", *options)
+
+
 def killed_containers_lose_and_double_nothing():
-    sending = Sending(20_000, rate=400, seed="8")
-    before = rows()
-    wait("events flow", lambda: rows() > before + 500, 60)
-    for service in ["masker", "writer", "reader", "postgres", "jaeger"]:
-        assert sending.under_way(), f"the events ended before {service} was killed"
-        killed = container(service)["Id"]
-        run("docker", "kill", killed)
-        time.sleep(2)
-        run("docker", "start", killed)
-        wait(f"{service} is healthy again", lambda: healthy(service), 60)
-        so_far = rows()
-        wait(f"events flow again after {service} was killed", lambda: rows() > so_far + 100, 60)
-    account(sending.done())
+    with events(20_000, rate=400, seed="8") as sending:
+        for service in ["masker", "writer", "reader", "postgres", "jaeger"]:
+            assert sending.under_way(), f"the events ended before {service} was killed"
+            killed = container(service)["Id"]
+            run("docker", "kill", killed)
+            time.sleep(1)
+            run("docker", "start", killed)
+            wait(f"{service} is healthy again", lambda: healthy(service), 60)
+            so_far = rows()
+            wait(f"events flow again after {service} was killed", lambda: rows() > so_far + 100, 60)
     settled(180)
 
 
@@ -206,23 +219,22 @@ def a_queue_that_comes_back_is_read_again():
 
 
 def stopping_leaves_nothing_hidden():
-    sending = Sending(4_000, rate=800, seed="10")
-    before = rows()
-    wait("events flow", lambda: rows() > before + 500, 60)
-    stopped = container("reader")["Id"]
-    compose("stop", "reader")
-    status = json.loads(run("docker", "inspect", stopped))[0]["State"]
-    assert status["ExitCode"] == 0, f"the reader ended with exit status {status['ExitCode']}"
-    account(sending.done())
+    with events(4_000, rate=400, seed="10"):
+        stop("reader")
     attributes = sqs("GetQueueAttributes", AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessagesNotVisible"] == "0", "messages are still hidden"
-    for service in ["writer", "masker"]:
-        stopped = container(service)["Id"]
-        compose("stop", service)
-        status = json.loads(run("docker", "inspect", stopped))[0]["State"]
-        assert status["ExitCode"] == 0, f"the {service} ended with exit status {status['ExitCode']}"
+    assert waiting() > 0, "the reader read on"
+    stop("writer")
+    stop("masker")
     compose("start", *SERVICES)
     settled()
+
+
+def stop(service):
+    stopped = container(service)["Id"]
+    compose("stop", service)
+    status = json.loads(run("docker", "inspect", stopped))[0]["State"]["ExitCode"]
+    assert status == 0, f"the {service} ended with exit status {status}"
 
 
 def traces_lead_from_receive_to_commit():
