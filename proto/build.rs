@@ -3,6 +3,9 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=veilpost");
     let descriptors = protox::compile(["veilpost/v1/veilpost.proto"], ["."])?;
-    tonic_prost_build::configure().bytes(".veilpost.v1.RawRecord.body").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".veilpost.v1.RawRecord.body")
+        .skip_debug([".veilpost.v1.RawRecord", ".veilpost.v1.MaskedRecord", ".veilpost.v1.Value"])
+        .compile_fds(descriptors)?;
     Ok(())
 }

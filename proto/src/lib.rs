@@ -11,5 +11,8 @@ pub mod v1 {
     tonic::include_proto!("veilpost.v1");
 }
 
+mod names;
+mod secrecy;
+
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.
 pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;

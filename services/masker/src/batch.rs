@@ -113,7 +113,7 @@ fn mask_one(
         }
         Ok(Err(rejected)) => {
             measure::rejected(rejected.reason);
-            telemetry::note_rejection(&Span::current(), &record.message_id, rejected.reason.as_str_name());
+            telemetry::note_rejection(&Span::current(), &record.message_id, rejected.reason.name());
             answer.reject(position, rejected);
         }
         Err(_) => leave(record, "masking panicked"),

@@ -24,8 +24,7 @@ pub(crate) fn masked() {
 }
 
 pub(crate) fn rejected(reason: Reason) {
-    let reason = reason.as_str_name().trim_start_matches("REASON_").to_lowercase().replace('_', "-");
-    counter!(REJECTED, "reason" => reason).increment(1);
+    counter!(REJECTED, "reason" => reason.name()).increment(1);
 }
 
 pub(crate) fn left() {

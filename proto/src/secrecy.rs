@@ -1,0 +1,57 @@
+//! Debug output of the types that hold what producers wrote: never the values.
+
+use std::fmt;
+
+use crate::v1::{MaskedRecord, RawRecord, Value, value::Kind};
+
+impl fmt::Debug for RawRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RawRecord").field("message_id", &self.message_id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MaskedRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MaskedRecord").field("message_id", &self.message_id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            None => formatter.write_str("NULL"),
+            Some(kind) => kind.fmt(formatter),
+        }
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Text(_) => "text",
+            Self::Number(_) => "number",
+            Self::Boolean(_) => "boolean",
+            Self::Json(_) => "json",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::{MaskedBatch, RawBatch};
+
+    #[test]
+    fn no_value_is_in_the_debug_output_of_a_batch() {
+        let raw = RawRecord { message_id: "m1".into(), body: Some("secret".into()), ..RawRecord::default() };
+        let value = Value { kind: Some(Kind::Text("secret".into())) };
+        let masked =
+            MaskedRecord { message_id: "m1".into(), values: vec![value.clone()], ..MaskedRecord::default() };
+        let shown = format!(
+            "{:?} {:?} {value:?}",
+            RawBatch { records: vec![raw], ..RawBatch::default() },
+            MaskedBatch { records: vec![masked], ..MaskedBatch::default() }
+        );
+        assert!(shown.contains("m1") && !shown.contains("secret"), "{shown}");
+    }
+}
