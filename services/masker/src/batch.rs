@@ -18,10 +18,6 @@ use crate::shares::{Share, Shares};
 /// After so many records other tasks get their turn: a few hundred microseconds.
 const RECORDS_PER_TURN: u32 = 50;
 
-/// A record delivered more often than this, alone in its batch, may be what kills its receivers: it shares no stream
-/// to the writer.
-const TRUSTED_RECEIVES: u32 = 3;
-
 /// The span of work on `batch`, within the trace that it carries.
 pub(crate) fn span(batch: &RawBatch) -> Span {
     let span = tracing::info_span!(
@@ -45,7 +41,7 @@ pub(crate) async fn answer(
     batch: RawBatch,
 ) -> Result<Receipt, Status> {
     let span = Span::current();
-    let alone = matches!(batch.records.as_slice(), [only] if only.receive_count > TRUSTED_RECEIVES);
+    let alone = batch.alone;
     let (mut answer, shares) = mask_all(mask, batch).await;
     let mut replies = Vec::with_capacity(shares.len());
     for Share { positions, batch } in shares {

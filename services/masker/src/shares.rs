@@ -71,7 +71,13 @@ mod tests {
 
     fn raw() -> RawBatch {
         let trace = TraceContext { traceparent: "00-1-2-01".to_owned(), ..TraceContext::default() };
-        RawBatch { id: 5, pipeline: "q".to_owned(), records: vec![], trace: Some(trace) }
+        RawBatch {
+            id: 5,
+            pipeline: "q".to_owned(),
+            records: vec![],
+            trace: Some(trace),
+            ..RawBatch::default()
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn raw_batch() -> RawBatch {
         ..RawRecord::default()
     };
     let records = vec![record("m1", "not json"), record("m2", r#"{"user_id":"u1","ip":"203.0.113.7"}"#)];
-    RawBatch { id: 42, pipeline: "logins".to_owned(), records, trace: None }
+    RawBatch { id: 42, pipeline: "logins".to_owned(), records, trace: None, ..RawBatch::default() }
 }
 
 #[tokio::test]

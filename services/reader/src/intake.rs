@@ -100,7 +100,7 @@ impl Intake {
         let span = spans::process(&self.queue, receives.iter(), &records);
         let trace = telemetry::context_of(&span);
         self.awaited.try_send(Awaited { numbers, receipt, span }).ok()?;
-        let batch = RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace };
+        let batch = RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace, ..RawBatch::default() };
         Some(Parcel { batch, reply, alone })
     }
 }

@@ -12,6 +12,9 @@ use crate::admin::Admin;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::{BadSettings, CommonSettings, Lifecycle};
 
+/// How long blocking work may hold up the end of the process.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Runs `service` under telemetry, signals and the admin port; returns when it and all its tasks have ended.
 ///
 /// Exit status: 0 after a clean drain, 1 after a failure, 2 for [`BadSettings`]. The first SIGTERM or SIGINT drains, a
@@ -28,7 +31,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match Telemetry::start(name, common) {
             Ok(telemetry) => {
                 tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
@@ -39,7 +42,10 @@ where
             }
             Err(error) => exit_code(Err(error)),
         }
-    })
+    });
+    // A look-up that hangs in the system's resolver must not keep the process alive.
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    code
 }
 
 async fn live<F>(

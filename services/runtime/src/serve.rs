@@ -21,9 +21,10 @@ use crate::Lifecycle;
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Room for one whole batch on its way, so that a stream never waits for a window update within a batch.
-pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// What may be on its way to a receiver that does not read: room for most batches as a whole, and little enough for a
+/// receiver with many senders.
+pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
+pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// How long streams may take to tell their peers after an abort.
 const LAST_WORDS: Duration = Duration::from_secs(1);

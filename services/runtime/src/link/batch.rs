@@ -6,6 +6,9 @@ use veilpost_proto::v1::{MaskedBatch, RawBatch};
 pub trait Batch: prost::Message + Default + Send + Sync + 'static {
     fn set_id(&mut self, id: u64);
 
+    /// Tells the receiver that the batch is sent alone.
+    fn set_alone(&mut self, alone: bool);
+
     /// How many records the batch has.
     fn records(&self) -> usize;
 
@@ -24,6 +27,10 @@ macro_rules! batch {
                 self.id = id;
             }
 
+            fn set_alone(&mut self, alone: bool) {
+                self.alone = alone;
+            }
+
             fn records(&self) -> usize {
                 self.records.len()
             }
@@ -38,6 +45,7 @@ macro_rules! batch {
                     pipeline: self.pipeline.clone(),
                     records: self.records.get(index).cloned().into_iter().collect(),
                     trace: self.trace.clone(),
+                    alone: self.alone,
                     $($header: None),*
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use metrics::Gauge;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::fleet::{Ending, Fleet};
 use super::resolve::keep_resolved;
@@ -43,12 +43,21 @@ where
                     None => exhausted = true,
                 }
             }
+            Some(ended) = link.tasks.join_next() => check(ended)?,
             () = life.draining(), if !draining => draining = true,
             () = life.aborting() => break,
         }
         link.advance();
     }
     Ok(())
+}
+
+/// A task of the link ends only because its address has left; one that panicked would hold its batches for ever.
+fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
+    match ended {
+        Err(error) if error.is_panic() => anyhow::bail!("a task of the link panicked"),
+        _ => Ok(()),
+    }
 }
 
 struct Link<H: Hop> {
@@ -114,7 +123,6 @@ impl<H: Hop> Link<H> {
     }
 
     fn keep(&mut self, address: SocketAddr) {
-        while self.tasks.try_join_next().is_some() {}
         self.last_keeper += 1;
         let id = KeeperId { address, number: self.last_keeper };
         let events = self.event_sender.clone();

@@ -27,6 +27,8 @@ struct Stream<B> {
     /// Whether its address has left the look-up: it gets nothing new.
     leaving: bool,
     unreceipted: BTreeMap<u64, Shipment<B>>,
+    /// The last batch that it was given: among equals, the one that has waited longest is next.
+    last_id: u64,
 }
 
 /// What a look-up changed.
@@ -61,8 +63,7 @@ impl<B: Batch> Fleet<B> {
             }
         }
         for address in &moves.joined {
-            self.streams
-                .insert(*address, Stream { open: false, leaving: false, unreceipted: BTreeMap::new() });
+            self.streams.insert(*address, Stream::default());
         }
         for (address, stream) in &mut self.streams {
             stream.leaving = !addresses.contains(address);
@@ -153,7 +154,9 @@ impl<B: Batch> Fleet<B> {
         let address = if alone { self.empty()? } else { self.least_loaded()? };
         let shipment = self.waiting.pop_front()?;
         let batch = Arc::clone(&shipment.batch);
-        self.streams.get_mut(&address)?.unreceipted.insert(shipment.id, shipment);
+        let stream = self.streams.get_mut(&address)?;
+        stream.last_id = shipment.id;
+        stream.unreceipted.insert(shipment.id, shipment);
         Some((address, batch))
     }
 
@@ -161,7 +164,7 @@ impl<B: Batch> Fleet<B> {
         self.streams
             .iter()
             .filter(|(_, stream)| stream.takes(self.unreceipted_batches))
-            .min_by_key(|(_, stream)| stream.records())
+            .min_by_key(|(_, stream)| (stream.records(), stream.last_id))
             .map(|(address, _)| *address)
     }
 
@@ -191,6 +194,12 @@ fn give_up<B: Batch>(shipment: &Shipment<B>) {
     metrics::counter!("veilpost_link_left_records_total")
         .increment(shipment.records().try_into().unwrap_or(0));
     shipment.leave();
+}
+
+impl<B> Default for Stream<B> {
+    fn default() -> Self {
+        Self { open: false, leaving: false, unreceipted: BTreeMap::new(), last_id: 0 }
+    }
 }
 
 impl<B: Batch> Stream<B> {
@@ -251,6 +260,19 @@ mod tests {
             std::iter::from_fn(|| fleet.next_send()).map(|(address, _)| address.port()).collect();
         assert_eq!(ports, [1, 2, 2]);
         assert!(fleet.has_room(), "the first stream takes one more");
+    }
+
+    #[test]
+    fn streams_with_equal_loads_take_turns() {
+        let mut fleet = fleet(&[1, 2, 3]);
+        let mut ports = Vec::new();
+        for _ in 0..6 {
+            let _reply = send(&mut fleet, 1);
+            let (address, batch) = fleet.next_send().unwrap();
+            ports.push(address.port());
+            fleet.receipted(address, stored(&batch)).unwrap();
+        }
+        assert_eq!(ports, [1, 2, 3, 1, 2, 3]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct LinkSettings {
 
     /// Batches that a stream may have without a receipt; more hide latency, fewer make larger batches
     #[arg(long, env = "VEILPOST_UNRECEIPTED_BATCHES", default_value = "3", value_name = "BATCHES",
-          value_parser = clap::value_parser!(u8).range(1..=16), help_heading = "Downstream")]
+          value_parser = clap::value_parser!(u8).range(1..=4), help_heading = "Downstream")]
     pub unreceipted_batches: u8,
 }
 

@@ -33,6 +33,7 @@ impl<B: Batch> Shipment<B> {
     pub(super) fn new(parcel: Parcel<B>, id: u64) -> Self {
         let Parcel { mut batch, reply, alone } = parcel;
         batch.set_id(id);
+        batch.set_alone(alone);
         let answer = Answer::new(batch.records(), reply);
         Self { id, batch: Arc::new(batch), alone, breaks: 0, offset: 0, answer: Arc::new(Mutex::new(answer)) }
     }
@@ -64,6 +65,7 @@ impl<B: Batch> Shipment<B> {
                 let id = next_id();
                 let mut batch = self.batch.single(index);
                 batch.set_id(id);
+                batch.set_alone(true);
                 let (offset, answer) = (self.offset + index, Arc::clone(&self.answer));
                 Self { id, batch: Arc::new(batch), alone: true, breaks: self.breaks, offset, answer }
             })

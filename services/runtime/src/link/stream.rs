@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use veilpost_proto::v1::Receipt;
 
 use super::Hop;
@@ -139,10 +139,14 @@ async fn pump<H: Hop>(
     }
 }
 
-/// Tells a peer that ended the stream itself from one that vanished.
+/// Tells a peer that ended the stream for reasons of its own from one that vanished or failed at what it was sent.
 fn ending<H: Hop>(address: SocketAddr, end: &Result<Option<Receipt>, Status>) -> Ending {
     let Err(status) = end else { return Ending::Orderly };
-    let ending = if std::error::Error::source(status).is_some() { Ending::Broken } else { Ending::Orderly };
+    let vanished = std::error::Error::source(status).is_some();
+    let ending = match status.code() {
+        Code::Unavailable | Code::FailedPrecondition if !vanished => Ending::Orderly,
+        _ => Ending::Broken,
+    };
     tracing::warn!(downstream = H::DOWNSTREAM, %address, error = describe(status), ?ending, "stream ended");
     ending
 }
