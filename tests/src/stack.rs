@@ -15,8 +15,8 @@ use veilpost::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
 
 use crate::{binary, eventually};
 
-/// How long a service may take to drain.
-const DRAIN: Duration = Duration::from_secs(25);
+/// How long a service may take to drain: longer than its own grace period.
+const DRAIN: Duration = Duration::from_secs(40);
 
 /// Queue and database are up from the start; services are started by the test. Dropping it ends everything.
 #[derive(Debug)]

@@ -15,20 +15,38 @@ async fn all_stored_once(stack: &mut Stack, count: i64) {
     stack.stop().await.unwrap();
 }
 
+/// How many records the writers found stored already.
+async fn duplicates(stack: &mut Stack) -> f64 {
+    let mut sum = 0.0;
+    for writer in &mut stack.writers {
+        sum +=
+            writer.metrics().await.unwrap().sum("veilpost_writer_records_total", &[("outcome", "duplicate")]);
+    }
+    sum
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_masker_killed_mid_stream_loses_nothing() {
     let mut stack = Stack::bare().await.unwrap();
-    stack.start_writer(&[]).await.unwrap();
-    let address = stack.start_masker(&[]).await.unwrap().to_string();
+    let writer = stack.start_writer(&[]).await.unwrap();
+    let gate = Gate::before(writer).await.unwrap();
+    let downstream = format!("http://{}", gate.address());
+    let masker = stack.start_masker(&[("--downstream", &downstream)]).await.unwrap().to_string();
     stack.start_reader(&[("--batch-records", "20")]).await.unwrap();
-    stack.send_logins("user-", 2000).await.unwrap();
-    for _ in 0..3 {
+    for round in 0..3 {
+        gate.hold_answers();
         let before = stack.rows().await.unwrap();
+        stack.send_logins(&format!("round-{round}-"), 200).await.unwrap();
+        stack.rows_exceed(before).await.unwrap();
         stack.maskers.pop().unwrap().child().kill();
-        stack.start_masker(&[("--listen-address", &address)]).await.unwrap();
-        stack.rows_exceed(before.min(1900)).await.unwrap();
+        gate.release_answers();
+        stack.start_masker(&[("--downstream", &downstream), ("--listen-address", &masker)]).await.unwrap();
     }
-    all_stored_once(&mut stack, 2000).await;
+    stack.queue_is_empty().await.unwrap();
+    let resent = stack.readers[0].metrics().await.unwrap().sum("veilpost_link_resent_records_total", &[]);
+    assert!(resent > 0.0, "no batch was on a stream that broke");
+    assert!(duplicates(&mut stack).await > 0.0, "nothing had been committed before a kill");
+    all_stored_once(&mut stack, 600).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +62,36 @@ async fn a_writer_killed_between_commit_and_receipt_stores_nothing_twice() {
     stack.writers.pop().unwrap().child().kill();
     gate.release_answers();
     stack.start_writer(&[("--listen-address", &writer.to_string())]).await.unwrap();
+    stack.queue_is_empty().await.unwrap();
+    assert!(duplicates(&mut stack).await > 0.0, "nothing had been committed before the kill");
     all_stored_once(&mut stack, 500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_masker_that_hangs_loses_its_share_to_the_other() {
+    let mut stack = Stack::bare().await.unwrap();
+    stack.start_writer(&[]).await.unwrap();
+    stack.start_masker(&[]).await.unwrap();
+    stack.start_masker(&[]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    stack.send_logins("before-", 50).await.unwrap();
+    stack.rows_are(50).await.unwrap();
+    stack.maskers[0].child().pause();
+    stack.send_logins("while-", 300).await.unwrap();
+    stack.rows_are(350).await.unwrap();
+    stack.maskers[0].child().resume();
+    all_stored_once(&mut stack, 350).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_hangs_longer_than_its_visibility_timeout_does_no_harm() {
+    let mut stack = Stack::running().await.unwrap();
+    stack.start_reader(&[SHORT]).await.unwrap();
+    stack.send_logins("user-", 1000).await.unwrap();
+    stack.readers[1].child().pause();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    stack.readers[1].child().resume();
+    all_stored_once(&mut stack, 1000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,10 +123,10 @@ async fn a_reader_killed_between_dead_lettering_and_delete_leaves_a_copy_with_th
 async fn postgres_restarted_mid_batch_loses_nothing() {
     let mut stack = Stack::running().await.unwrap();
     stack.send_logins("user-", 1000).await.unwrap();
-    for _ in 0..2 {
+    for round in 0..2 {
         stack.postgres.stop().await.unwrap();
+        stack.send_logins(&format!("later-{round}-"), 500).await.unwrap();
         stack.postgres.start_again().await.unwrap();
-        stack.send_logins(&format!("later-{}-", stack.rows().await.unwrap()), 500).await.unwrap();
     }
     all_stored_once(&mut stack, 2000).await;
 }
@@ -103,11 +150,15 @@ async fn a_writer_and_a_masker_killed_at_once_are_survived_by_a_reader_that_wait
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_load_leaves_nothing_hidden_in_the_queue() {
-    let mut stack = Stack::running().await.unwrap();
+    let mut stack = Stack::bare().await.unwrap();
+    stack.start_writer(&[]).await.unwrap();
+    stack.start_masker(&[]).await.unwrap();
     stack.send_logins("user-", 3000).await.unwrap();
-    stack.rows_exceed(100).await.unwrap();
+    stack.start_reader(&[("--window-messages", "100")]).await.unwrap();
+    stack.rows_exceed(0).await.unwrap();
     stack.stop().await.unwrap();
     let (waiting, hidden) = stack.depth(&stack.pair.url).await.unwrap();
+    assert!(waiting > 0, "the drain came too late to be under load");
     assert_eq!(hidden, 0, "every message is either settled or visible again");
     assert_eq!(stack.rows().await.unwrap() + waiting, 3000, "what was stored was deleted");
 

@@ -49,8 +49,8 @@ fn ask(address: SocketAddr, path: &str) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("no connection")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-        .context("no request")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("no request")?;
     let mut status = String::new();
     BufReader::new(stream).read_line(&mut status).context("no answer")?;
     anyhow::ensure!(status.split_whitespace().nth(1) == Some("200"), "answered {}", status.trim());
@@ -68,9 +68,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut line = String::new();
-            BufReader::new(&stream).read_line(&mut line).unwrap();
-            assert_eq!(line, "GET /readyz HTTP/1.1\r\n");
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+            assert_eq!(request[0], "GET /readyz HTTP/1.1");
             write!(stream, "HTTP/1.1 {status}\r\n\r\n").unwrap();
         });
         address

@@ -92,7 +92,7 @@ fn problem(fate: Fate, stored: bool, reason: Option<&String>) -> Option<&'static
         (_, true, Some(_)) => Some("are both stored and dead letters"),
         (Fate::Rejected(_), true, None) => Some("are stored although they should have been rejected"),
         (Fate::Stored, false, Some(_)) => Some("are dead letters although they should have been stored"),
-        (fate, false, Some(reason)) if fate.reason().as_ref() != Some(reason) => {
+        (fate, false, Some(reason)) if fate.reason() != Some(reason.as_str()) => {
             Some("are dead letters for another reason than expected")
         }
         _ => None,

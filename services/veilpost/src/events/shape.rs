@@ -43,13 +43,10 @@ const LOCALE_WIDTH: usize = 32;
 
 impl Fate {
     /// The reason as the dead-letter queue's messages give it; none for what is stored.
-    pub fn reason(self) -> Option<String> {
+    pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Stored => None,
-            Self::Rejected(reason) => {
-                let name = reason.as_str_name();
-                Some(name.trim_start_matches("REASON_").to_ascii_lowercase().replace('_', "-"))
-            }
+            Self::Rejected(reason) => Some(reason.name()),
         }
     }
 }
@@ -197,7 +194,7 @@ mod tests {
 
     #[test]
     fn reasons_read_as_in_the_dead_letter_queue() {
-        assert_eq!(Shape::ObjectForText.fate().reason().as_deref(), Some("not-a-scalar"));
+        assert_eq!(Shape::ObjectForText.fate().reason(), Some("not-a-scalar"));
         assert_eq!(Shape::Normal.fate().reason(), None);
     }
 
