@@ -31,6 +31,7 @@ struct Inner {
     client: Client<HttpConnector, Body>,
     refused: Mutex<BTreeSet<String>>,
     deliver_twice: AtomicBool,
+    handles: Mutex<Vec<String>>,
     doubled: AtomicUsize,
 }
 
@@ -44,6 +45,7 @@ impl SqsGate {
             client,
             refused: Mutex::default(),
             deliver_twice: AtomicBool::new(false),
+            handles: Mutex::default(),
             doubled: AtomicUsize::new(0),
         });
         let router = axum::Router::new().fallback(forward).with_state(Arc::clone(&inner));
@@ -69,6 +71,11 @@ impl SqsGate {
         self.inner.deliver_twice.store(true, Ordering::SeqCst);
     }
 
+    /// The receipt handles of every delivery so far.
+    pub fn handles(&self) -> Vec<String> {
+        self.inner.handles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many deliveries were doubled.
     pub fn doubled(&self) -> usize {
         self.inner.doubled.load(Ordering::SeqCst)
@@ -80,13 +87,17 @@ impl Inner {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Repeats the messages in the answer to a receive.
-    async fn double(&self, answer: Response) -> Option<Response> {
+    /// Remembers the receipt handles in the answer to a receive, and repeats its messages if that is wanted.
+    async fn received(&self, answer: Response) -> Option<Response> {
         let body = axum::body::to_bytes(answer.into_body(), MAX_ANSWER).await.ok()?;
         let mut answer: serde_json::Value = serde_json::from_slice(&body).ok()?;
         if let Some(messages) = answer.get_mut("Messages").and_then(serde_json::Value::as_array_mut) {
-            self.doubled.fetch_add(messages.len(), Ordering::SeqCst);
-            messages.extend(messages.clone());
+            let handles = messages.iter().filter_map(|message| message.get("ReceiptHandle")?.as_str());
+            self.handles.lock().unwrap_or_else(PoisonError::into_inner).extend(handles.map(str::to_owned));
+            if self.deliver_twice.load(Ordering::SeqCst) {
+                self.doubled.fetch_add(messages.len(), Ordering::SeqCst);
+                messages.extend(messages.clone());
+            }
         }
         Some(([(CONTENT_TYPE, "application/x-amz-json-1.0")], answer.to_string()).into_response())
     }
@@ -111,8 +122,8 @@ async fn forward(State(inner): State<Arc<Inner>>, mut request: Request) -> Respo
     parts.authority = Some(authority);
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     match inner.client.request(request).await {
-        Ok(answer) if action == "ReceiveMessage" && inner.deliver_twice.load(Ordering::SeqCst) => inner
-            .double(answer.into_response())
+        Ok(answer) if action == "ReceiveMessage" && answer.status().is_success() => inner
+            .received(answer.into_response())
             .await
             .unwrap_or_else(|| StatusCode::BAD_GATEWAY.into_response()),
         Ok(answer) => answer.into_response(),

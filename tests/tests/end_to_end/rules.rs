@@ -205,3 +205,73 @@ async fn a_keyed_policy_stores_digests_that_carry_their_key_id() {
     assert_eq!(stack.count("SELECT count(DISTINCT masked_ip) FROM user_logins").await.unwrap(), 1);
     stack.stop().await.unwrap();
 }
+
+/// The transforms and column types that the other tests do not have.
+const TYPED: &str = r#"
+table = "typed"
+unknown_record = "reject"
+[[column]]
+name = "message_id"
+transform = "message-id"
+[[column]]
+name = "sent_on"
+transform = "sent-date"
+[[column]]
+name = "sent_at"
+transform = "sent-timestamp"
+[[column]]
+name = "ratio"
+source = "/ratio"
+transform = "copy"
+[[column]]
+name = "active"
+source = "/active"
+transform = "copy"
+[[column]]
+name = "session"
+source = "/session"
+transform = "copy"
+[[column]]
+name = "amount"
+source = "/amount"
+transform = "copy"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sent_times_and_typed_columns_are_filled_and_unknown_records_can_be_rejected() {
+    let mut stack = Stack::bare().await.unwrap();
+    let mut database = stack.database().await.unwrap();
+    let table =
+        "CREATE TABLE typed (message_id text, sent_on date, sent_at timestamptz, ratio double precision,
+        active boolean, session uuid, amount numeric(10, 2))";
+    sqlx::raw_sql(table).execute(&mut database).await.unwrap();
+    let policy = stack.file("typed.toml", TYPED).unwrap();
+    stack.start_writer(&[("--table", "typed")]).await.unwrap();
+    stack.start_masker(&[("--policy", policy.to_str().unwrap())]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    let good =
+        r#"{"ratio":1e-3,"active":true,"session":"C56A4180-65AA-42EC-A945-5FD21DEC0538","amount":12.50}"#;
+    let good = stack.send(good).await.unwrap();
+    let unknown = stack.send(r#"{"foo":"x"}"#).await.unwrap();
+    let no_number = stack.send(r#"{"ratio":"much"}"#).await.unwrap();
+    let no_truth = stack.send(r#"{"active":1}"#).await.unwrap();
+    stack.queue_is_empty().await.unwrap();
+
+    let expected = "SELECT string_agg(message_id, ',') FROM typed WHERE ratio = 0.001 AND active AND amount = 12.5
+        AND session = 'c56a4180-65aa-42ec-a945-5fd21dec0538' AND abs(extract(epoch FROM now() - sent_at)) < 300
+        AND sent_on = (sent_at AT TIME ZONE 'UTC')::date";
+    let stored: String = sqlx::query_scalar(expected).fetch_one(&mut database).await.unwrap();
+    assert_eq!(stored, good);
+    let letters = stack.dead_letters().await.unwrap();
+    let mut found: Vec<_> =
+        letters.iter().map(|letter| (letter.reason.as_str(), letter.message_id.as_str())).collect();
+    let mut wanted = vec![
+        ("unknown-record", unknown.as_str()),
+        ("invalid-value", no_number.as_str()),
+        ("invalid-value", no_truth.as_str()),
+    ];
+    found.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    stack.stop().await.unwrap();
+}
