@@ -48,7 +48,7 @@ pub(crate) fn receipt(receipt: &Receipt) {
     counter!(RECORDS, "outcome" => "stored", "reason" => "").increment(stored);
     counter!(RECORDS, "outcome" => "duplicate", "reason" => "").increment(duplicate);
     for rejection in &receipt.rejections {
-        counter!(RECORDS, "outcome" => "rejected", "reason" => rejection.reason().as_str_name()).increment(1);
+        counter!(RECORDS, "outcome" => "rejected", "reason" => rejection.reason().name()).increment(1);
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) fn prepare(batch: MaskedBatch, target: &Target) -> Result<(Vec<Record
 
 fn note_rejection(message_id: &str, fate: &Fate) {
     if let Fate::Rejected(reason, _) = fate {
-        telemetry::note_rejection(&Span::current(), message_id, reason.as_str_name());
+        telemetry::note_rejection(&Span::current(), message_id, reason.name());
     }
 }
 

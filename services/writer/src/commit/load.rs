@@ -67,7 +67,7 @@ impl Load {
     pub(super) fn settle(&mut self, entry: &Entry, fate: Fate) {
         if let Some(batch) = self.batches.get_mut(entry.job) {
             if let Fate::Rejected(reason, _) = fate {
-                telemetry::note_rejection(&batch.span, &entry.record.message_id, reason.as_str_name());
+                telemetry::note_rejection(&batch.span, &entry.record.message_id, reason.name());
             }
             batch.sheet.settle(entry.record.position, fate);
         }
