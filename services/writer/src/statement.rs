@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 use uuid::Uuid;
 
-use crate::catalogue::{Column, Table};
+use crate::catalogue::{Column, Table, Target};
 use crate::database::{DbError, Session, within};
 use crate::ledger::{Key, slot_of};
 use crate::record::Record;
@@ -79,7 +79,8 @@ pub(crate) async fn insert(
     form: Form,
 ) -> Result<HashSet<Key>, DbError> {
     assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
-    let query = bind(statements.sql(form), records);
+    let columns = records.first().map_or(0, |record| record.values.len());
+    let query = bind(statements.sql(form), records, columns);
     let deadline = session.deadline();
     match form {
         Form::Plain => {
@@ -94,10 +95,20 @@ pub(crate) async fn insert(
     }
 }
 
-fn bind<'query>(sql: Arc<str>, records: &'query [&Record]) -> Query<'query, Postgres, PgArguments> {
+/// Does all that storing does, but without a row.
+pub(crate) async fn insert_nothing(session: &mut Session, target: &Target) -> Result<(), DbError> {
+    let query = bind(target.statements.sql(Form::Plain), &[], target.columns.len());
+    let deadline = session.deadline();
+    within(deadline, query.execute(session.connection())).await.map(|_| ())
+}
+
+fn bind<'query>(
+    sql: Arc<str>,
+    records: &'query [&Record],
+    columns: usize,
+) -> Query<'query, Postgres, PgArguments> {
     let slots: Vec<i16> = records.iter().map(|record| slot_of(record.sent_ms)).collect();
     let keys: Vec<Uuid> = records.iter().map(|record| record.key.uuid()).collect();
-    let columns = records.first().map_or(0, |record| record.values.len());
     assert!(records.iter().all(|record| record.values.len() == columns), "unnest would pad what is missing");
     let mut query = sqlx::query(AssertSqlSafe(sql)).bind(slots).bind(keys);
     for column in 0..columns {
@@ -132,7 +143,6 @@ pub(crate) async fn refused_inputs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Target;
     use crate::catalogue::tests::{column, table};
     use proptest::prelude::*;
     use veilpost_proto::v1;

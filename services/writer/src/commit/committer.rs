@@ -146,13 +146,15 @@ impl Committer {
         load: &mut Load,
     ) -> Result<(), Status> {
         let owner = owner_for(&error, &load.target);
-        match owner {
-            Owner::Undecided => piece.note_undecided(self.shared.commits()),
-            Owner::Ledger => metrics::ledger_fallback(),
-            _ => {}
+        piece.note_failure(owner, self.shared.commits());
+        if owner == Owner::Ledger {
+            metrics::ledger_fallback();
         }
         match piece.step(owner, self.shared.commits()) {
-            Step::Skip => pieces.push_front(Piece { form: Form::Skipping, ..piece }),
+            Step::Skip => {
+                piece.form = Form::Skipping;
+                pieces.push_front(piece);
+            }
             Step::Halve => halve(piece, pieces),
             Step::WaitAndHalve => {
                 self.recover(&error, &load.target).await?;
@@ -160,6 +162,17 @@ impl Committer {
             }
             Step::Reject(reason) => reject(load, &piece.entries, reason, &error),
             Step::Leave => leave(load, &piece.entries, &error),
+            Step::Probe => match self.try_probe(&load.target).await {
+                Ok(verdict) => {
+                    verdict?;
+                    self.backoff.reset();
+                    leave(load, &piece.entries, &error);
+                }
+                Err(error) => {
+                    self.recover(&error, &load.target).await?;
+                    pieces.push_back(piece);
+                }
+            },
             Step::Retry => {
                 self.recover(&error, &load.target).await?;
                 pieces.push_front(piece);

@@ -9,13 +9,19 @@ use crate::statement::Form;
 /// How often an undecided error is met before its cause is searched for.
 const PATIENCE: u32 = 3;
 
+/// How often a record fails alone before the database is asked whether anything can be stored at all.
+const PATIENCE_ALONE: u32 = 5;
+
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) entries: Vec<Entry>,
     pub(super) form: Form,
-    /// Undecided errors so far, and how many commits all committers had made at the first.
-    pub(super) undecided: u32,
-    pub(super) commits_before: Option<u64>,
+    /// Failures whose cause is undecided, those of the larger pieces that it was part of among them.
+    failures: u32,
+    /// Such failures and cancelled ones since it is a single record.
+    failures_alone: u32,
+    /// How many commits all committers had made when it began to fail.
+    commits_before: Option<u64>,
 }
 
 /// What to do with a piece whose statement failed.
@@ -32,6 +38,8 @@ pub(super) enum Step {
     Reject(Reason),
     /// Only this record fails while others are committed.
     Leave,
+    /// Nothing else is committed that could show whether it is this record or the database: ask the database.
+    Probe,
     Retry,
     /// Retry after the other pieces, so that they are not held up.
     RetryLast,
@@ -39,19 +47,22 @@ pub(super) enum Step {
 
 impl Piece {
     pub(super) fn new(entries: Vec<Entry>, form: Form) -> Self {
-        Self { entries, form, undecided: 0, commits_before: None }
+        Self { entries, form, failures: 0, failures_alone: 0, commits_before: None }
     }
 
     pub(super) fn halves(mut self) -> [Self; 2] {
         let second = self.entries.split_off(self.entries.len() / 2);
-        let half =
-            |entries| Self { entries, form: self.form, undecided: self.undecided, commits_before: None };
+        let half = |entries| Self { failures: self.failures, ..Self::new(entries, self.form) };
         [half(self.entries), half(second)]
     }
 
-    /// Notes an undecided error at a time when all committers had made `commits` commits.
-    pub(super) fn note_undecided(&mut self, commits: u64) {
-        self.undecided += 1;
+    /// Notes a failure at a time when all committers had made `commits` commits.
+    pub(super) fn note_failure(&mut self, owner: Owner, commits: u64) {
+        if !matches!(owner, Owner::Undecided | Owner::Cancelled) {
+            return;
+        }
+        self.failures += u32::from(owner == Owner::Undecided);
+        self.failures_alone += u32::from(self.entries.len() == 1);
         self.commits_before.get_or_insert(commits);
     }
 
@@ -64,11 +75,13 @@ impl Piece {
             Owner::Ledger | Owner::Record(_) | Owner::Undecided if self.form == Form::Plain => Step::Skip,
             Owner::Record(reason) if single => Step::Reject(reason),
             Owner::Record(_) => Step::Halve,
-            Owner::Undecided if self.undecided < PATIENCE => Step::RetryLast,
+            Owner::Undecided if self.failures < PATIENCE => Step::RetryLast,
             Owner::Cancelled | Owner::Undecided if !single => Step::WaitAndHalve,
-            Owner::Undecided if others_succeed => Step::Leave,
-            Owner::Undecided => Step::RetryLast,
-            Owner::Ledger | Owner::Catalogue | Owner::Cancelled | Owner::Infrastructure => Step::Retry,
+            Owner::Cancelled if self.failures_alone < PATIENCE => Step::RetryLast,
+            Owner::Cancelled | Owner::Undecided if others_succeed => Step::Leave,
+            Owner::Cancelled | Owner::Undecided if self.failures_alone < PATIENCE_ALONE => Step::RetryLast,
+            Owner::Cancelled | Owner::Undecided => Step::Probe,
+            Owner::Ledger | Owner::Catalogue | Owner::Infrastructure => Step::Retry,
         }
     }
 }
@@ -102,19 +115,45 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_batch_is_halved_and_a_cancelled_record_tried_again() {
+    fn a_cancelled_batch_is_halved_and_a_cancelled_record_goes_behind_the_others() {
         assert_eq!(piece(2).step(Owner::Cancelled, 0), Step::WaitAndHalve);
-        assert_eq!(piece(1).step(Owner::Cancelled, 0), Step::Retry);
+        assert_eq!(piece(1).step(Owner::Cancelled, 0), Step::RetryLast);
+    }
+
+    /// The steps for a single record that fails time and again.
+    fn steps(owner: Owner, commits: impl Fn(u64) -> u64) -> Vec<Step> {
+        let mut piece = piece(1);
+        let step = |failure| {
+            piece.note_failure(owner, commits(failure));
+            piece.step(owner, commits(failure))
+        };
+        (1..=6).map(step).collect()
     }
 
     #[test]
-    fn an_undecided_record_is_left_only_when_others_are_committed() {
-        let mut piece = piece(1);
-        for _ in 0..10 {
-            piece.note_undecided(5);
-            assert_eq!(piece.step(Owner::Undecided, 5), Step::RetryLast);
+    fn a_record_that_fails_while_others_are_committed_is_left() {
+        for owner in [Owner::Undecided, Owner::Cancelled] {
+            assert_eq!(steps(owner, |failure| failure)[..3], [Step::RetryLast, Step::RetryLast, Step::Leave]);
         }
-        assert_eq!(piece.step(Owner::Undecided, 6), Step::Leave);
+    }
+
+    #[test]
+    fn a_record_that_fails_while_nothing_is_committed_has_the_database_asked() {
+        for owner in [Owner::Undecided, Owner::Cancelled] {
+            let retried = [Step::RetryLast; 4].as_slice();
+            assert_eq!(steps(owner, |_| 7), [retried, &[Step::Probe; 2]].concat(), "{owner:?}");
+        }
+    }
+
+    #[test]
+    fn a_half_that_is_a_single_record_has_failures_of_its_own() {
+        let mut piece = piece(2);
+        for _ in 0..10 {
+            piece.note_failure(Owner::Undecided, 0);
+        }
+        let [mut first, _] = piece.halves();
+        first.note_failure(Owner::Undecided, 0);
+        assert_eq!(first.step(Owner::Undecided, 0), Step::RetryLast);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use super::Committer;
 use crate::catalogue::Target;
 use crate::database::{DbError, Owner, Session, owner};
 use crate::metrics;
+use crate::statement;
 
 impl Committer {
     /// Logs a failure of the infrastructure once, gives up a connection that is of no more use, and waits. Err when the
@@ -39,6 +40,15 @@ impl Committer {
         if self.complaint.take().is_some() {
             tracing::info!("storing again");
         }
+    }
+
+    /// Whether the table is the known one and takes rows: no read-only database, no lock, no missing privilege, no
+    /// trigger that refuses everything. The inner result is the catalogue's verdict on the target.
+    pub(super) async fn try_probe(&mut self, target: &Target) -> Result<Result<(), Status>, DbError> {
+        if let Err(status) = self.try_confirm(target).await? {
+            return Ok(Err(status));
+        }
+        statement::insert_nothing(self.session().await?, target).await.map(Ok)
     }
 
     /// The connection, made anew where there is none.

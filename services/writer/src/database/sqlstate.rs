@@ -15,8 +15,8 @@ pub(crate) enum Owner {
     Catalogue,
     /// The statement was too slow, or somebody cancelled it.
     Cancelled,
-    /// It may be the record or it may be code and definitions around the table: a trigger that raises, a row that no
-    /// partition takes. Such a record is never rejected, but it must not cost its neighbours either.
+    /// It may be the record or it may be code, definitions and sessions around the table: a trigger that raises, a row
+    /// that no partition takes, a lock that another session holds. Such a record is never rejected, but it must not cost its neighbours either.
     Undecided,
     /// Everything else.
     Infrastructure,
@@ -34,7 +34,7 @@ pub(crate) fn owner(error: &DbError) -> Owner {
         ("22" | "23" | "54", _) => Owner::Record(reason(error)),
         ("42", _) => Owner::Catalogue,
         (_, "57014") => Owner::Cancelled,
-        ("0A" | "2F" | "38" | "39" | "P0" | "XX", _) => Owner::Undecided,
+        ("0A" | "2F" | "38" | "39" | "P0" | "XX", _) | (_, "55P03") => Owner::Undecided,
         _ => Owner::Infrastructure,
     }
 }
@@ -44,7 +44,6 @@ pub(crate) fn reason(error: &ServerError) -> Reason {
     match (error.class(), error.sqlstate.as_str()) {
         (_, "22001") => Reason::TextTooLong,
         (_, "22003" | "22008" | "22009" | "22015") => Reason::OutOfRange,
-        (_, "22021" | "22P05") => Reason::NulInText,
         ("23", _) => Reason::Constraint,
         _ => Reason::InvalidValue,
     }
@@ -75,8 +74,8 @@ mod tests {
             ("22001", Owner::Record(Reason::TextTooLong)),
             ("22003", Owner::Record(Reason::OutOfRange)),
             ("22008", Owner::Record(Reason::OutOfRange)),
-            ("22021", Owner::Record(Reason::NulInText)),
-            ("22P05", Owner::Record(Reason::NulInText)),
+            ("22021", Owner::Record(Reason::InvalidValue)),
+            ("22P05", Owner::Record(Reason::InvalidValue)),
             ("22P02", Owner::Record(Reason::InvalidValue)),
             ("54000", Owner::Record(Reason::InvalidValue)),
             ("23502", Owner::Record(Reason::Constraint)),
@@ -86,7 +85,7 @@ mod tests {
             ("57P01", Owner::Infrastructure),
             ("40P01", Owner::Infrastructure),
             ("53100", Owner::Infrastructure),
-            ("55P03", Owner::Infrastructure),
+            ("55P03", Owner::Undecided),
             ("P0001", Owner::Undecided),
         ] {
             assert_eq!(owner_of(sqlstate), expected, "{sqlstate}");

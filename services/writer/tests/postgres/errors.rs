@@ -106,6 +106,25 @@ async fn a_record_on_which_a_trigger_fails_is_left_and_its_neighbours_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_comes_alone_and_cannot_be_stored_does_not_stop_the_pipeline() {
+    let trigger = "CREATE TABLE user_logins (user_id text);
+                   CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                       $$ BEGIN IF NEW.user_id = 'b' THEN RAISE 'no'; END IF; RETURN NEW; END $$;
+                   CREATE TRIGGER refuse BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION refuse()";
+    let partition = "CREATE TABLE user_logins (user_id text) PARTITION BY LIST (user_id);
+                     CREATE TABLE part_a PARTITION OF user_logins FOR VALUES IN ('a')";
+    for setup in [trigger, partition] {
+        let world = World::new(setup).await;
+        let writer = world.ready(&["--connections", "1"]).await;
+        let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+        let receipt = stream.store(vec![record(1, vec![text("b")])]).await;
+        assert_eq!((receipt.outcomes, receipt.rejections.len()), (vec![LEFT], 0), "{setup}");
+        assert_eq!(stream.store(vec![record(2, vec![text("a")])]).await.outcomes, [STORED]);
+        assert_eq!(world.count("veilpost.ledger").await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_a_partition_is_left_until_there_is_one() {
     let setup = "CREATE TABLE user_logins (user_id text) PARTITION BY LIST (user_id);
                  CREATE TABLE part_a PARTITION OF user_logins FOR VALUES IN ('a')";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::Connection;
 use veilpost_proto::v1::{MaskedRecord, Receipt};
 
-use crate::world::{DUPLICATE, STORED, World, record, text};
+use crate::world::{DUPLICATE, LEFT, STORED, World, record, text};
 
 fn users(count: usize) -> Vec<MaskedRecord> {
     (0..count).map(|id| record(id, vec![text(&format!("user-{id}"))])).collect()
@@ -75,6 +75,55 @@ async fn a_lock_on_the_table_is_waited_for() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     lock.commit().await.unwrap();
     assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED; 10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_takes_no_row_at_all_is_waited_for_and_nothing_left() {
+    let closed = "CREATE TABLE user_logins (user_id text);
+                  CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed'; END $$;
+                  CREATE TRIGGER refuse BEFORE INSERT ON user_logins EXECUTE FUNCTION refuse()";
+    let world = World::new(closed).await;
+    let writer = world.ready(&["--statement-timeout", "200ms"]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    stream.send(users(1)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.sql("DROP TRIGGER refuse ON user_logins").await;
+    assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED]);
+    let mut other = world.connect().await;
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE user_logins").execute(&mut *lock).await.unwrap();
+    stream.send(vec![record("locked", vec![text("x")])]).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    lock.commit().await.unwrap();
+    assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_always_too_slow_is_left_and_holds_nobody_up() {
+    let setup = "CREATE TABLE user_logins (user_id text);
+                 CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN IF NEW.user_id = 'user-3' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
+                 CREATE TRIGGER doze BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION doze()";
+    let world = World::new(setup).await;
+    let writer = world.ready(&["--statement-timeout", "200ms", "--connections", "1"]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(users(8)).await;
+    assert_eq!(receipt.outcomes, [STORED, STORED, STORED, LEFT, STORED, STORED, STORED, STORED]);
+    assert_eq!(stream.store(users(4).split_off(3)).await.outcomes, [LEFT], "also alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_always_waits_for_a_lock_is_left_and_holds_nobody_up() {
+    let world = World::new("CREATE TABLE user_logins (user_id text UNIQUE)").await;
+    let writer = world.ready(&["--statement-timeout", "200ms", "--connections", "1"]).await;
+    let mut other = world.connect().await;
+    let mut lock = other.begin().await.unwrap();
+    sqlx::raw_sql("INSERT INTO user_logins VALUES ('user-3')").execute(&mut *lock).await.unwrap();
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(users(8)).await;
+    assert_eq!(receipt.outcomes, [STORED, STORED, STORED, LEFT, STORED, STORED, STORED, STORED]);
+    lock.rollback().await.unwrap();
+    assert_eq!(stream.store(users(4).split_off(3)).await.outcomes, [STORED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
