@@ -1,4 +1,4 @@
-//! A TCP proxy whose answers can be held back or cut: what a failing network does to a hop.
+//! A TCP proxy that can lose what the upstream answers: what a failing network does to a hop.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -30,12 +30,13 @@ impl Gate {
         self.address
     }
 
-    /// From now on nothing that the upstream says gets through; what it is told still does.
-    pub fn hold_answers(&self) {
+    /// From now on what the upstream says is lost; what it is told still gets through.
+    pub fn lose_answers(&self) {
         self.answers_pass.send_replace(false);
     }
 
-    pub fn release_answers(&self) {
+    /// From now on answers pass again, on new connections: one that has lost some is cut.
+    pub fn pass_answers(&self) {
         self.answers_pass.send_replace(true);
     }
 }
@@ -54,13 +55,14 @@ async fn pass(downstream: TcpStream, upstream: SocketAddr, passing: watch::Recei
     let (mut from_server, mut to_server) = upstream.into_split();
     let answers = async move {
         let mut buffer = vec![0; 16 * 1024];
-        let mut passing = passing;
+        let mut lost = false;
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-            if passing.wait_for(|pass| *pass).await.is_err() {
+            let Some(answer) = buffer.get(..read) else { return };
+            lost |= !*passing.borrow();
+            if !lost && to_client.write_all(answer).await.is_err() {
                 return;
             }
-            let Some(chunk) = buffer.get(..read) else { return };
-            if to_client.write_all(chunk).await.is_err() {
+            if lost && *passing.borrow() {
                 return;
             }
         }

@@ -34,15 +34,15 @@ async fn a_masker_killed_mid_stream_loses_nothing() {
     let masker = stack.start_masker(&[("--downstream", &downstream)]).await.unwrap().to_string();
     stack.start_reader(&[("--batch-records", "20")]).await.unwrap();
     for round in 0..3 {
-        gate.hold_answers();
+        gate.lose_answers();
         let before = stack.rows().await.unwrap();
         stack.send_logins(&format!("round-{round}-"), 200).await.unwrap();
         stack.rows_exceed(before).await.unwrap();
         stack.maskers.pop().unwrap().child().kill();
-        gate.release_answers();
+        gate.pass_answers();
         stack.start_masker(&[("--downstream", &downstream), ("--listen-address", &masker)]).await.unwrap();
+        stack.queue_is_empty().await.unwrap();
     }
-    stack.queue_is_empty().await.unwrap();
     let resent = stack.readers[0].metrics().await.unwrap().sum("veilpost_link_resent_records_total", &[]);
     assert!(resent > 0.0, "no batch was on a stream that broke");
     assert!(duplicates(&mut stack).await > 0.0, "nothing had been committed before a kill");
@@ -56,11 +56,11 @@ async fn a_writer_killed_between_commit_and_receipt_stores_nothing_twice() {
     let gate = Gate::before(writer).await.unwrap();
     stack.start_masker(&[("--downstream", &format!("http://{}", gate.address()))]).await.unwrap();
     stack.start_reader(&[]).await.unwrap();
-    gate.hold_answers();
+    gate.lose_answers();
     stack.send_logins("user-", 500).await.unwrap();
     stack.rows_exceed(0).await.unwrap();
     stack.writers.pop().unwrap().child().kill();
-    gate.release_answers();
+    gate.pass_answers();
     stack.start_writer(&[("--listen-address", &writer.to_string())]).await.unwrap();
     stack.queue_is_empty().await.unwrap();
     assert!(duplicates(&mut stack).await > 0.0, "nothing had been committed before the kill");
