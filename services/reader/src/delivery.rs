@@ -55,6 +55,8 @@ pub(crate) struct Delivery {
     /// Since when the message is hidden for another whole visibility timeout; `None` once SQS has said that this
     /// delivery can no longer be extended.
     pub(crate) hidden_since: Option<Instant>,
+    /// It has been said that it is in flight for very long.
+    pub(crate) warned: bool,
     /// The delivery's part of the in-flight window, given back when the delivery is dropped.
     _share: Share,
 }
@@ -83,6 +85,7 @@ impl Delivery {
             trace_header: system.remove(&MessageSystemAttributeName::AwsTraceHeader),
             received,
             hidden_since: Some(received),
+            warned: false,
             _share: share,
         })
     }

@@ -39,9 +39,10 @@ impl InFlight {
         self.deliveries().iter_mut().filter_map(|(number, delivery)| pick(*number, delivery)).collect()
     }
 
-    /// Notes until when a delivery counts as freshly hidden; `None` when it can no longer be extended.
-    pub(crate) fn hidden_since(&self, number: DeliveryNumber, since: Option<Instant>) {
-        self.with(number, |delivery| delivery.hidden_since = since);
+    /// Notes since when a delivery counts as freshly hidden; `None` when it can no longer be extended. False when it is
+    /// settled already.
+    pub(crate) fn hidden_since(&self, number: DeliveryNumber, since: Option<Instant>) -> bool {
+        self.with(number, |delivery| delivery.hidden_since = since).is_some()
     }
 
     fn deliveries(&self) -> MutexGuard<'_, HashMap<DeliveryNumber, Delivery>> {

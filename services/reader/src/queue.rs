@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, ChangeMessageVisibilityBatchResultEntry,
     DeleteMessageBatchRequestEntry, DeleteMessageBatchResultEntry, Message, MessageSystemAttributeName,
@@ -81,15 +82,12 @@ impl Queue {
     /// A long poll. Never cancel it: messages that SQS hands out meanwhile would stay hidden with nobody to settle
     /// them.
     pub(crate) async fn receive(&self, ask: Ask) -> Result<Vec<Message>, Problem> {
-        let call = self.clients.polls.receive_message().queue_url(&self.url);
+        let call = system_attributes(self.clients.polls.receive_message()).queue_url(&self.url);
         let sent = call
             .max_number_of_messages(whole(ask.messages.min(MAX_ENTRIES)))
             .wait_time_seconds(seconds(ask.wait))
             .visibility_timeout(seconds(ask.visibility))
             .message_attribute_names("All")
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::AwsTraceHeader)
             .send()
             .await;
         Ok(counted("receive", sent)?.messages.unwrap_or_default())
@@ -166,6 +164,21 @@ impl Queue {
     }
 }
 
+const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 3] = [
+    MessageSystemAttributeName::SentTimestamp,
+    MessageSystemAttributeName::ApproximateReceiveCount,
+    MessageSystemAttributeName::AwsTraceHeader,
+];
+
+/// Asks under both of the field's names: some servers know only the older one, and AWS takes both.
+#[expect(deprecated, reason = "servers that know only the older name give no sent times otherwise")]
+fn system_attributes(call: ReceiveMessageFluentBuilder) -> ReceiveMessageFluentBuilder {
+    SYSTEM_ATTRIBUTES.iter().fold(call, |call, name| {
+        let older = QueueAttributeName::from(name.as_str());
+        call.message_system_attribute_names(name.clone()).attribute_names(older)
+    })
+}
+
 fn last_segment(url: &str) -> &str {
     url.trim_end_matches('/').rsplit('/').next().unwrap_or(url)
 }
@@ -202,6 +215,19 @@ fn whole(number: usize) -> i32 {
 
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+impl Queue {
+    /// One that no call reaches.
+    pub(crate) fn nowhere() -> Self {
+        use aws_sdk_sqs::config::{Credentials, Region, SharedCredentialsProvider};
+        let keys = SharedCredentialsProvider::new(Credentials::new("k", "s", None, None, "test"));
+        let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest());
+        let aws = aws.region(Region::from_static("nowhere")).credentials_provider(keys);
+        let aws = aws.endpoint_url("http://127.0.0.1:9").build();
+        Self::new(Clients::new(&aws, Duration::ZERO).unwrap(), "http://127.0.0.1:9/0/q".to_owned())
+    }
 }
 
 #[cfg(test)]
