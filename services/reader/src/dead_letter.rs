@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tracing::{Instrument, Span};
 use veilpost_runtime::Lifecycle;
 
+use crate::acquitted::Acquitted;
 use crate::delete::Deletion;
 use crate::delivery::DeliveryNumber;
 use crate::in_flight::InFlight;
@@ -22,6 +23,10 @@ const SLOTS: usize = 8;
 /// What letters in one call may add up to: AWS takes 1 MiB, everything that speaks SQS takes this. A letter that is
 /// larger goes alone, in a call that has no such limit.
 const MAX_BATCH_BYTES: usize = 256 * 1024;
+
+/// After so many attempts a letter is given up for now: the message is left, comes again and is rejected again. What
+/// cannot be sent must not hold the window for ever.
+const MAX_TRIES: u32 = 12;
 
 /// What our attributes add to a message at most, as a guess for filling batches.
 const OUR_BYTES: usize = 1024;
@@ -48,6 +53,7 @@ pub(crate) struct DeadLetters {
     pub(crate) trouble: Trouble,
     /// Where a message goes once its letter has been sent.
     pub(crate) deletions: mpsc::Sender<Vec<Deletion>>,
+    pub(crate) acquitted: Arc<Acquitted>,
 }
 
 impl DeadLetters {
@@ -107,7 +113,7 @@ impl DeadLetters {
                 self.sent(std::iter::once(casualty)).await;
                 None
             }
-            Err(problem) if problem.blames_message() => {
+            Err(problem) if problem.blames_message() || casualty.tries + 1 >= MAX_TRIES => {
                 self.leave(&casualty, &problem);
                 None
             }
@@ -143,6 +149,7 @@ impl DeadLetters {
     fn leave(&self, casualty: &Casualty, problem: &Problem) {
         for delivery in self.in_flight.remove(&[casualty.number]) {
             metrics::counter!("veilpost_reader_settled_total", "action" => "leave").increment(1);
+            self.acquitted.add(&delivery.message_id);
             tracing::error!(message_id = delivery.message_id, %problem, "the dead-letter queue does not take it; left");
         }
     }
@@ -178,11 +185,38 @@ fn weight(casualty: &Casualty) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Delivery;
+    use crate::window::Window;
+    use aws_sdk_sqs::types::Message;
     use proptest::prelude::*;
+    use tokio::time::Instant;
 
     fn casualty((bytes, tries): (usize, u32)) -> Casualty {
         let rejection = Rejection { reason: "not-json", detail: String::new() };
         Casualty { number: DeliveryNumber(0), rejection, bytes, tries, span: Span::none() }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_for_long_is_left_and_its_room_is_free() {
+        let share = Window::new(1, 100).reserve().await.share(1);
+        let message = Message::builder().message_id("m").receipt_handle("h").body("b").build();
+        let delivery = Delivery::new(message, Instant::now(), share).unwrap();
+        let (deletions, _to_delete) = mpsc::channel(1);
+        let dead_letters = DeadLetters {
+            queue: Queue::nowhere(),
+            limit: 1000,
+            in_flight: Arc::default(),
+            trouble: Trouble::new("send", "q"),
+            deletions,
+            acquitted: Arc::default(),
+        };
+        let number = dead_letters.in_flight.insert(delivery);
+        let tried = |tries| Casualty { number, ..casualty((1, tries)) };
+        let again = dead_letters.send(vec![tried(MAX_TRIES - 2)]).await;
+        assert_eq!(again.first().map(|casualty| casualty.tries), Some(MAX_TRIES - 1));
+        assert!(dead_letters.send(again).await.is_empty());
+        assert!(dead_letters.in_flight.remove(&[number]).is_empty());
+        assert!(dead_letters.acquitted.contains("m"), "it comes again, and is no suspect");
     }
 
     proptest! {

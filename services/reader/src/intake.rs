@@ -1,6 +1,7 @@
 //! Gathers what the pollers receive into batches for the masker.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
@@ -15,7 +16,6 @@ use crate::spans;
 const RECORD_OVERHEAD: usize = 64;
 
 /// A delivery on its way into a batch.
-#[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) number: DeliveryNumber,
     pub(crate) record: RawRecord,
@@ -23,6 +23,16 @@ pub(crate) struct Arrival {
     pub(crate) suspect: bool,
     /// The span of the receive that brought it.
     pub(crate) receive: Span,
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Arrival")
+            .field("number", &self.number)
+            .field("suspect", &self.suspect)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How large a batch may grow.
@@ -49,7 +59,6 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// `awaited` must have room for as many batches as there can be deliveries in flight.
     pub(crate) fn new(
         pipeline: String,
         queue: String,
@@ -86,8 +95,8 @@ impl Intake {
         self.regular.drain(..count.max(1).min(self.regular.len())).collect()
     }
 
-    /// `None` when nobody is left to settle what would come back.
-    fn parcel(&self, batch: Vec<Arrival>, alone: bool) -> Option<Parcel<RawBatch>> {
+    /// A batch for the link, and what settling needs to know of it.
+    fn parcel(&self, batch: Vec<Arrival>, alone: bool) -> (Parcel<RawBatch>, Awaited) {
         let (reply, receipt) = oneshot::channel();
         let mut receives = Vec::with_capacity(batch.len());
         let (numbers, records): (_, Vec<_>) = batch
@@ -99,17 +108,18 @@ impl Intake {
             .unzip();
         let span = spans::process(&self.queue, receives.iter(), &records);
         let trace = telemetry::context_of(&span);
-        self.awaited.try_send(Awaited { numbers, receipt, span }).ok()?;
-        let batch = RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace, ..RawBatch::default() };
-        Some(Parcel { batch, reply, alone })
+        let batch =
+            RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace, ..RawBatch::default() };
+        (Parcel { batch, reply, alone }, Awaited { numbers, receipt, span })
     }
 }
 
 impl Source for Intake {
     type Batch = RawBatch;
 
+    /// `None` also when nobody is left to settle what would come back.
     async fn next(&mut self) -> Option<Parcel<RawBatch>> {
-        if self.regular.is_empty() && self.suspects.is_empty() {
+        while self.regular.is_empty() && self.suspects.is_empty() {
             let arrivals = self.arriving.recv().await?;
             self.accept(arrivals);
         }
@@ -118,9 +128,13 @@ impl Source for Intake {
         {
             self.accept(arrivals);
         }
+        // Room comes first: a batch that is cut must not be lost when this future is dropped.
+        let room = self.awaited.clone().reserve_owned().await.ok()?;
         let (batch, alone) = self.cut()?;
         histogram(batch.len());
-        self.parcel(batch, alone)
+        let (parcel, awaited) = self.parcel(batch, alone);
+        room.send(awaited);
+        Some(parcel)
     }
 }
 
@@ -207,6 +221,37 @@ mod tests {
         }
         let expected = [("0,1", false), ("4", true), ("2,3", false), ("5", true), ("6", true), ("7", true)];
         assert_eq!(seen, expected.map(|(ids, alone)| (ids.to_owned(), alone)));
+    }
+
+    #[tokio::test]
+    async fn a_receive_that_brought_nothing_usable_is_not_the_end() {
+        let mut bench = bench(10, 1 << 20);
+        bench.arriving.try_send(Vec::new()).unwrap();
+        assert!(bench.intake.next().now_or_never().is_none(), "waits for more");
+        bench.arriving.try_send(vec![arrival(1, 5, false)]).unwrap();
+        assert_eq!(ids(&bench.intake.next().await.unwrap()), ["1"]);
+    }
+
+    #[tokio::test]
+    async fn without_room_for_what_settles_it_a_batch_waits_and_loses_nothing() {
+        let (arriving, receiver) = mpsc::channel(10);
+        let (sender, mut awaited) = mpsc::channel(1);
+        let limits = BatchLimits { records: 1, bytes: 100 };
+        let mut intake = Intake::new("p".to_owned(), "q".to_owned(), limits, receiver, sender);
+        arriving.try_send(vec![arrival(1, 5, false), arrival(2, 5, false)]).unwrap();
+        assert!(intake.next().await.is_some());
+        assert!(intake.next().now_or_never().is_none());
+        assert_eq!(awaited.recv().await.unwrap().numbers, [DeliveryNumber(1)]);
+        assert_eq!(ids(&intake.next().await.unwrap()), ["2"]);
+    }
+
+    #[test]
+    fn debug_shows_no_body() {
+        let mut secret = arrival(1, 0, false);
+        secret.record.body = Some("very-secret".into());
+        let bytes = format!("{:?}", b"very-secret");
+        let shown = format!("{secret:?}");
+        assert!(!shown.contains("very-secret") && !shown.contains(&bytes), "{shown}");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! No other part of Veilpost has a handle on the queue.
 
+mod acquitted;
 mod backlog;
 mod calls;
 mod client;

@@ -5,6 +5,10 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 /// Describes every metric once, at start.
 pub(crate) fn describe() {
     describe_counter!("veilpost_reader_deliveries_total", "Messages received");
+    describe_counter!(
+        "veilpost_reader_deliveries_without_sent_time_total",
+        "Messages received for which the queue gave no sent time"
+    );
     describe_counter!("veilpost_reader_suspects_total", "Deliveries sent alone for their receive count");
     describe_counter!(
         "veilpost_reader_settled_total",

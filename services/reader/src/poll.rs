@@ -1,6 +1,7 @@
 //! A poller: receives, over and over, as much as the in-flight window has room for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::Message;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::{Backoff, Lifecycle};
 
+use crate::acquitted::Acquitted;
 use crate::delivery::{self, Delivery};
 use crate::in_flight::InFlight;
 use crate::intake::Arrival;
@@ -31,8 +33,11 @@ pub(crate) struct Poller {
     pub(crate) arrivals: mpsc::Sender<Vec<Arrival>>,
     pub(crate) wait: Duration,
     pub(crate) visibility: Duration,
-    /// A message delivered more often than this is sent alone.
+    /// A message delivered more often than this is sent alone, unless it is known to do no harm.
     pub(crate) suspect_after: u32,
+    pub(crate) acquitted: Arc<Acquitted>,
+    /// It has been said that the queue gives no sent times.
+    pub(crate) said_timeless: Arc<AtomicBool>,
 }
 
 impl Poller {
@@ -52,9 +57,8 @@ impl Poller {
                     span.record("messaging.batch.message_count", spans::count(messages.len()));
                     backoff.reset();
                     self.trouble.over();
-                    let empty = messages.is_empty();
-                    self.pass_on(messages, reservation, &span).await;
-                    (empty && asked.elapsed() < TOO_SOON).then_some(TOO_SOON)
+                    let arrived = self.pass_on(messages, reservation, &span).await;
+                    (arrived == 0 && asked.elapsed() < TOO_SOON).then_some(TOO_SOON)
                 }
                 Err(problem) => {
                     span.record("otel.status_code", "ERROR");
@@ -77,21 +81,28 @@ impl Poller {
         self.queue.receive(ask).await
     }
 
-    async fn pass_on(&self, messages: Vec<Message>, mut room: Reservation, receive: &Span) {
-        if messages.is_empty() {
-            return;
-        }
+    /// How many messages went on.
+    async fn pass_on(&self, messages: Vec<Message>, mut room: Reservation, receive: &Span) -> usize {
+        let came = messages.len();
         let received = Instant::now();
         let arrivals: Vec<_> = messages
             .into_iter()
             .filter_map(|message| self.take(message, received, &mut room, receive))
             .collect();
         drop(room);
+        let arrived = arrivals.len();
+        if arrived < came {
+            tracing::warn!(ignored = came - arrived, "messages came without an id or a receipt handle");
+        }
+        if arrived == 0 {
+            return 0;
+        }
         metrics::counter!("veilpost_reader_deliveries_total")
-            .increment(u64::try_from(arrivals.len()).unwrap_or_default());
+            .increment(u64::try_from(arrived).unwrap_or_default());
         if self.arrivals.send(arrivals).await.is_err() {
             tracing::debug!("the link has ended; what came is given back");
         }
+        arrived
     }
 
     fn take(
@@ -102,15 +113,33 @@ impl Poller {
         receive: &Span,
     ) -> Option<Arrival> {
         let share = room.share(delivery::size(&message));
-        let Some(delivery) = Delivery::new(message, received, share) else {
-            tracing::warn!("a message came without an id or a receipt handle; ignored");
-            return None;
-        };
+        let delivery = Delivery::new(message, received, share)?;
         let record = delivery.record();
-        let suspect = delivery.receive_count > self.suspect_after;
+        if delivery.sent_timestamp_ms == 0 {
+            self.say_timeless(&delivery.message_id);
+        }
+        let suspect = self.suspects(&delivery);
+        Some(Arrival { number: self.in_flight.insert(delivery), record, suspect, receive: receive.clone() })
+    }
+
+    fn suspects(&self, delivery: &Delivery) -> bool {
+        let suspect =
+            delivery.receive_count > self.suspect_after && !self.acquitted.contains(&delivery.message_id);
         if suspect {
             metrics::counter!("veilpost_reader_suspects_total").increment(1);
         }
-        Some(Arrival { number: self.in_flight.insert(delivery), record, suspect, receive: receive.clone() })
+        suspect
+    }
+
+    /// Counts each, says it once: the writer's ledger needs the sent time.
+    fn say_timeless(&self, message_id: &str) {
+        metrics::counter!("veilpost_reader_deliveries_without_sent_time_total").increment(1);
+        if !self.said_timeless.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                message_id,
+                queue = self.queue.url(),
+                "the queue gives no sent time (SentTimestamp); without one the writer leaves every message"
+            );
+        }
     }
 }

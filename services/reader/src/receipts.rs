@@ -9,6 +9,7 @@ use tracing::Span;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::Lifecycle;
 
+use crate::acquitted::Acquitted;
 use crate::dead_letter::Casualty;
 use crate::delete::Deletion;
 use crate::delivery::DeliveryNumber;
@@ -50,6 +51,7 @@ pub(crate) struct Settler {
     pub(crate) deletions: mpsc::Sender<Vec<Deletion>>,
     /// Where rejected messages go; `None` leaves them in the queue.
     pub(crate) casualties: Option<mpsc::Sender<Vec<Casualty>>>,
+    pub(crate) acquitted: Arc<Acquitted>,
     pub(crate) lifecycle: Lifecycle,
 }
 
@@ -107,7 +109,9 @@ impl Settler {
             delivery.size()
         })?;
         if self.casualties.is_none() {
-            self.give_up(number);
+            if let Some(message_id) = self.give_up(number) {
+                self.acquitted.add(&message_id);
+            }
             return None;
         }
         Some(Casualty { number, rejection, bytes, tries: 0, span: span.clone() })

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use veilpost_runtime::{Lifecycle, ToMasker, run_link};
 
+use crate::acquitted::Acquitted;
 use crate::backlog;
 use crate::dead_letter::{Casualty, DeadLetters};
 use crate::delete::{Deleter, Deletion};
@@ -29,6 +30,7 @@ use crate::window::Window;
 pub(crate) struct Stages {
     source: Queue,
     in_flight: Arc<InFlight>,
+    acquitted: Arc<Acquitted>,
     lifecycle: Lifecycle,
     work: TaskTracker,
     heartbeat: TaskTracker,
@@ -45,6 +47,7 @@ impl Stages {
         let this = Self {
             source,
             in_flight: Arc::default(),
+            acquitted: Arc::default(),
             lifecycle,
             work: TaskTracker::new(),
             heartbeat: TaskTracker::new(),
@@ -62,8 +65,9 @@ impl Stages {
             Intake::new(pipeline, this.source.name().to_owned(), settings.batch_limits(), arriving, awaited),
         );
         let casualties = dead_letters.map(|to| this.start_dead_letters(to, deletions.clone(), room));
-        let (in_flight, lifecycle) = (Arc::clone(&this.in_flight), this.lifecycle.clone());
-        let settler = Settler { in_flight, deletions, casualties, lifecycle };
+        let (in_flight, acquitted) = (Arc::clone(&this.in_flight), Arc::clone(&this.acquitted));
+        let settler =
+            Settler { in_flight, deletions, casualties, acquitted, lifecycle: this.lifecycle.clone() };
         this.stage("receipts", settler.run(batches));
         this.start_deletes(settings, to_delete);
         this.start_heartbeat(settings);
@@ -90,6 +94,8 @@ impl Stages {
             wait: settings.wait(),
             visibility: settings.visibility(),
             suspect_after: settings.suspect_after,
+            acquitted: Arc::clone(&self.acquitted),
+            said_timeless: Arc::default(),
         };
         metrics::gauge!("veilpost_reader_pollers").set(f64::from(settings.pollers));
         for _ in 0..settings.pollers {
@@ -103,7 +109,11 @@ impl Stages {
 
     fn start_link(&self, settings: &Settings, intake: Intake) {
         let (settings, lifecycle) = (settings.link.clone(), self.lifecycle.clone());
-        let link = async move { run_link(ToMasker, intake, &settings, &lifecycle).await };
+        let link = async move {
+            run_link(ToMasker, intake, &settings, &lifecycle).await?;
+            anyhow::ensure!(lifecycle.is_draining(), "the link has ended, though there is no drain");
+            Ok(())
+        };
         self.lifecycle.spawn("link", self.work.track_future(link));
     }
 
@@ -115,8 +125,8 @@ impl Stages {
     ) -> mpsc::Sender<Vec<Casualty>> {
         let (casualties, arriving) = mpsc::channel(room);
         let trouble = Trouble::new("send to the dead-letter queue", queue.url());
-        let in_flight = Arc::clone(&self.in_flight);
-        let dead_letters = DeadLetters { queue, limit, in_flight, trouble, deletions };
+        let (in_flight, acquitted) = (Arc::clone(&self.in_flight), Arc::clone(&self.acquitted));
+        let dead_letters = DeadLetters { queue, limit, in_flight, trouble, deletions, acquitted };
         self.stage("dead letters", dead_letters.run(arriving, self.lifecycle.clone()));
         casualties
     }

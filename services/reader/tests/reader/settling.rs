@@ -281,6 +281,64 @@ async fn a_message_delivered_too_often_goes_alone() {
     let suspect = |batch: &&veilpost_proto::v1::RawBatch| {
         batch.records.iter().any(|record| record.body.as_deref() == Some(b"suspect"))
     };
-    assert_eq!(batches.iter().find(suspect).unwrap().records.len(), 1);
+    let found = batches.iter().find(suspect).unwrap();
+    assert!(found.alone && found.records.len() == 1);
+    bench.drain().await;
+}
+
+#[tokio::test]
+async fn messages_without_an_id_or_a_handle_end_nothing() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    let strange = r#"{"Messages":[{"MessageId":"strange","Body":"{}"},{"Body":"{}"}]}"#;
+    bench.sqs.break_next(4, "ReceiveMessage", Fault::Says(strange));
+    bench.read(&[]);
+    eventually("further receives", || bench.sqs.calls("ReceiveMessage") > 4).await;
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.source_has(0, 0).await;
+    assert!(!bench.lifecycle.is_draining());
+    bench.drain().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_knows_only_the_older_name_of_the_attributes_gives_sent_times_too() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.sqs.break_next(1000, "ReceiveMessage", Fault::Ignores("MessageSystemAttributeNames"));
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.read(&[]);
+    bench.source_has(0, 0).await;
+    let record = bench.masker.records().remove(0);
+    assert!(record.sent_timestamp_ms > 1_600_000_000_000);
+    assert_eq!(record.receive_count, 1);
+    bench.drain().await;
+}
+
+#[tokio::test]
+async fn rejected_messages_that_are_left_do_not_become_suspects() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| REJECTED).await).await;
+    bench.sqs.send(&bench.url, "{oops").await;
+    bench.read(&["--on-reject", "leave", "--visibility-timeout", "2s", "--suspect-after", "1"]);
+    eventually("a third delivery", || bench.masker.records().len() > 2).await;
+    bench.drain().await;
+    assert!(bench.masker.records().iter().any(|record| record.receive_count > 1));
+    assert!(bench.masker.batches().iter().all(|batch| !batch.alone));
+}
+
+#[tokio::test]
+async fn heartbeats_keep_up_with_a_slow_queue() {
+    let slow = ScriptedMasker::scripted(|batch| {
+        Box::pin(async move {
+            sleep(Duration::from_secs(9)).await;
+            vec![STORED; batch.records.len()]
+        })
+    });
+    let mut bench = Bench::new(slow.await).await;
+    for _ in 0..300 {
+        bench.sqs.send(&bench.url, "{}").await;
+    }
+    let pause = Fault::Delays(Duration::from_millis(1500));
+    bench.sqs.break_next(1000, "ChangeMessageVisibilityBatch", pause);
+    bench.read(&["--visibility-timeout", "6s"]);
+    bench.source_has(0, 0).await;
+    assert_eq!(bench.masker.records().len(), 300, "nothing was delivered a second time");
     bench.drain().await;
 }

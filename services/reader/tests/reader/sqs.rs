@@ -39,6 +39,12 @@ pub(crate) enum Fault {
     RefusesEverySecond,
     /// Every entry fails, by the sender's fault.
     RefusesAll(&'static str),
+    /// The answer is this, whatever is asked.
+    Says(&'static str),
+    /// The queue does not know this field.
+    Ignores(&'static str),
+    /// It takes this long until the call reaches the queue.
+    Delays(Duration),
 }
 
 impl Sqs {
@@ -132,6 +138,16 @@ async fn handle(
         None => forward(body).await,
         Some(Fault::Fails(status, code)) => {
             answer(status, &json!({ "__type": code, "message": "on demand" }))
+        }
+        Some(Fault::Says(text)) => answer(200, &serde_json::from_str(text).unwrap()),
+        Some(Fault::Ignores(field)) => {
+            let mut request: Value = serde_json::from_slice(&body).unwrap();
+            request.as_object_mut().unwrap().remove(field);
+            forward(Bytes::from(request.to_string())).await
+        }
+        Some(Fault::Delays(pause)) => {
+            tokio::time::sleep(pause).await;
+            forward(body).await
         }
         Some(Fault::RefusesAll(code)) => {
             let request: Value = serde_json::from_slice(&body).unwrap();
