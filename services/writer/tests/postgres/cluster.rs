@@ -40,7 +40,7 @@ impl Cluster {
             .args(["--no-sync", "-A", "trust", "-U", "admin", "-E", "UTF8", "-D"])
             .arg(&data)
             .output();
-        let made = made.expect("initdb is on the PATH");
+        let made = made.expect("initdb is on the PATH or in /usr/lib/postgresql/*/bin");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
         let log = File::create(home.path().join("log")).unwrap();
@@ -93,9 +93,24 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Where Debian keeps the server's programs, which it does not put on the PATH.
+fn newest_installation() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+    let installed = versions.filter(|version| version.path().join("bin/initdb").is_file());
+    let newest = installed
+        .max_by_key(|version| version.file_name().to_str().and_then(|version| version.parse::<u32>().ok()))?;
+    Some(newest.path().join("bin"))
+}
+
 /// Postgres refuses to run as root.
 fn command(program: &str) -> Command {
-    let mut command = Command::new(program);
+    let installed = newest_installation().map(|bin| bin.join(program)).filter(|_| !is_on_path(program));
+    let mut command = Command::new(installed.unwrap_or_else(|| program.into()));
     if let Some((user, group)) = other_user() {
         command.uid(user).gid(group).current_dir("/");
     }
