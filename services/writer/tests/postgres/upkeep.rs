@@ -29,7 +29,13 @@ async fn upkeep_empties_the_slot_that_rests_and_no_other() {
     for writer in &writers {
         writer.wait_until_ready().await;
     }
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let everything = if idle == "NULL" { 18 } else { 17 };
+    for _ in 0..300 {
+        if world.text(FILLED).await.split(' ').count() == everything {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for writer in writers {
         writer.stop().await;
     }
