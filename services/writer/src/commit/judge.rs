@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tonic::Status;
+use veilpost_proto::v1::Reason;
 
 use super::Committer;
 use super::load::Load;
 use crate::catalogue::{Column, ReadError, Target};
-use crate::database::{DbError, Owner, ServerError, owner, reason};
+use crate::database::{DbError, Owner, ServerError, owner_of_input};
 use crate::record::Fate;
 use crate::statement;
 
@@ -21,18 +22,19 @@ impl Committer {
             if unsure.is_empty() {
                 continue;
             }
-            let (places, values): (Vec<usize>, Vec<&str>) = unsure.into_iter().unzip();
+            let (values, places): (Vec<&str>, Vec<Vec<usize>>) = unsure.into_iter().unzip();
             let refused = loop {
                 match self.try_judge(column, &values).await {
                     Ok(refused) => break refused,
                     Err(error) => self.recover(&error, &target).await?,
                 }
             };
-            let fates = refused.into_iter().filter_map(|(value, error)| {
-                let detail = format!("column {}: {}", column.name, error.detail());
-                Some((*places.get(value)?, Fate::Rejected(reason(&error), detail)))
-            });
-            let fates: HashMap<usize, Fate> = fates.collect();
+            let mut fates = HashMap::new();
+            for (value, reason, error) in refused {
+                let fate = Fate::Rejected(reason, format!("column {}: {}", column.name, error.detail()));
+                let places = places.get(value).into_iter().flatten();
+                fates.extend(places.map(|place| (*place, fate.clone())));
+            }
             load.settle_at(fates);
         }
         Ok(())
@@ -44,13 +46,13 @@ impl Committer {
         &mut self,
         column: &Column,
         values: &[&str],
-    ) -> Result<Vec<(usize, ServerError)>, DbError> {
+    ) -> Result<Vec<(usize, Reason, ServerError)>, DbError> {
         let session = self.session().await?;
         let mut refused = Vec::new();
         for (place, sqlstate) in statement::refused_inputs(session, column, values).await? {
             let error = ServerError::with_sqlstate(sqlstate);
-            match owner(&error.clone().into()) {
-                Owner::Record(_) => refused.push((place, error)),
+            match owner_of_input(&error) {
+                Owner::Record(reason) => refused.push((place, reason, error)),
                 Owner::Undecided => {}
                 _ => return Err(error.into()),
             }

@@ -1,6 +1,6 @@
 //! The jobs of one commit, merged: their records in rounds of distinct keys, their outcomes by job.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -83,13 +83,16 @@ impl Load {
         self.batches.iter().any(|batch| batch.sheet.has_rejections())
     }
 
-    /// The unjudged values of one column, with the place of their records among the entries.
-    pub(super) fn unsure(&self, column: usize) -> Vec<(usize, &str)> {
-        let unsure =
-            self.entries.iter().enumerate().filter(|(_, entry)| entry.record.unsure.contains(&column));
-        unsure
-            .filter_map(|(index, entry)| Some((index, entry.record.values.get(column)?.as_deref()?)))
-            .collect()
+    /// The unjudged values of one column, each once, with the places of their records among the entries.
+    pub(super) fn unsure(&self, column: usize) -> BTreeMap<&str, Vec<usize>> {
+        let mut values: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, Entry { record, .. }) in self.entries.iter().enumerate() {
+            let value = record.values.get(column).and_then(Option::as_deref);
+            if let Some(value) = value.filter(|_| record.unsure.contains(&column)) {
+                values.entry(value).or_default().push(index);
+            }
+        }
+        values
     }
 
     /// Settles entries by their place and takes them out of what is to be stored.
@@ -139,7 +142,7 @@ impl Load {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::catalogue::tests::{column, table};
     use crate::record::prepare;
@@ -147,7 +150,8 @@ mod tests {
     use tokio::sync::Semaphore;
     use veilpost_proto::v1::{self, MaskedBatch, MaskedRecord, Value};
 
-    fn load(message_ids: &[u8]) -> Load {
+    /// A batch of records sent in 1970, and its answer.
+    pub(in crate::commit) fn job(message_ids: &[u8]) -> (Job, oneshot::Receiver<Result<Receipt, Status>>) {
         let wanted = v1::Target { table: "logins".into(), columns: vec!["a".into()] };
         let target = Arc::new(Target::resolve(&table(vec![column("a")]), &wanted).unwrap());
         let record = |id: &u8| MaskedRecord {
@@ -159,18 +163,12 @@ mod tests {
             MaskedBatch { records: message_ids.iter().map(record).collect(), ..MaskedBatch::default() };
         let (records, sheet) = prepare(batch, &target).unwrap();
         let share = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let (reply, _) = oneshot::channel();
-        Load::new(vec![Job {
-            batch_id: 0,
-            target,
-            records,
-            sheet,
-            bytes: 0,
-            span: Span::none(),
-            reply,
-            share,
-        }])
-        .unwrap()
+        let (reply, answer) = oneshot::channel();
+        (Job { batch_id: 0, target, records, sheet, bytes: 0, span: Span::none(), reply, share }, answer)
+    }
+
+    fn load(message_ids: &[u8]) -> Load {
+        Load::new(vec![job(message_ids).0]).unwrap()
     }
 
     proptest! {
@@ -186,6 +184,17 @@ mod tests {
             let most = sorted.chunk_by(|one, next| one == next).map(<[u8]>::len).max().unwrap_or(0);
             prop_assert_eq!(rounds.len(), most);
         }
+    }
+
+    #[test]
+    fn values_are_judged_once_however_many_records_have_them() {
+        let mut load = load(&[1, 2, 3, 4]);
+        for (entry, value) in load.entries.iter_mut().zip(["x", "y", "x", "x"]) {
+            entry.record.values = vec![Some(value.to_owned())];
+            entry.record.unsure = vec![0];
+        }
+        load.entries[3].record.unsure.clear();
+        assert_eq!(load.unsure(0), BTreeMap::from([("x", vec![0, 2]), ("y", vec![1])]));
     }
 
     #[test]

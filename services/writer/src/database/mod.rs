@@ -8,4 +8,4 @@ mod sqlstate;
 pub(crate) use clock::Clock;
 pub(crate) use error::{DbError, ServerError};
 pub(crate) use session::{Database, Session, within};
-pub(crate) use sqlstate::{Owner, is_transient, owner, reason};
+pub(crate) use sqlstate::{Owner, is_transient, owner, owner_of_input};

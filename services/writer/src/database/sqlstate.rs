@@ -39,6 +39,18 @@ pub(crate) fn owner(error: &DbError) -> Owner {
     }
 }
 
+/// Who has to act when Postgres, asked to take one value as input of a type, answers with this. Types look things up
+/// and parse, so that most codes are about the value here, also those that an insert would owe to the catalogue. A missing
+/// privilege is not: it may be one on the type, which every value would meet.
+pub(crate) fn owner_of_input(error: &ServerError) -> Owner {
+    match (error.class(), error.sqlstate.as_str()) {
+        (_, "42501") => Owner::Catalogue,
+        ("XX", _) => Owner::Undecided,
+        ("08" | "40" | "53" | "55" | "57" | "58", _) => Owner::Infrastructure,
+        _ => Owner::Record(reason(error)),
+    }
+}
+
 /// The reason for rejecting the record that raised this.
 pub(crate) fn reason(error: &ServerError) -> Reason {
     match (error.class(), error.sqlstate.as_str()) {
@@ -89,6 +101,18 @@ mod tests {
             ("P0001", Owner::Undecided),
         ] {
             assert_eq!(owner_of(sqlstate), expected, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn what_a_type_says_of_a_value_is_about_the_value_unless_it_may_pass() {
+        for sqlstate in ["22P02", "42601", "42602", "42P01", "42704", "42883", "3F000", "0A000", "P0001"] {
+            let error = ServerError::with_sqlstate(sqlstate);
+            assert_eq!(owner_of_input(&error), Owner::Record(Reason::InvalidValue), "{sqlstate}");
+        }
+        for sqlstate in ["08006", "40001", "42501", "53200", "55P03", "57014", "58030", "XX000"] {
+            let owner = owner_of_input(&ServerError::with_sqlstate(sqlstate));
+            assert!(!matches!(owner, Owner::Record(_)), "{sqlstate}");
         }
     }
 

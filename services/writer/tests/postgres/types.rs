@@ -14,7 +14,8 @@ const KINDS: &str = "
         c_float8 double precision, c_bool boolean, c_date date, c_time time, c_timestamp timestamp,
         c_timestamptz timestamptz, c_interval interval, c_uuid uuid, c_json json, c_jsonb jsonb, c_bytea bytea,
         c_inet inet, c_mood mood, c_bit bit(3), c_varbit varbit(3), c_money money, c_point point, c_range int4range,
-        \"c \"\"odd\" text, c_oid oid, c_macaddr macaddr, c_xml xml, c_tsvector tsvector
+        \"c \"\"odd\" text, c_oid oid, c_macaddr macaddr, c_xml xml, c_tsvector tsvector,
+        c_tsquery tsquery, c_jsonpath jsonpath, c_regclass regclass, c_regproc regproc, c_regtype regtype
     )";
 
 /// Stores one value in one column and returns what a SELECT shows, or the reason for its rejection.
@@ -162,6 +163,14 @@ async fn other_types_are_judged_by_postgres() {
         ("c_xml", text("<a/>"), Ok("<a/>")),
         ("c_xml", text("<a>"), Err(Reason::InvalidValue)),
         ("c_tsvector", text("a b"), Ok("'a' 'b'")),
+        ("c_tsvector", text("'a"), Err(Reason::InvalidValue)),
+        ("c_tsquery", text("a &"), Err(Reason::InvalidValue)),
+        ("c_jsonpath", text("$."), Err(Reason::InvalidValue)),
+        ("c_regclass", text("nowhere"), Err(Reason::InvalidValue)),
+        ("c_regclass", text("no.where"), Err(Reason::InvalidValue)),
+        ("c_regproc", text("nothing"), Err(Reason::InvalidValue)),
+        ("c_regtype", text("no type"), Err(Reason::InvalidValue)),
+        ("c_regtype", text("int4"), Ok("integer")),
     ])
     .await;
 }
