@@ -1,9 +1,11 @@
 //! A committer: owns one connection, stores one load after the other, and stays with a load until all of it is settled.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tonic::Status;
 use tracing::Instrument;
 use veilpost_proto::v1::Reason;
@@ -58,10 +60,19 @@ impl Committer {
 
     async fn commit(&mut self, jobs: Vec<Job>) {
         let Some(mut load) = Load::new(jobs) else { return };
-        match self.store(&mut load).await {
-            Ok(()) => load.reply(),
-            Err(status) => load.refuse(&status),
+        match AssertUnwindSafe(self.store(&mut load)).catch_unwind().await {
+            Ok(Ok(())) => load.reply(),
+            Ok(Err(status)) => load.refuse(&status),
+            Err(_) => self.give_up(load),
         }
+    }
+
+    /// After a panic: its cause may be a record of this load, so the senders are told a status that makes them suspect
+    /// it. The session may be in the middle of anything.
+    fn give_up(&mut self, load: Load) {
+        tracing::error!("storing panicked; the streams end and the writer goes on");
+        self.session = None;
+        load.refuse(&Status::internal("the writer failed on these batches"));
     }
 
     /// Settles every record. Err ends the streams: their idea of the table is not the catalogue's.
@@ -211,5 +222,53 @@ fn leave(load: &mut Load, entries: &[Entry], error: &DbError) {
         );
         metrics::left(Cause::Undecided);
         load.settle(entry, Fate::Left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{Catalogue, TableName};
+    use crate::commit::Limits;
+    use crate::commit::load::tests::job;
+    use crate::database::Database;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tonic::Code;
+    use tracing::span;
+
+    /// Panics at the first event: a stand-in for a defect in the middle of a load.
+    #[derive(Default)]
+    struct Defect(AtomicBool);
+
+    impl tracing::Subscriber for Defect {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            assert!(self.0.swap(true, Ordering::Relaxed), "a defect");
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_streams_of_its_load_and_the_committer_goes_on() {
+        let database = Database::new(&"postgres://u@127.0.0.1:1/d".into(), Duration::from_secs(1)).unwrap();
+        let limits = Limits { records: 10, bytes: 10 };
+        let shared = Shared::new(database, Catalogue::new(TableName::parse("logins")), limits, 10);
+        let mut committer = Committer::new(Arc::new(shared));
+        let _defect = tracing::subscriber::set_default(Defect::default());
+        // Outside the ledger's window, they are left with a warning and need no database.
+        let (first, ended) = job(&[1]);
+        committer.commit(vec![first]).await;
+        assert_eq!(ended.await.unwrap().unwrap_err().code(), Code::Internal);
+        let (second, receipt) = job(&[2]);
+        committer.commit(vec![second]).await;
+        assert_eq!(receipt.await.unwrap().unwrap().outcomes, [0]);
     }
 }
