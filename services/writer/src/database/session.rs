@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -38,6 +39,10 @@ const SETTINGS: &str = "
            set_config('tcp_keepalives_idle', '60', false),
            set_config('tcp_user_timeout', '30s', false)";
 
+const LOUD_LOG: &str = "this role may not set log_error_verbosity, so Postgres's own log shows the row that a constraint \
+                        refuses; as a superuser run GRANT SET ON PARAMETER log_error_verbosity TO the role (Postgres 15 \
+                        or newer)";
+
 /// Without this, Postgres's log gets the whole row with a constraint's error. It takes a privilege that not every role has.
 const QUIET_LOG: &str = "
     DO $$ BEGIN
@@ -45,10 +50,14 @@ const QUIET_LOG: &str = "
     EXCEPTION WHEN insufficient_privilege THEN NULL;
     END $$";
 
+const IS_QUIET: &str = "SELECT current_setting('log_error_verbosity') = 'terse'";
+
 /// How to reach the database.
 pub(crate) struct Database {
     options: PgConnectOptions,
     statement_timeout: Duration,
+    /// Whether it was said that Postgres's log is not quiet.
+    told: Once,
     pub(crate) clock: Clock,
 }
 
@@ -64,7 +73,7 @@ impl Database {
             })?
             .application_name("veilpost-writer")
             .disable_statement_logging();
-        Ok(Self { options, statement_timeout, clock: Clock::new() })
+        Ok(Self { options, statement_timeout, told: Once::new(), clock: Clock::new() })
     }
 
     /// A connection for statements on records.
@@ -81,7 +90,9 @@ impl Database {
         let connection = within(CONNECT_TIMEOUT, self.options.connect()).await?;
         let deadline = CONNECT_TIMEOUT;
         let mut session = Session { connection, deadline };
-        session.prepare(statement_timeout).await?;
+        if !session.prepare(statement_timeout).await? {
+            self.told.call_once(|| tracing::warn!("{LOUD_LOG}"));
+        }
         session.read_clock(&self.clock).await?;
         session.deadline = match statement_timeout {
             Duration::ZERO => Duration::MAX,
@@ -124,14 +135,16 @@ impl Session {
     }
 
     /// A lock gets half the time of a statement, so that a statement that waits for one is not taken for a slow one.
-    async fn prepare(&mut self, statement_timeout: Duration) -> Result<(), DbError> {
+    /// Returns whether Postgres's log is quiet.
+    async fn prepare(&mut self, statement_timeout: Duration) -> Result<bool, DbError> {
         let settings = sqlx::query(SETTINGS)
             .persistent(false)
             .bind(milliseconds(statement_timeout))
             .bind(milliseconds(statement_timeout / 2));
         within(self.deadline, settings.execute(&mut self.connection)).await?;
         within(self.deadline, sqlx::raw_sql(QUIET_LOG).execute(&mut self.connection)).await?;
-        Ok(())
+        let quiet = sqlx::query_scalar(IS_QUIET).persistent(false);
+        within(self.deadline, quiet.fetch_one(&mut self.connection)).await
     }
 
     /// Sets the clock by the database's.

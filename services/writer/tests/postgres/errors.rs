@@ -156,3 +156,24 @@ async fn postgres_does_not_log_the_values_that_are_rejected() {
     control.unwrap_err();
     assert!(world.cluster.log().contains("control-value-4711"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_logs_the_row_that_a_constraint_refuses_unless_the_role_may_quieten_it() {
+    let world = World::new("CREATE TABLE user_logins (user_id text CHECK (user_id NOT LIKE 'row-%'))").await;
+    let store = async |value: &str| {
+        let writer = world.ready(&[]).await;
+        let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+        assert_eq!(stream.store(vec![record(value, vec![text(value)])]).await.outcomes, [REJECTED]);
+    };
+    store("row-of-a-plain-role").await;
+    assert!(world.cluster.log().contains("row-of-a-plain-role"), "the documented limit");
+    let mut admin = world.connect_as_admin().await;
+    let version = sqlx::query_scalar("SELECT current_setting('server_version_num')::int");
+    if version.fetch_one(&mut admin).await.is_ok_and(|version: i32| version < 150_000) {
+        return;
+    }
+    let grant = format!("GRANT SET ON PARAMETER log_error_verbosity TO {}", world.database);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut admin).await.unwrap();
+    store("row-of-a-granted-role").await;
+    assert!(!world.cluster.log().contains("row-of-a-granted-role"));
+}
