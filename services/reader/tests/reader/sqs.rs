@@ -1,4 +1,4 @@
-//! The embedded queue on a free port, with faults on demand in front of it.
+//! The embedded queue, as the demo and the command line run it, with faults on demand in front of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,15 +7,17 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use awsim_core::{AppState, gateway};
-use awsim_sqs::SqsService;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use veilpost::queue::EmbeddedQueue;
 
 pub(crate) struct Sqs {
     pub(crate) aws: SdkConfig,
@@ -25,7 +27,8 @@ pub(crate) struct Sqs {
 }
 
 struct Front {
-    state: AppState,
+    queue: EmbeddedQueue,
+    upstream: legacy::Client<HttpConnector, Body>,
     calls: Mutex<HashMap<String, usize>>,
     faults: Mutex<HashMap<String, (usize, Fault)>>,
 }
@@ -49,11 +52,14 @@ pub(crate) enum Fault {
 
 impl Sqs {
     pub(crate) async fn start() -> Self {
-        let mut state = AppState::new("us-east-1".to_owned(), "000000000000".to_owned());
-        state.register(Arc::new(SqsService::new()), vec![]);
-        let _ticks = gateway::spawn_tick_loop(state.clone(), Duration::from_millis(100));
-        let front = Arc::new(Front { state, calls: Mutex::default(), faults: Mutex::default() });
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&front));
+        let front = Arc::new(Front {
+            queue: EmbeddedQueue::start("127.0.0.1:0".parse().unwrap()).await.unwrap(),
+            upstream: legacy::Client::builder(TokioExecutor::new()).build_http(),
+            calls: Mutex::default(),
+            faults: Mutex::default(),
+        });
+        let limit = DefaultBodyLimit::disable();
+        let router = Router::new().fallback(handle).layer(limit).with_state(Arc::clone(&front));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let aws = config(&format!("http://{}", listener.local_addr().unwrap())).await;
         let mut tasks = JoinSet::new();
@@ -132,8 +138,7 @@ async fn handle(
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     *front.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
-    let forward =
-        |body: Bytes| gateway::handle_request(State(front.state.clone()), method, uri, headers, body);
+    let forward = |body: Bytes| front.forward(method, uri, headers, body);
     match front.next_fault(&operation) {
         None => forward(body).await,
         Some(Fault::Fails(status, code)) => {
@@ -171,6 +176,16 @@ async fn handle(
 }
 
 impl Front {
+    async fn forward(&self, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::new(Body::from(body));
+        *request.uri_mut() = format!("{}{path}", self.queue.endpoint()).parse().unwrap();
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        request.headers_mut().remove(CONTENT_LENGTH);
+        self.upstream.request(request).await.unwrap().map(Body::new)
+    }
+
     fn next_fault(&self, operation: &str) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
         let (times, fault) = faults.get_mut(operation)?;
