@@ -4,6 +4,7 @@
 mod binaries;
 mod collector;
 mod gate;
+mod messages;
 mod sqs_gate;
 mod stack;
 mod wait;
@@ -11,6 +12,7 @@ mod wait;
 pub use binaries::binary;
 pub use collector::{Collector, Received};
 pub use gate::Gate;
+pub use messages::{DeadLetter, login};
 pub use sqs_gate::SqsGate;
-pub use stack::{DeadLetter, Stack, login};
+pub use stack::Stack;
 pub use wait::eventually;
