@@ -67,6 +67,10 @@ impl Sqs {
         Self { client: Client::new(&aws), aws, front, _tasks: tasks }
     }
 
+    pub(crate) fn endpoint(&self) -> &str {
+        self.aws.endpoint_url().unwrap()
+    }
+
     /// The next `times` calls of `operation` meet `fault`.
     pub(crate) fn break_next(&self, times: usize, operation: &str, fault: Fault) {
         self.front.faults.lock().unwrap().insert(operation.to_owned(), (times, fault));
