@@ -41,12 +41,12 @@ pub(crate) async fn answer(
     batch: RawBatch,
 ) -> Result<Receipt, Status> {
     let span = Span::current();
-    let alone = batch.alone;
+    let suspect = batch.suspect;
     let (mut answer, shares) = mask_all(mask, batch).await;
     let mut replies = Vec::with_capacity(shares.len());
     for Share { positions, batch } in shares {
         let (reply, receipt) = oneshot::channel();
-        link.send(Parcel { batch, reply, alone }).await.map_err(|_| aborted())?;
+        link.send(Parcel { batch, reply, suspect }).await.map_err(|_| aborted())?;
         replies.push((positions, receipt));
     }
     for (positions, receipt) in replies {

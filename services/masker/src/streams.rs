@@ -242,18 +242,18 @@ mod tests {
         let mut played = Played::start();
         let trace = Some(TraceContext { traceparent: "00-a-b-01".to_owned(), tracestate: "x=y".to_owned() });
         played.send_batch(RawBatch { trace: trace.clone(), ..batch(1, &[GOOD, BAD, "{}"]) }).await;
-        let Parcel { batch, alone, .. } = played.parcel().await;
-        assert_eq!((batch.pipeline.as_str(), batch.trace, alone), ("q", trace, false));
+        let Parcel { batch, suspect, .. } = played.parcel().await;
+        assert_eq!((batch.pipeline.as_str(), batch.trace, suspect), ("q", trace, false));
         let ids: Vec<_> = batch.records.iter().map(|record| record.message_id.as_str()).collect();
         assert_eq!(ids, [format!("1 {GOOD}").as_str(), "1 {}"]);
     }
 
     #[tokio::test]
-    async fn what_the_reader_sent_alone_goes_on_alone() {
-        for alone in [true, false] {
+    async fn what_the_reader_suspects_goes_on_under_suspicion() {
+        for suspect in [true, false] {
             let mut played = Played::start();
-            played.send_batch(RawBatch { alone, ..batch(1, &[GOOD]) }).await;
-            assert_eq!(played.parcel().await.alone, alone);
+            played.send_batch(RawBatch { suspect, ..batch(1, &[GOOD]) }).await;
+            assert_eq!(played.parcel().await.suspect, suspect);
         }
     }
 

@@ -12,6 +12,9 @@ use crate::delivery::DeliveryNumber;
 use crate::receipts::Awaited;
 use crate::spans;
 
+/// Suspects in one batch, at most: if its stream breaks, they are sent one at a time.
+const SUSPECTS: usize = 50;
+
 /// What a record's fields add to its texts when it is encoded, at most.
 const RECORD_OVERHEAD: usize = 64;
 
@@ -80,23 +83,17 @@ impl Intake {
     fn cut(&mut self) -> Option<(Vec<Arrival>, bool)> {
         let suspect = !self.suspects.is_empty() && (self.suspect_next || self.regular.is_empty());
         self.suspect_next = !suspect;
-        let batch: Vec<_> =
-            if suspect { self.suspects.pop_front().into_iter().collect() } else { self.cut_regular() };
+        let batch = if suspect {
+            let records = self.limits.records.min(SUSPECTS);
+            cut_from(&mut self.suspects, BatchLimits { records, ..self.limits })
+        } else {
+            cut_from(&mut self.regular, self.limits)
+        };
         (!batch.is_empty()).then_some((batch, suspect))
     }
 
-    fn cut_regular(&mut self) -> Vec<Arrival> {
-        let mut bytes = 0;
-        let fits = |arrival: &&Arrival| {
-            bytes += encoded_size(&arrival.record);
-            bytes <= self.limits.bytes
-        };
-        let count = self.regular.iter().take(self.limits.records).take_while(fits).count();
-        self.regular.drain(..count.max(1).min(self.regular.len())).collect()
-    }
-
     /// A batch for the link, and what settling needs to know of it.
-    fn parcel(&self, batch: Vec<Arrival>, alone: bool) -> (Parcel<RawBatch>, Awaited) {
+    fn parcel(&self, batch: Vec<Arrival>, suspect: bool) -> (Parcel<RawBatch>, Awaited) {
         let (reply, receipt) = oneshot::channel();
         let mut receives = Vec::with_capacity(batch.len());
         let (numbers, records): (_, Vec<_>) = batch
@@ -110,7 +107,7 @@ impl Intake {
         let trace = telemetry::context_of(&span);
         let batch =
             RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace, ..RawBatch::default() };
-        (Parcel { batch, reply, alone }, Awaited { numbers, receipt, span })
+        (Parcel { batch, reply, suspect }, Awaited { numbers, receipt, span })
     }
 }
 
@@ -130,12 +127,22 @@ impl Source for Intake {
         }
         // Room comes first: a batch that is cut must not be lost when this future is dropped.
         let room = self.awaited.clone().reserve_owned().await.ok()?;
-        let (batch, alone) = self.cut()?;
+        let (batch, suspect) = self.cut()?;
         histogram(batch.len());
-        let (parcel, awaited) = self.parcel(batch, alone);
+        let (parcel, awaited) = self.parcel(batch, suspect);
         room.send(awaited);
         Some(parcel)
     }
+}
+
+fn cut_from(waiting: &mut VecDeque<Arrival>, limits: BatchLimits) -> Vec<Arrival> {
+    let mut bytes = 0;
+    let fits = |arrival: &&Arrival| {
+        bytes += encoded_size(&arrival.record);
+        bytes <= limits.bytes
+    };
+    let count = waiting.iter().take(limits.records).take_while(fits).count();
+    waiting.drain(..count.max(1).min(waiting.len())).collect()
 }
 
 fn histogram(records: usize) {
@@ -209,18 +216,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_suspect_goes_alone_and_neither_overtakes_for_ever() {
+    async fn suspects_share_no_batch_with_others_and_neither_overtakes_for_ever() {
         let mut bench = bench(2, 1 << 20);
-        let arrivals = (0..8).map(|n| arrival(n, 5, n >= 4)).collect();
+        let arrivals = (0..9).map(|n| arrival(n, 5, n >= 4)).collect();
         bench.arriving.try_send(arrivals).unwrap();
         drop(bench.arriving);
         let mut seen = Vec::new();
         while let Some(parcel) = bench.intake.next().await {
-            assert!(!parcel.alone || parcel.batch.records.len() == 1);
-            seen.push((ids(&parcel).join(","), parcel.alone));
+            seen.push((ids(&parcel).join(","), parcel.suspect));
         }
-        let expected = [("0,1", false), ("4", true), ("2,3", false), ("5", true), ("6", true), ("7", true)];
-        assert_eq!(seen, expected.map(|(ids, alone)| (ids.to_owned(), alone)));
+        let expected = [("0,1", false), ("4,5", true), ("2,3", false), ("6,7", true), ("8", true)];
+        assert_eq!(seen, expected.map(|(ids, suspect)| (ids.to_owned(), suspect)));
     }
 
     #[tokio::test]

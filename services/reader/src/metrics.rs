@@ -9,7 +9,7 @@ pub(crate) fn describe() {
         "veilpost_reader_deliveries_without_sent_time_total",
         "Messages received for which the queue gave no sent time"
     );
-    describe_counter!("veilpost_reader_suspects_total", "Deliveries sent alone for their receive count");
+    describe_counter!("veilpost_reader_suspects_total", "Deliveries under suspicion for their receive count");
     describe_counter!(
         "veilpost_reader_settled_total",
         "Deliveries settled: delete, dead-letter, leave, return"

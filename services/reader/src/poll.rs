@@ -33,7 +33,7 @@ pub(crate) struct Poller {
     pub(crate) arrivals: mpsc::Sender<Vec<Arrival>>,
     pub(crate) wait: Duration,
     pub(crate) visibility: Duration,
-    /// A message delivered more often than this is sent alone, unless it is known to do no harm.
+    /// A message delivered more often than this is under suspicion, unless it is known to do no harm.
     pub(crate) suspect_after: u32,
     pub(crate) acquitted: Arc<Acquitted>,
     /// It has been said that the queue gives no sent times.

@@ -74,7 +74,7 @@ pub struct Settings {
           value_name = "BYTES", help_heading = "Batches")]
     pub batch_bytes: usize,
 
-    /// A message delivered more often than this is sent alone: it may be what breaks its receivers
+    /// A message delivered more often than this may be what breaks its receivers: it shares no batch with others
     #[arg(
         long,
         env = "VEILPOST_SUSPECT_AFTER",

@@ -266,7 +266,7 @@ async fn what_arrives_while_the_streams_are_busy_goes_as_larger_batches() {
 }
 
 #[tokio::test]
-async fn a_message_delivered_too_often_goes_alone() {
+async fn a_message_delivered_too_often_shares_no_batch_with_others() {
     let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
     bench.sqs.send(&bench.url, "suspect").await;
     for _ in 0..3 {
@@ -282,7 +282,7 @@ async fn a_message_delivered_too_often_goes_alone() {
         batch.records.iter().any(|record| record.body.as_deref() == Some(b"suspect"))
     };
     let found = batches.iter().find(suspect).unwrap();
-    assert!(found.alone && found.records.len() == 1);
+    assert!(found.suspect && found.records.len() == 1);
     bench.drain().await;
 }
 
@@ -320,7 +320,7 @@ async fn rejected_messages_that_are_left_do_not_become_suspects() {
     eventually("a third delivery", || bench.masker.records().len() > 2).await;
     bench.drain().await;
     assert!(bench.masker.records().iter().any(|record| record.receive_count > 1));
-    assert!(bench.masker.batches().iter().all(|batch| !batch.alone));
+    assert!(bench.masker.batches().iter().all(|batch| !batch.suspect));
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use veilpost_proto::v1::{MaskedBatch, RawBatch};
 pub trait Batch: prost::Message + Default + Send + Sync + 'static {
     fn set_id(&mut self, id: u64);
 
-    /// Tells the receiver that the batch is sent alone.
-    fn set_alone(&mut self, alone: bool);
+    /// Tells the receiver whether the records may be what kills their receivers.
+    fn set_suspect(&mut self, suspect: bool);
 
     /// How many records the batch has.
     fn records(&self) -> usize;
@@ -27,8 +27,8 @@ macro_rules! batch {
                 self.id = id;
             }
 
-            fn set_alone(&mut self, alone: bool) {
-                self.alone = alone;
+            fn set_suspect(&mut self, suspect: bool) {
+                self.suspect = suspect;
             }
 
             fn records(&self) -> usize {
@@ -45,7 +45,7 @@ macro_rules! batch {
                     pipeline: self.pipeline.clone(),
                     records: self.records.get(index).cloned().into_iter().collect(),
                     trace: self.trace.clone(),
-                    alone: self.alone,
+                    suspect: self.suspect,
                     $($header: None),*
                 }
             }

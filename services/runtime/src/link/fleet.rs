@@ -102,13 +102,13 @@ impl<B: Batch> Fleet<B> {
         }
     }
 
-    /// What becomes of a shipment whose stream broke: sent again whole, then record by record, and left when even alone
-    /// it did not come through.
+    /// What becomes of a shipment whose stream broke: sent again whole, unless it is under suspicion, then record by record,
+    /// and left when even alone it did not come through.
     fn after_break(&mut self, mut shipment: Shipment<B>) {
         shipment.breaks += 1;
         if shipment.alone {
             give_up(&shipment);
-        } else if shipment.breaks <= RESENDS {
+        } else if !shipment.suspect && shipment.breaks <= RESENDS {
             self.waiting.push_back(shipment);
         } else {
             let last_id = &mut self.last_id;
@@ -236,10 +236,10 @@ mod tests {
         fleet
     }
 
-    fn parcel(records: usize, alone: bool) -> (Parcel<RawBatch>, oneshot::Receiver<Receipt>) {
+    fn parcel(records: usize, suspect: bool) -> (Parcel<RawBatch>, oneshot::Receiver<Receipt>) {
         let (reply, receipt) = oneshot::channel();
         let batch = RawBatch { records: vec![RawRecord::default(); records], ..RawBatch::default() };
-        (Parcel { batch, reply, alone }, receipt)
+        (Parcel { batch, reply, suspect }, receipt)
     }
 
     fn send(fleet: &mut Fleet<RawBatch>, records: usize) -> oneshot::Receiver<Receipt> {
@@ -320,24 +320,46 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_sent_alone_waits_for_an_empty_stream_and_shares_it_with_nothing() {
+    fn suspects_flow_like_others_until_their_stream_breaks_and_then_one_at_a_time() {
         let mut fleet = fleet(&[1]);
-        let _first = send(&mut fleet, 1);
+        let (suspects, mut reply) = parcel(2, true);
+        fleet.accept(suspects);
+        let (_, batch) = fleet.next_send().unwrap();
+        assert_eq!((batch.records.len(), batch.suspect), (2, true));
+        assert!(fleet.has_room(), "others may share the stream");
+        fleet.closed(address(1), Ending::Broken);
+        fleet.opened(address(1));
         let (_, first) = fleet.next_send().unwrap();
-        let (suspect, _reply) = parcel(1, true);
-        fleet.accept(suspect);
-        let _last = send(&mut fleet, 1);
-        assert!(fleet.next_send().is_none());
+        assert_eq!(first.records.len(), 1);
+        assert!(fleet.next_send().is_none(), "nothing shares its stream");
         fleet.receipted(address(1), stored(&first)).unwrap();
-        let (_, suspect) = fleet.next_send().unwrap();
+        fleet.next_send().unwrap();
+        fleet.closed(address(1), Ending::Broken);
+        assert_eq!(reply.try_recv().unwrap().outcomes, [1, 0]);
+        assert!(fleet.holds_nothing());
+    }
+
+    #[test]
+    fn a_record_that_is_sent_alone_waits_for_an_empty_stream() {
+        let mut fleet = fleet(&[1]);
+        let (suspect, _suspect) = parcel(1, true);
+        fleet.accept(suspect);
+        fleet.next_send().unwrap();
+        fleet.closed(address(1), Ending::Broken);
+        fleet.opened(address(1));
+        fleet.streams.get_mut(&address(1)).unwrap().open = false;
+        let _regular = send(&mut fleet, 1);
         assert!(fleet.next_send().is_none());
-        fleet.receipted(address(1), stored(&suspect)).unwrap();
+        fleet.opened(address(1));
+        let (_, alone) = fleet.next_send().unwrap();
+        assert!(fleet.next_send().is_none(), "the regular batch waits for its receipt");
+        fleet.receipted(address(1), stored(&alone)).unwrap();
         assert!(fleet.next_send().is_some());
     }
 
     #[derive(Debug, Clone)]
     enum Step {
-        Accept { records: usize, alone: bool },
+        Accept { records: usize, suspect: bool },
         Receipt(u16),
         Close(u16, bool),
         Open(u16),
@@ -348,7 +370,7 @@ mod tests {
         let port = 1u16..4;
         proptest::collection::vec(
             prop_oneof![
-                3 => (1usize..4, proptest::bool::weighted(0.1)).prop_map(|(records, alone)| Step::Accept { records, alone }),
+                3 => (1usize..4, proptest::bool::weighted(0.1)).prop_map(|(records, suspect)| Step::Accept { records, suspect }),
                 3 => port.clone().prop_map(Step::Receipt),
                 1 => (port.clone(), any::<bool>()).prop_map(|(port, broken)| Step::Close(port, broken)),
                 2 => port.prop_map(Step::Open),
@@ -367,8 +389,8 @@ mod tests {
             let finish = [Step::Resolve(vec![1]), Step::Open(1)];
             for step in steps.into_iter().chain(finish) {
                 match step {
-                    Step::Accept { records, alone } => {
-                        let (parcel, reply) = parcel(records, alone);
+                    Step::Accept { records, suspect } => {
+                        let (parcel, reply) = parcel(records, suspect);
                         fleet.accept(parcel);
                         replies.push((records, reply));
                     }

@@ -10,8 +10,8 @@ pub struct Parcel<B> {
     pub batch: B,
     /// Gets a receipt with one outcome per record of `batch`; dropped without one when the service aborts.
     pub reply: oneshot::Sender<Receipt>,
-    /// Whether a stream takes it only while it has no other batch unreceipted: for what may kill its receiver.
-    pub alone: bool,
+    /// Whether its records may be what kills their receivers: when its stream breaks once, they are sent one at a time.
+    pub suspect: bool,
 }
 
 /// Where the link's batches come from. It is asked for one only when a stream can take it, so that meanwhile a batch

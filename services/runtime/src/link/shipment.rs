@@ -12,6 +12,9 @@ use super::{Batch, Parcel};
 pub(super) struct Shipment<B> {
     pub(super) id: u64,
     pub(super) batch: Arc<B>,
+    /// Whether its records are under suspicion from the start.
+    pub(super) suspect: bool,
+    /// Whether it is one record that shares its stream with nothing.
     pub(super) alone: bool,
     /// How often a stream broke while this was on it.
     pub(super) breaks: u32,
@@ -31,11 +34,12 @@ pub(super) struct Misfit {
 impl<B: Batch> Shipment<B> {
     /// Gives the parcel's batch its id and makes it ready to be sent.
     pub(super) fn new(parcel: Parcel<B>, id: u64) -> Self {
-        let Parcel { mut batch, reply, alone } = parcel;
+        let Parcel { mut batch, reply, suspect } = parcel;
         batch.set_id(id);
-        batch.set_alone(alone);
+        batch.set_suspect(suspect);
         let answer = Answer::new(batch.records(), reply);
-        Self { id, batch: Arc::new(batch), alone, breaks: 0, offset: 0, answer: Arc::new(Mutex::new(answer)) }
+        let answer = Arc::new(Mutex::new(answer));
+        Self { id, batch: Arc::new(batch), suspect, alone: false, breaks: 0, offset: 0, answer }
     }
 
     pub(super) fn records(&self) -> usize {
@@ -65,9 +69,10 @@ impl<B: Batch> Shipment<B> {
                 let id = next_id();
                 let mut batch = self.batch.single(index);
                 batch.set_id(id);
-                batch.set_alone(true);
+                batch.set_suspect(true);
                 let (offset, answer) = (self.offset + index, Arc::clone(&self.answer));
-                Self { id, batch: Arc::new(batch), alone: true, breaks: self.breaks, offset, answer }
+                let breaks = self.breaks;
+                Self { id, batch: Arc::new(batch), suspect: true, alone: true, breaks, offset, answer }
             })
             .collect()
     }
@@ -119,7 +124,7 @@ mod tests {
         let (reply, receipt) = oneshot::channel();
         let record = |index: usize| RawRecord { message_id: format!("m{index}"), ..RawRecord::default() };
         let batch = RawBatch { records: (0..records).map(record).collect(), ..RawBatch::default() };
-        (Parcel { batch, reply, alone: false }, receipt)
+        (Parcel { batch, reply, suspect: false }, receipt)
     }
 
     fn receipt(outcomes: &[u8], rejected: &[u32]) -> Receipt {

@@ -42,7 +42,7 @@ impl Link {
         let record = |id: &&str| RawRecord { message_id: (*id).to_owned(), ..RawRecord::default() };
         let batch = RawBatch { records: ids.iter().map(record).collect(), ..RawBatch::default() };
         let (reply, receipt) = oneshot::channel();
-        self.parcels.send(Parcel { batch, reply, alone: false }).await.unwrap();
+        self.parcels.send(Parcel { batch, reply, suspect: false }).await.unwrap();
         receipt
     }
 

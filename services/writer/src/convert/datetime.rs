@@ -29,11 +29,23 @@ pub(super) fn convert(given: Given, form: Form) -> Verdict {
             return Verdict::invalid("a number or boolean where a date or time is needed");
         }
     };
+    if is_relative(&text) {
+        return Verdict::invalid("a word whose meaning depends on the time of storing");
+    }
     match judge(text.as_bytes(), form) {
         Judgement::Fine => Verdict::Accept(text),
         Judgement::OutOfRange => Verdict::out_of_range("no such date or time"),
         Judgement::Unknown => Verdict::Unsure(text),
     }
+}
+
+/// Postgres takes these words as the time of the statement: each delivery of a message would give another value.
+/// <https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES>
+fn is_relative(text: &str) -> bool {
+    let words = text.split(|character: char| !character.is_ascii_alphabetic());
+    words.into_iter().any(|word| {
+        ["now", "today", "tomorrow", "yesterday"].iter().any(|relative| word.eq_ignore_ascii_case(relative))
+    })
 }
 
 fn judge(text: &[u8], form: Form) -> Judgement {
@@ -128,6 +140,16 @@ mod tests {
             ("", Judgement::Unknown),
         ] {
             assert_eq!(judge(text.as_bytes(), Form::Date), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_mean_the_time_of_storing_are_refused() {
+        for text in ["now", "TODAY", " tomorrow", "yesterday 04:05"] {
+            assert!(is_relative(text), "{text}");
+        }
+        for text in ["2024-02-29", "infinity", "epoch", "Feb 29 2024", "3 days", "nowhere"] {
+            assert!(!is_relative(text), "{text}");
         }
     }
 
