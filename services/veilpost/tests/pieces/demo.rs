@@ -39,13 +39,15 @@ impl Demo {
 
     /// Reads what it says until a line contains `text`.
     async fn says(&mut self, text: &str) -> String {
+        let mut said = Vec::new();
         let line = async {
-            loop {
-                let line = self.stderr.next_line().await.unwrap().expect("the demo ended too early");
+            while let Some(line) = self.stderr.next_line().await.unwrap() {
                 if line.contains(text) {
                     return line;
                 }
+                said.push(line);
             }
+            panic!("the demo ended before it said {text:?}; it said {said:#?}");
         };
         tokio::time::timeout(PATIENCE, line).await.unwrap()
     }
