@@ -156,7 +156,7 @@ impl Committer {
         pieces: &mut VecDeque<Piece>,
         load: &mut Load,
     ) -> Result<(), Status> {
-        let owner = owner_for(&error, &load.target);
+        let owner = piece.weigh(owner_for(&error, &load.target));
         piece.note_failure(owner, self.shared.commits());
         if owner == Owner::Ledger {
             metrics::ledger_fallback();

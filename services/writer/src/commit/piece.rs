@@ -18,7 +18,10 @@ pub(super) struct Piece {
     pub(super) form: Form,
     /// Failures whose cause is undecided, those of the larger pieces that it was part of among them.
     failures: u32,
-    /// Such failures and cancelled ones since it is a single record.
+    /// Failures that named the catalogue's fault. It is read again after each, and the piece ends with its stream when the
+    /// target is gone or another; so many of them say that the catalogue is not to blame.
+    catalogue_failures: u32,
+    /// Undecided and cancelled failures since it is a single record.
     failures_alone: u32,
     /// How many commits all committers had made when it began to fail.
     commits_before: Option<u64>,
@@ -47,13 +50,24 @@ pub(super) enum Step {
 
 impl Piece {
     pub(super) fn new(entries: Vec<Entry>, form: Form) -> Self {
-        Self { entries, form, failures: 0, failures_alone: 0, commits_before: None }
+        Self { entries, form, failures: 0, catalogue_failures: 0, failures_alone: 0, commits_before: None }
     }
 
     pub(super) fn halves(mut self) -> [Self; 2] {
         let second = self.entries.split_off(self.entries.len() / 2);
-        let half = |entries| Self { failures: self.failures, ..Self::new(entries, self.form) };
+        let Self { failures, catalogue_failures, form, .. } = self;
+        let half = |entries| Self { failures, catalogue_failures, ..Self::new(entries, form) };
         [half(self.entries), half(second)]
+    }
+
+    /// The owner of an error of this piece: one that keeps naming the catalogue, though that is unchanged, is undecided. A
+    /// trigger may fail so at one record.
+    pub(super) fn weigh(&mut self, owner: Owner) -> Owner {
+        if owner != Owner::Catalogue {
+            return owner;
+        }
+        self.catalogue_failures += 1;
+        if self.catalogue_failures > PATIENCE { Owner::Undecided } else { owner }
     }
 
     /// Notes a failure at a time when all committers had made `commits` commits.
@@ -112,6 +126,17 @@ mod tests {
         assert_eq!(piece.step(Owner::Infrastructure, 0), Step::Retry);
         piece.form = Form::Skipping;
         assert_eq!(piece.step(Owner::Ledger, 0), Step::Retry);
+    }
+
+    #[test]
+    fn an_error_that_keeps_naming_an_unchanged_catalogue_is_undecided_also_in_the_halves() {
+        let mut piece = piece(2);
+        for _ in 0..PATIENCE {
+            assert_eq!(piece.weigh(Owner::Catalogue), Owner::Catalogue);
+        }
+        let [mut first, _] = piece.halves();
+        assert_eq!(first.weigh(Owner::Catalogue), Owner::Undecided);
+        assert_eq!(first.weigh(Owner::Infrastructure), Owner::Infrastructure);
     }
 
     #[test]

@@ -113,7 +113,11 @@ async fn a_record_that_comes_alone_and_cannot_be_stored_does_not_stop_the_pipeli
                    CREATE TRIGGER refuse BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION refuse()";
     let partition = "CREATE TABLE user_logins (user_id text) PARTITION BY LIST (user_id);
                      CREATE TABLE part_a PARTITION OF user_logins FOR VALUES IN ('a')";
-    for setup in [trigger, partition] {
+    let trigger_with_a_bad_statement = "CREATE TABLE user_logins (user_id text);
+                   CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                       $$ BEGIN IF NEW.user_id = 'b' THEN EXECUTE 'SELECT FROM nowhere'; END IF; RETURN NEW; END $$;
+                   CREATE TRIGGER refuse BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION refuse()";
+    for setup in [trigger, partition, trigger_with_a_bad_statement] {
         let world = World::new(setup).await;
         let writer = world.ready(&["--connections", "1"]).await;
         let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
