@@ -61,6 +61,9 @@ async fn no_clear_text_value_appears_in_any_log() {
     let logs = stack.logs().unwrap();
     assert_eq!(logs.len(), 4, "reader, masker, writer and Postgres");
     assert!(logs.iter().any(|(_, text)| text.contains("not-json")), "the rejection itself is logged");
+    let lines = logs.iter().flat_map(|(_, text)| text.lines());
+    let sdk = lines.filter(|line| line.contains("\"target\":\"aws_") && line.contains("\"level\":\"DEBUG\""));
+    assert_eq!(sdk.count(), 0, "the AWS SDK's debug lines name access keys");
     let handles = gate.handles();
     assert!(handles.len() >= bodies.len());
     let password = stack.postgres.url().split(['@', ':']).nth(2).unwrap().to_owned();

@@ -25,11 +25,15 @@ pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
     }
 }
 
-/// Spans are no log lines, and what libraries say at trace level may quote bodies and receipt handles: it is never logged,
-/// whatever the filter says.
+/// Spans are no log lines, and what libraries say at trace level may quote bodies and receipt handles, what the AWS SDK says
+/// at debug level access keys: that is never logged, whatever the filter says.
 pub(super) fn is_loggable(metadata: &Metadata<'_>) -> bool {
-    let own = metadata.target().starts_with("veilpost");
-    metadata.is_event() && (own || *metadata.level() != Level::TRACE)
+    let loudest = match metadata.target() {
+        own if own.starts_with("veilpost") => Level::TRACE,
+        sdk if sdk.starts_with("aws_") => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    metadata.is_event() && *metadata.level() <= loudest
 }
 
 pub(super) fn lines<S>(log_format: LogFormat) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
