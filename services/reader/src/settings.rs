@@ -114,6 +114,11 @@ impl Settings {
         let (shortest, longest) = (Duration::from_secs(2), Duration::from_hours(12));
         let problems = [
             (self.queue.is_empty(), "--queue is empty"),
+            (is_arn(&self.queue), "--queue is an ARN; give the queue's name or URL"),
+            (
+                self.dead_letter_queue_url.as_deref().is_some_and(is_arn),
+                "--dead-letter-queue-url is an ARN; give the queue's name or URL",
+            ),
             (self.pipeline.as_ref().is_some_and(String::is_empty), "--pipeline is empty"),
             (self.wait_time > Duration::from_secs(20), "--wait-time is longer than SQS's 20s"),
             (self.visibility_timeout < shortest, "--visibility-timeout is shorter than 2s"),
@@ -146,6 +151,10 @@ impl Settings {
     pub(crate) fn window_messages(&self) -> usize {
         count(self.window_messages)
     }
+}
+
+fn is_arn(name: &str) -> bool {
+    name.starts_with("arn:")
 }
 
 fn count(number: u32) -> usize {
@@ -190,6 +199,10 @@ mod tests {
         assert!(refusal(&["--visibility-timeout", "13h"]).contains("--visibility-timeout"));
         assert!(refusal(&["--batch-bytes", "3MiB"]).contains("--batch-bytes"));
         assert!(refusal(&["--pipeline", ""]).contains("--pipeline"));
+        let arn = "arn:aws:sqs:eu-west-1:123456789012:logins";
+        let by_arn = Settings { queue: arn.to_owned(), ..settings(&[]) };
+        assert!(by_arn.check().unwrap_err().to_string().contains("--queue is an ARN"));
+        assert!(refusal(&["--dead-letter-queue-url", arn]).contains("--dead-letter-queue-url is an ARN"));
     }
 
     #[test]

@@ -33,13 +33,15 @@ impl Queues {
         lifecycle: &Lifecycle,
     ) -> Result<Option<Self>, BadSettings> {
         refuse_fifo(&settings.queue)?;
-        let Some((source, facts)) = patiently(clients, &settings.queue, lifecycle).await else {
+        let Some((source, facts)) = patiently(clients, "open the queue", &settings.queue, lifecycle).await
+        else {
             return Ok(None);
         };
         let dead_letters = match dead_letter_queue(settings) {
             Some(name) => {
                 refuse_fifo(name)?;
-                let Some(found) = patiently(clients, name, lifecycle).await else { return Ok(None) };
+                let doing = "open the dead-letter queue";
+                let Some(found) = patiently(clients, doing, name, lifecycle).await else { return Ok(None) };
                 Some(found)
             }
             None => None,
@@ -58,8 +60,13 @@ fn dead_letter_queue(settings: &Settings) -> Option<&str> {
     }
 }
 
-async fn patiently(clients: &Clients, name: &str, lifecycle: &Lifecycle) -> Option<(Queue, Facts)> {
-    let trouble = Trouble::new("open the queue", &format!("{name} at {}", clients.place));
+async fn patiently(
+    clients: &Clients,
+    doing: &'static str,
+    name: &str,
+    lifecycle: &Lifecycle,
+) -> Option<(Queue, Facts)> {
+    let trouble = Trouble::new(doing, &format!("{name} at {}", clients.place));
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
     loop {
         tokio::select! {

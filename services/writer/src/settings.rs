@@ -47,6 +47,7 @@ pub struct Settings {
         long,
         env = "VEILPOST_TABLE",
         default_value = "user_logins",
+        value_parser = parse_table,
         help_heading = "Database",
         value_name = "NAME"
     )]
@@ -136,6 +137,13 @@ impl Settings {
     }
 }
 
+fn parse_table(text: &str) -> Result<String, String> {
+    if text.split('.').any(str::is_empty) {
+        return Err("write table or schema.table".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=100_000) => Ok(count),
@@ -177,6 +185,14 @@ mod tests {
         let arguments = parse(&["--database-url", "postgres://u:s3cret@h/d"]).unwrap();
         let database = arguments.settings.database.open().unwrap();
         assert!(!format!("{database:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_table_has_a_name_and_perhaps_a_schema() {
+        assert!(parse(&["--table", "events.user_logins"]).is_ok());
+        for nameless in ["", ".", "events.", ".user_logins"] {
+            assert!(parse(&["--table", nameless]).is_err(), "{nameless}");
+        }
     }
 
     #[test]
