@@ -74,14 +74,15 @@ impl Stages {
         this
     }
 
-    /// Waits for the drain to end. What could not be settled by then is given back, and nothing extends it any more.
+    /// Waits for the drain to end. What could not be settled by then is given back, and nothing extends it any more. Once
+    /// the service aborts this takes three seconds at most, also when SQS does not answer.
     pub(crate) async fn ended(self) {
         self.work.close();
         self.work.wait().await;
         self.stop_heartbeat.cancel();
         self.heartbeat.close();
         self.heartbeat.wait().await;
-        drain::give_back(&self.source, &self.in_flight).await;
+        drain::give_back(&self.source, &self.in_flight, &self.lifecycle).await;
     }
 
     fn start_pollers(&self, settings: &Settings, arrivals: &mpsc::Sender<Vec<Arrival>>) {
@@ -153,6 +154,13 @@ impl Stages {
     }
 
     fn stage(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let lifecycle = self.lifecycle.clone();
+        let task = async move {
+            tokio::select! {
+                () = task => {}
+                () = drain::last_calls_over(&lifecycle) => tracing::debug!(stage = name, "calls are still under way; stopped"),
+            }
+        };
         self.lifecycle.spawn(name, self.work.track_future(succeeding(task)));
     }
 }

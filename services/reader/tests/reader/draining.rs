@@ -9,6 +9,7 @@ use veilpost_proto::v1::Outcome;
 
 use crate::bench::{Bench, eventually};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
+use crate::sqs::Fault;
 
 #[tokio::test]
 async fn a_drain_under_load_settles_what_is_in_flight_and_hides_nothing() {
@@ -101,4 +102,21 @@ async fn an_idle_reader_drains_when_its_long_polls_return() {
     assert!(began.elapsed() < Duration::from_secs(4));
     assert_eq!(bench.sqs.counts(&bench.url).await, (0, 0), "what a poll under way brings is processed");
     assert_eq!(bench.masker.records().len(), 1);
+}
+
+#[tokio::test]
+async fn a_queue_that_no_longer_answers_does_not_hold_up_the_end() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    let never = Fault::Delays(Duration::from_mins(10));
+    for call in ["DeleteMessageBatch", "ChangeMessageVisibilityBatch"] {
+        bench.sqs.break_next(1000, call, never);
+    }
+    bench.sqs.send(&bench.url, "{}").await;
+    bench.read(&["--wait-time", "20s"]);
+    eventually("a delete under way", || bench.sqs.calls("DeleteMessageBatch") > 0).await;
+    bench.sqs.break_next(1000, "ReceiveMessage", never);
+    sleep(Duration::from_millis(1500)).await;
+    bench.lifecycle.start_abort();
+    let ended = timeout(Duration::from_millis(3500), bench.ended()).await;
+    ended.expect("in time for the end of the grace period").unwrap();
 }
