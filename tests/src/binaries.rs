@@ -20,9 +20,11 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn build() -> anyhow::Result<PathBuf> {
+    // Tests are one directory deeper than binaries.
     let own = std::env::current_exe()?;
-    let directory = own.ancestors().nth(2).map(PathBuf::from);
+    let directory = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps"));
     let directory = directory.ok_or_else(|| anyhow::anyhow!("tests run outside of a target directory"))?;
+    let directory = directory.to_owned();
     if std::env::var_os(BUILT).is_none() {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--bins"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));

@@ -1,10 +1,12 @@
-//! A TCP proxy that can lose what the upstream answers: what a failing network does to a hop.
+//! A TCP proxy that does to a hop what a failing network does: slow, silent, cut, half open, answers lost.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -12,18 +14,53 @@ use tokio::task::JoinSet;
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
-    answers_pass: watch::Sender<bool>,
+    sky: Sky,
     _tasks: JoinSet<()>,
+}
+
+/// What happens to bytes on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    Clear,
+    /// Every piece waits this long.
+    Slow(Duration),
+    /// What the upstream says is lost.
+    AnswersLost,
+    /// Everything is lost, and nobody is told.
+    Silent,
+}
+
+/// What happens once to every connection that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Both sides are told by a reset.
+    Reset,
+    /// The upstream's side is closed, the other one stays open and silent.
+    UpstreamOnly,
+    /// The other way round.
+    DownstreamOnly,
+}
+
+/// What all connections of a gate share.
+#[derive(Clone, Debug)]
+struct Sky {
+    weather: watch::Sender<Weather>,
+    cuts: watch::Sender<Cut>,
+    hits: Arc<AtomicU64>,
 }
 
 impl Gate {
     pub async fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (answers_pass, passing) = watch::channel(true);
+        let sky = Sky {
+            weather: watch::Sender::new(Weather::Clear),
+            cuts: watch::Sender::new(Cut::Reset),
+            hits: Arc::default(),
+        };
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, upstream, passing));
-        Ok(Self { address, answers_pass, _tasks: tasks })
+        tasks.spawn(accept(listener, upstream, sky.clone()));
+        Ok(Self { address, sky, _tasks: tasks })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -32,43 +69,236 @@ impl Gate {
 
     /// From now on what the upstream says is lost; what it is told still gets through.
     pub fn lose_answers(&self) {
-        self.answers_pass.send_replace(false);
+        self.sky.weather.send_replace(Weather::AnswersLost);
     }
 
     /// From now on answers pass again, on new connections: one that has lost some is cut.
     pub fn pass_answers(&self) {
-        self.answers_pass.send_replace(true);
+        self.clear();
+    }
+
+    /// From now on every piece of a connection, in either direction, is this late.
+    pub fn slow_down(&self, by: Duration) {
+        self.sky.weather.send_replace(Weather::Slow(by));
+    }
+
+    /// From now on everything is lost without a word, and new connections are accepted and get no answer. A connection
+    /// that has lost something stays silent for good.
+    pub fn fall_silent(&self) {
+        self.sky.weather.send_replace(Weather::Silent);
+    }
+
+    /// From now on everything passes.
+    pub fn clear(&self) {
+        self.sky.weather.send_replace(Weather::Clear);
+    }
+
+    /// Cuts every open connection.
+    pub fn cut(&self, how: Cut) {
+        self.sky.cuts.send_replace(how);
+    }
+
+    /// How many pieces were late or lost, and how many connections were cut, so far.
+    pub fn hits(&self) -> u64 {
+        self.sky.hits.load(Ordering::SeqCst)
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, passing: watch::Receiver<bool>) {
+impl Sky {
+    fn weather(&self) -> Weather {
+        *self.weather.borrow()
+    }
+
+    fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: SocketAddr, sky: Sky) {
     let mut connections = JoinSet::new();
     while let Ok((downstream, _)) = listener.accept().await {
-        connections.spawn(pass(downstream, upstream, passing.clone()));
+        connections.spawn(carry(downstream, upstream, sky.clone()));
+        while connections.try_join_next().is_some() {}
     }
+}
+
+/// One connection, from its acceptance to its end.
+async fn carry(mut downstream: TcpStream, upstream: SocketAddr, sky: Sky) {
+    if sky.weather() == Weather::Silent {
+        sky.hit();
+        return swallow(&mut downstream).await;
+    }
+    let Ok(mut upstream) = TcpStream::connect(upstream).await else {
+        downstream.set_zero_linger().ok();
+        return;
+    };
+    for side in [&downstream, &upstream] {
+        side.set_nodelay(true).ok();
+    }
+    match pass(&mut downstream, &mut upstream, &sky).await {
+        End::Over => {}
+        End::Silenced => {
+            tokio::join!(swallow(&mut downstream), swallow(&mut upstream));
+        }
+        End::Cut(Cut::Reset) => {
+            downstream.set_zero_linger().ok();
+            upstream.set_zero_linger().ok();
+        }
+        End::Cut(Cut::UpstreamOnly) => {
+            drop(upstream);
+            swallow(&mut downstream).await;
+        }
+        End::Cut(Cut::DownstreamOnly) => {
+            drop(downstream);
+            swallow(&mut upstream).await;
+        }
+    }
+}
+
+/// Why a connection no longer passes anything on.
+enum End {
+    Over,
+    Silenced,
+    Cut(Cut),
 }
 
 /// Ends both directions as soon as one is over.
-async fn pass(downstream: TcpStream, upstream: SocketAddr, passing: watch::Receiver<bool>) {
-    let Ok(upstream) = TcpStream::connect(upstream).await else { return };
-    let (mut from_client, mut to_client) = downstream.into_split();
-    let (mut from_server, mut to_server) = upstream.into_split();
-    let answers = async move {
-        let mut buffer = vec![0; 16 * 1024];
-        let mut lost = false;
-        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-            let Some(answer) = buffer.get(..read) else { return };
-            lost |= !*passing.borrow();
-            if !lost && to_client.write_all(answer).await.is_err() {
-                return;
-            }
-            if lost && *passing.borrow() {
-                return;
-            }
-        }
-    };
+async fn pass(downstream: &mut TcpStream, upstream: &mut TcpStream, sky: &Sky) -> End {
+    let mut cuts = sky.cuts.subscribe();
+    let (from_client, to_client) = downstream.split();
+    let (from_server, to_server) = upstream.split();
     tokio::select! {
-        () = answers => {}
-        _ = copy(&mut from_client, &mut to_server) => {}
+        end = pump(from_server, to_client, sky, true) => end,
+        end = pump(from_client, to_server, sky, false) => end,
+        changed = cuts.changed() => match changed {
+            Ok(()) => {
+                sky.hit();
+                End::Cut(*cuts.borrow())
+            }
+            Err(_) => End::Over,
+        },
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    sky: &Sky,
+    answers: bool,
+) -> End {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut lost = false;
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let Some(piece) = buffer.get(..read) else { break };
+        match sky.weather() {
+            Weather::Silent => {
+                sky.hit();
+                return End::Silenced;
+            }
+            Weather::AnswersLost if answers => {
+                sky.hit();
+                lost = true;
+            }
+            Weather::Slow(by) => {
+                sky.hit();
+                tokio::time::sleep(by).await;
+            }
+            Weather::AnswersLost | Weather::Clear if lost => return End::Over,
+            Weather::AnswersLost | Weather::Clear => {}
+        }
+        if !lost && to.write_all(piece).await.is_err() {
+            break;
+        }
+    }
+    End::Over
+}
+
+/// Takes what comes until the peer gives up.
+async fn swallow(side: &mut TcpStream) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(1..) = side.read(&mut buffer).await {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// An echo server behind a gate, and a connection through it.
+    async fn echo() -> (Gate, TcpStream, JoinSet<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let gate = Gate::before(listener.local_addr().unwrap()).await.unwrap();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let (mut from, mut to) = connection.split();
+                tokio::io::copy(&mut from, &mut to).await.ok();
+            }
+        });
+        let mut client = TcpStream::connect(gate.address()).await.unwrap();
+        assert_eq!(said(&mut client).await.unwrap(), 1, "an echo");
+        (gate, client, server)
+    }
+
+    /// Says one byte and reads what comes back: its length, or an error.
+    async fn said(client: &mut TcpStream) -> std::io::Result<usize> {
+        client.write_all(b"x").await?;
+        let mut answer = [0; 8];
+        match tokio::time::timeout(Duration::from_millis(300), client.read(&mut answer)).await {
+            Ok(read) => read,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_seen_as_one() {
+        let (gate, mut client, _server) = echo().await;
+        gate.cut(Cut::Reset);
+        let read = tokio::time::timeout(SOON, client.read(&mut [0; 8])).await.unwrap();
+        assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(gate.hits(), 1);
+        let mut another = TcpStream::connect(gate.address()).await.unwrap();
+        assert_eq!(said(&mut another).await.unwrap(), 1, "the upstream was told of the end");
+    }
+
+    #[tokio::test]
+    async fn a_half_open_connection_takes_everything_and_answers_nothing() {
+        let (gate, mut client, _server) = echo().await;
+        gate.cut(Cut::UpstreamOnly);
+        for _ in 0..3 {
+            assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        }
+        let mut another = TcpStream::connect(gate.address()).await.unwrap();
+        assert_eq!(said(&mut another).await.unwrap(), 1, "the upstream was told of the end");
+    }
+
+    #[tokio::test]
+    async fn silence_swallows_old_connections_for_good_and_new_ones_while_it_lasts() {
+        let (gate, mut client, _server) = echo().await;
+        gate.fall_silent();
+        let mut new = TcpStream::connect(gate.address()).await.unwrap();
+        assert_eq!(said(&mut new).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        gate.clear();
+        assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(gate.hits(), 2);
+    }
+
+    #[tokio::test]
+    async fn slowness_loses_nothing() {
+        let (gate, mut client, _server) = echo().await;
+        gate.slow_down(Duration::from_millis(20));
+        assert_eq!(said(&mut client).await.unwrap(), 1);
+        assert_eq!(gate.hits(), 2, "there and back");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_lost_answers_is_cut_at_the_next_one() {
+        let (gate, mut client, _server) = echo().await;
+        gate.lose_answers();
+        assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+        gate.pass_answers();
+        assert_eq!(said(&mut client).await.unwrap_or_default(), 0);
     }
 }

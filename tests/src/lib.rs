@@ -3,6 +3,7 @@
 
 mod binaries;
 mod collector;
+pub mod faults;
 mod gate;
 mod messages;
 mod sqs_gate;
@@ -11,8 +12,8 @@ mod wait;
 
 pub use binaries::binary;
 pub use collector::{Collector, Received};
-pub use gate::Gate;
+pub use gate::{Cut, Gate};
 pub use messages::{DeadLetter, login};
-pub use sqs_gate::SqsGate;
+pub use sqs_gate::{Armed, BODILESS, SqsFault, SqsGate};
 pub use stack::Stack;
 pub use wait::eventually;

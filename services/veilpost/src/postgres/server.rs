@@ -88,7 +88,14 @@ impl ThrowAwayPostgres {
         Ok(())
     }
 
-    /// Starts the server again on the same port and data, after [`Self::stop`] or after it was killed.
+    /// Stops the server in immediate mode, which it recovers from when it starts again.
+    pub async fn crash(&mut self) -> anyhow::Result<()> {
+        self.server.quit();
+        timeout(STOP_PATIENCE, self.server.wait()).await.context("Postgres did not crash in time")??;
+        Ok(())
+    }
+
+    /// Starts the server again on the same port and data, after [`Self::stop`], [`Self::crash`] or a kill.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.server.wait().await?;
         self.server =

@@ -64,6 +64,11 @@ impl Child {
         self.signal(Signal::INT);
     }
 
+    /// Postgres takes it as an immediate shutdown: no goodbye, and recovery at the next start.
+    pub fn quit(&mut self) {
+        self.signal(Signal::QUIT);
+    }
+
     /// Ends the child at once, as a crash would.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);

@@ -1,0 +1,285 @@
+//! Memory and backlog: a long queue while Postgres is down, and queues full of poison.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::output::say;
+use super::round::Check;
+use crate::{Stack, login};
+
+/// What each service may take.
+const LIMIT: u64 = 64 << 20;
+
+/// Batches on their way to the queue at once.
+const SENDERS: usize = 12;
+
+/// A queue of which so many times fewer messages drain in a second than of a clean one does not drain at a sane rate.
+const SANE: f64 = 60.0;
+
+/// How long a drain may stand still.
+const STANDSTILL: Duration = Duration::from_mins(1);
+
+/// How much, and for how long Postgres is down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) messages: u64,
+    pub(super) outage: Duration,
+    /// Messages of each of the queues whose rates are compared.
+    pub(super) compared: u64,
+}
+
+impl Size {
+    /// The size that is judged by; takes a release build and some minutes.
+    pub(super) fn of(messages: u64) -> Self {
+        Self { messages, outage: Duration::from_mins(1), compared: (messages / 20).clamp(2_000, 50_000) }
+    }
+
+    /// For every change, with a debug build.
+    pub(super) fn small() -> Self {
+        Self { messages: 15_000, outage: Duration::from_secs(5), compared: 1_500 }
+    }
+}
+
+/// What was found, in words and as checks.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    pub(super) report: String,
+    pub(super) checks: Vec<Check>,
+}
+
+impl Backlog {
+    pub(super) async fn run(size: Size) -> anyhow::Result<Self> {
+        let mut this = Self { report: String::new(), checks: Vec::new() };
+        this.compare_rates(size.compared).await?;
+        this.outage(size).await?;
+        Ok(this)
+    }
+
+    async fn compare_rates(&mut self, messages: u64) -> anyhow::Result<()> {
+        let clean = drain_rate(messages, |number| login(&format!("clean-{number}"))).await?;
+        self.row("queue", "messages a second", "of a clean queue");
+        self.row("---", "--:", "--:");
+        self.row("clean", &format!("{clean:.0}"), "1.00");
+        for (name, body) in KINDS {
+            let rate = drain_rate(messages, body).await?;
+            self.row(name, &format!("{rate:.0}"), &format!("{:.3}", rate / clean));
+            let result = if rate * SANE >= clean {
+                Ok(())
+            } else {
+                Err(format!("{name}: {rate:.0} of {clean:.0} a second"))
+            };
+            self.checks.push(Check { what: "poison drains at a sane rate", result });
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, first: &str, second: &str, third: &str) {
+        // A string takes everything.
+        writeln!(self.report, "| {first} | {second} | {third} |").ok();
+    }
+
+    /// Fills the queue while Postgres is down; the same processes then store everything.
+    async fn outage(&mut self, size: Size) -> anyhow::Result<()> {
+        let mut stack = running(&[]).await?;
+        let pids = pids(&stack);
+        flood(&stack, 2_000.min(size.messages), |number| login(&format!("before-{number}"))).await?;
+        drained(&stack).await?;
+        let before = memory(&stack);
+        stack.postgres.stop().await?;
+        let begun = Instant::now();
+        let mut watch = Watch::new(&stack);
+        watch.during(flood(&stack, size.messages, |number| login(&format!("user-{number}")))).await?;
+        let filled = begun.elapsed();
+        let rest = async {
+            sleep(size.outage.saturating_sub(begun.elapsed())).await;
+            Ok(())
+        };
+        watch.during(rest).await?;
+        let after = memory(&stack);
+        let down = begun.elapsed();
+        stack.postgres.start_again().await?;
+        let begun = Instant::now();
+        watch.during(drained(&stack)).await?;
+        let drained = begun.elapsed();
+        let rows = stack.rows().await?;
+        let expected = i64::try_from(size.messages + 2_000.min(size.messages))?;
+        let survived = if self::pids(&stack) == pids {
+            stack.stop().await
+        } else {
+            Err(anyhow::anyhow!("not the same processes"))
+        };
+        let peak = watch.peak;
+        writeln!(
+            self.report,
+            "\n{} messages were sent within {:.0} s while Postgres was down for {:.0} s; stored within {:.0} s after its start.\n",
+            size.messages,
+            filled.as_secs_f64(),
+            down.as_secs_f64(),
+            drained.as_secs_f64()
+        )?;
+        self.row("service", "MiB before / at the end of the outage", "most MiB");
+        self.row("---", "--:", "--:");
+        for (((name, before), after), peak) in NAMES.iter().zip(before).zip(after).zip(peak) {
+            self.row(name, &format!("{} / {}", before >> 20, after >> 20), &(peak >> 20).to_string());
+            let result = if peak < LIMIT { Ok(()) } else { Err(format!("{name} took {} MiB", peak >> 20)) };
+            self.checks.push(Check { what: "memory stays under 64 MiB with a backlog", result });
+        }
+        let stored = if rows == expected { Ok(()) } else { Err(format!("{rows} rows, not {expected}")) };
+        self.checks.push(Check { what: "the whole backlog is stored once", result: stored });
+        let survived = survived.map_err(|error| format!("{error:#}"));
+        self.checks.push(Check { what: "recovery needs no restart", result: survived });
+        Ok(())
+    }
+}
+
+type Body = fn(u64) -> String;
+
+/// What masker, writer and database reject, each on their own.
+const KINDS: [(&str, Body); 6] = [
+    ("every tenth poison, of all kinds", |number| tenth(number, poison)),
+    ("every tenth against a constraint", |number| tenth(number, |_| login("poison"))),
+    ("only poison, of all kinds", poison),
+    ("only poison, not JSON", |_| "not json".to_owned()),
+    ("only poison, text too long", |number| too_long(number)),
+    ("only poison, against a constraint", |_| login("poison")),
+];
+
+fn tenth(number: u64, poison: impl Fn(u64) -> String) -> String {
+    if number % 10 == 9 { poison(number / 10) } else { login(&format!("good-{number}")) }
+}
+
+fn poison(number: u64) -> String {
+    match number % 3 {
+        0 => "not json".to_owned(),
+        1 => too_long(number),
+        _ => login("poison"),
+    }
+}
+
+fn too_long(number: u64) -> String {
+    login(&format!("{number}-{}", "x".repeat(128)))
+}
+
+const NAMES: [&str; 3] = ["reader", "masker", "writer"];
+
+/// One of each service; the reader only where it is wanted.
+async fn running(reader: &[(&str, &str)]) -> anyhow::Result<Stack> {
+    let mut stack = without_reader().await?;
+    stack.start_reader(reader).await?;
+    Ok(stack)
+}
+
+async fn without_reader() -> anyhow::Result<Stack> {
+    let mut stack = Stack::bare().await?;
+    stack.start_writer(&[]).await?;
+    let mut database = stack.database().await?;
+    sqlx::raw_sql("ALTER TABLE user_logins ADD CONSTRAINT no_poison CHECK (user_id <> 'poison')")
+        .execute(&mut database)
+        .await?;
+    stack.start_masker(&[]).await?;
+    Ok(stack)
+}
+
+/// Messages a second, from the reader's start to the empty queue, with all of them in the queue before.
+async fn drain_rate(messages: u64, body: impl Fn(u64) -> String) -> anyhow::Result<f64> {
+    let mut stack = without_reader().await?;
+    flood(&stack, messages, body).await?;
+    stack.start_reader(&[]).await?;
+    let begun = Instant::now();
+    drained(&stack).await?;
+    let took = begun.elapsed();
+    stack.stop().await?;
+    let messages = f64::from(u32::try_from(messages)?);
+    let rate = messages / took.as_secs_f64();
+    say(&format!("{messages} messages drained in {:.1} s", took.as_secs_f64()));
+    Ok(rate)
+}
+
+/// Sends as fast as the queue takes it.
+async fn flood(stack: &Stack, messages: u64, body: impl Fn(u64) -> String) -> anyhow::Result<()> {
+    let batches = stream::iter((0..messages).step_by(10)).map(|first| {
+        let entry = |number: u64| {
+            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string());
+            entry.message_body(body(number)).build()
+        };
+        let entries: Result<Vec<_>, _> = (first..messages.min(first + 10)).map(entry).collect();
+        let call = stack.sqs.send_message_batch().queue_url(&stack.pair.url);
+        async move {
+            let answer = call.set_entries(Some(entries?)).send().await?;
+            anyhow::ensure!(answer.failed.is_empty(), "the queue refused what the harness sends");
+            Ok(())
+        }
+    });
+    batches.buffer_unordered(SENDERS).try_collect().await
+}
+
+/// Waits until the queue is empty, as long as it gets shorter.
+async fn drained(stack: &Stack) -> anyhow::Result<()> {
+    let (mut least, mut since) = (i64::MAX, Instant::now());
+    loop {
+        let (waiting, hidden) = stack.depth(&stack.pair.url).await?;
+        let left = waiting + hidden;
+        if left == 0 {
+            return Ok(());
+        }
+        if left < least {
+            (least, since) = (left, Instant::now());
+        }
+        anyhow::ensure!(
+            since.elapsed() < STANDSTILL,
+            "the drain stands still at {waiting} waiting and {hidden} hidden"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn pids(stack: &Stack) -> Vec<i32> {
+    let services = [&stack.readers, &stack.maskers, &stack.writers];
+    services.into_iter().flatten().map(veilpost::process::Service::pid).collect()
+}
+
+/// What a reader, a masker and a writer have in RAM now, in bytes.
+fn memory(stack: &Stack) -> Vec<u64> {
+    pids(stack).into_iter().map(resident).collect()
+}
+
+fn resident(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or_default();
+    kibibytes * 1024
+}
+
+/// Looks at the services' memory again and again while something else goes on.
+#[derive(Debug)]
+struct Watch {
+    pids: Vec<i32>,
+    peak: Vec<u64>,
+}
+
+impl Watch {
+    fn new(stack: &Stack) -> Self {
+        let pids = pids(stack);
+        Self { peak: vec![0; pids.len()], pids }
+    }
+
+    async fn during<T>(&mut self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let mut work = std::pin::pin!(work);
+        let mut ticks = interval(Duration::from_millis(200));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = ticks.tick() => {
+                    for (peak, pid) in self.peak.iter_mut().zip(&self.pids) {
+                        *peak = (*peak).max(resident(*pid));
+                    }
+                }
+            }
+        }
+    }
+}

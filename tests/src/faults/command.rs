@@ -1,0 +1,173 @@
+//! The command: which rounds to run, and what to say about them.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+
+use super::backlog::{Backlog, Size};
+use super::output::{print, say};
+use super::round::Round;
+use super::schedule::Schedule;
+use super::summary::Summary;
+
+/// The seeds of a run without arguments.
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+/// Breaks a whole pipeline on purpose and accounts for every message.
+///
+/// Without arguments: some fixed seeds, a few minutes. Ends with `N passed, N failed` on a line of its own; exit status
+/// 1 when something failed.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "tests/faults/run")]
+pub struct Arguments {
+    /// Run the schedule of this seed; may be given several times
+    #[arg(long, value_name = "N")]
+    seed: Vec<u64>,
+
+    /// Random seeds, one after the other, for so many hours
+    #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "seed")]
+    long: Option<f64>,
+
+    /// No faults, but a backlog of so many messages while Postgres is down for a minute, and queues full of poison
+    #[arg(long, value_name = "MESSAGES", num_args = 0..=1, default_missing_value = "1000000",
+          conflicts_with_all = ["seed", "long"])]
+    backlog: Option<u64>,
+
+    /// Show the schedule of the seeds and run nothing
+    #[arg(long)]
+    dry: bool,
+}
+
+impl Arguments {
+    /// Runs what was asked for.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        if self.dry {
+            for seed in self.seeds() {
+                print(&Schedule::new(seed).to_string());
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut summary = Summary::default();
+        if let Some(hours) = self.long {
+            long(hours, &mut summary).await?;
+        } else if let Some(messages) = self.backlog {
+            backlog(Size::of(messages), &mut summary).await;
+        } else {
+            for seed in self.seeds() {
+                round(seed, &mut summary).await;
+            }
+            if self.seed.is_empty() {
+                backlog(Size::small(), &mut summary).await;
+            }
+        }
+        summary.judge_faults();
+        Ok(conclude(&summary))
+    }
+
+    fn seeds(&self) -> Vec<u64> {
+        if self.seed.is_empty() { SEEDS.to_vec() } else { self.seed.clone() }
+    }
+}
+
+async fn round(seed: u64, summary: &mut Summary) {
+    let schedule = Schedule::new(seed);
+    say(&schedule.to_string());
+    let begun = Instant::now();
+    match Round::run(&schedule).await {
+        Ok(round) => {
+            summary.add(&round);
+            say(&line(&round, begun.elapsed()));
+        }
+        Err(error) => summary.fail(format!("seed {seed}: the harness itself failed: {error:#}")),
+    }
+}
+
+async fn backlog(size: Size, summary: &mut Summary) {
+    match Backlog::run(size).await {
+        Ok(backlog) => {
+            summary.check("backlog", &backlog.checks);
+            print(&format!("{}\n", backlog.report));
+        }
+        Err(error) => summary.fail(format!("backlog: the harness itself failed: {error:#}")),
+    }
+}
+
+/// Every round has a seed of its own that replays it.
+async fn long(hours: f64, summary: &mut Summary) -> anyhow::Result<()> {
+    let (begun, time) = (Instant::now(), Duration::try_from_secs_f64(hours * 3600.0)?);
+    let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * 1000;
+    while begun.elapsed() < time {
+        round(seed, summary).await;
+        let minutes = begun.elapsed().as_secs() / 60;
+        say(&format!(
+            "after {minutes} of {} minutes: {} messages, {} lost, {} twice, {} checks passed, {} failed",
+            time.as_secs() / 60,
+            summary.messages,
+            summary.lost,
+            summary.twice,
+            summary.passed,
+            summary.failed
+        ));
+        seed += 1;
+    }
+    Ok(())
+}
+
+fn line(round: &Round, took: Duration) -> String {
+    let drained = round.drained_in.map_or("not".to_owned(), |time| format!("in {:.1} s", time.as_secs_f64()));
+    let account = &round.account;
+    format!(
+        "seed {}: {} messages, {} rows, {} dead letters ({} further copies), drained {drained}, {:.0} s: {}",
+        round.seed,
+        round.sent.len(),
+        account.stored,
+        account.dead_lettered,
+        account.copies,
+        took.as_secs_f64(),
+        if round.passed() { "good" } else { "FAILED" }
+    )
+}
+
+fn conclude(summary: &Summary) -> ExitCode {
+    if summary.messages > 0 {
+        print(&format!("{}\n", summary.table()));
+        let peaks = summary.peak_memory().iter().map(|bytes| (bytes >> 20).to_string());
+        let peaks = peaks.collect::<Vec<_>>().join(", ");
+        print(&format!("most memory of a reader, a masker, a writer: {peaks} MiB\n"));
+    }
+    for (fault, times) in summary.skipped() {
+        print(&format!("{times} skipped: {fault} (this user may not mount a small file system)\n"));
+    }
+    for failure in summary.failures() {
+        print(&format!("{failure}\n"));
+    }
+    let mut seeds: Vec<_> = summary.failures().iter().filter_map(|failure| failed_seed(failure)).collect();
+    seeds.dedup();
+    for seed in seeds {
+        print(&format!("replay: tests/faults/run --seed {seed}\n"));
+    }
+    print(&format!("{} passed, {} failed\n", summary.passed, summary.failed));
+    if summary.failed == 0 && summary.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn failed_seed(failure: &str) -> Option<u64> {
+    failure.strip_prefix("seed ")?.split(':').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_failure_tells_its_seed() {
+        assert_eq!(failed_seed("seed 17: not so: x"), Some(17));
+        assert_eq!(failed_seed("Postgres: restart: injected"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! A Postgres that is down, full, locked, slow or shut to writing.
+
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+use tokio::time::sleep;
+
+use super::{LOOK_AGAIN, PREY};
+use crate::faults::database::Database;
+use crate::faults::fault::{Fault, Outage};
+use crate::faults::schedule::Step;
+use crate::faults::tally::Tally;
+use crate::faults::world::World;
+
+pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
+    for step in steps {
+        sleep(step.pause).await;
+        let Fault::Postgres(outage) = step.fault else { continue };
+        let begun = Instant::now();
+        let hits = suffer(outage, step.length, world).await?;
+        tally.note(step.fault, begun, hits);
+    }
+    Ok(())
+}
+
+/// What was broken, by Postgres's own account; none when this machine cannot have the outage.
+async fn suffer(outage: Outage, length: Duration, world: &World) -> anyhow::Result<Option<u64>> {
+    let database = &world.database;
+    let seen = match outage {
+        Outage::ImmediateShutdown | Outage::Restart => down(outage, length, world).await?,
+        Outage::BackendsTerminated => terminated(length, database).await?,
+        Outage::ConnectionLimit => {
+            database.run(&["ALTER ROLE veilpost_writer CONNECTION LIMIT 0"]).await?;
+            let refused = async {
+                database.terminate_writers().await?;
+                logged(database, "53300", length).await
+            };
+            let refused = refused.await;
+            database.run(&["ALTER ROLE veilpost_writer CONNECTION LIMIT -1"]).await?;
+            refused?
+        }
+        Outage::TableLocked => {
+            let mut connection = database.connect().await?;
+            sqlx::raw_sql("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+                .execute(&mut connection)
+                .await?;
+            let seen = logged(database, "55P03", length).await?;
+            connection.close().await?;
+            seen
+        }
+        Outage::StatementTimeout => {
+            database.run(&["UPDATE fault.slowness SET seconds = 10"]).await?;
+            let seen = logged(database, "57014", length).await;
+            database.run(&["UPDATE fault.slowness SET seconds = 0"]).await?;
+            seen?
+        }
+        Outage::ReadOnly => {
+            database.run(&["ALTER SYSTEM SET default_transaction_read_only = on", RELOAD]).await?;
+            let seen = logged(database, "25006", length).await;
+            database.run(&["ALTER SYSTEM RESET default_transaction_read_only", RELOAD]).await?;
+            seen?
+        }
+        Outage::DiskFull => {
+            let Ok(disk) = &world.disk else { return Ok(None) };
+            disk.fill()?;
+            let seen = logged(database, "53100", length).await;
+            disk.empty()?;
+            seen?
+        }
+    };
+    Ok(Some(seen))
+}
+
+const RELOAD: &str = "SELECT pg_reload_conf()";
+
+/// How many connections of writers the end of the server cut.
+async fn down(outage: Outage, length: Duration, world: &World) -> anyhow::Result<u64> {
+    let connections = connections(&world.database).await?;
+    let mut stack = world.stack().await;
+    match outage {
+        Outage::ImmediateShutdown => stack.postgres.crash().await?,
+        _ => stack.postgres.stop().await?,
+    }
+    sleep(length).await;
+    stack.postgres.start_again().await?;
+    Ok(connections)
+}
+
+/// Waits until writers are connected, and tells how often.
+async fn connections(database: &Database) -> anyhow::Result<u64> {
+    let until = Instant::now() + PREY;
+    loop {
+        let connections = database.writers_connections().await?;
+        if connections > 0 || Instant::now() > until {
+            return Ok(connections);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn terminated(length: Duration, database: &Database) -> anyhow::Result<u64> {
+    let (begun, mut terminated) = (Instant::now(), 0);
+    while begun.elapsed() < length || (terminated == 0 && begun.elapsed() < PREY) {
+        terminated += database.terminate_writers().await?;
+        sleep(length / 8).await;
+    }
+    Ok(terminated)
+}
+
+/// How often Postgres logs an error in so long; waits on until it has done so once.
+async fn logged(database: &Database, sqlstate: &str, length: Duration) -> anyhow::Result<u64> {
+    let (begun, before) = (Instant::now(), database.logged(sqlstate)?);
+    sleep(length).await;
+    loop {
+        let seen = database.logged(sqlstate)? - before;
+        if seen > 0 || begun.elapsed() > length + PREY {
+            return Ok(seen);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}

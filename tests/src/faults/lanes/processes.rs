@@ -1,0 +1,64 @@
+//! Services that are killed, hung and terminated.
+
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::{LOOK_AGAIN, PREY};
+use crate::faults::fault::{Blow, Fault};
+use crate::faults::replica::Replica;
+use crate::faults::schedule::Step;
+use crate::faults::tally::Tally;
+use crate::faults::world::World;
+
+pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
+    for step in steps {
+        sleep(step.pause).await;
+        let Fault::Process(role, blow) = step.fault else { continue };
+        let replicas = chosen(world.replicas(role), blow, step.choice);
+        let load = load(&replicas).await;
+        let begun = Instant::now();
+        for replica in &replicas {
+            let mut replica = replica.lock().await;
+            match blow {
+                Blow::Kill | Blow::KillAll => replica.kill().await?,
+                Blow::Hang => replica.hang()?,
+                Blow::Terminate => replica.terminate().await?,
+            }
+        }
+        sleep(step.length).await;
+        for replica in &replicas {
+            let mut replica = replica.lock().await;
+            match blow {
+                Blow::Hang => replica.resume(),
+                Blow::Kill | Blow::KillAll | Blow::Terminate => replica.start_again().await?,
+            }
+        }
+        tally.note(step.fault, begun, Some(load));
+    }
+    Ok(())
+}
+
+fn chosen(replicas: &[Mutex<Replica>], blow: Blow, choice: u64) -> Vec<&Mutex<Replica>> {
+    let number = usize::try_from(choice).unwrap_or_default() % replicas.len().max(1);
+    match blow {
+        Blow::KillAll => replicas.iter().collect(),
+        Blow::Kill | Blow::Hang | Blow::Terminate => replicas.get(number).into_iter().collect(),
+    }
+}
+
+/// How many of the replicas are at work; waits until one is.
+async fn load(replicas: &[&Mutex<Replica>]) -> u64 {
+    let until = Instant::now() + PREY;
+    loop {
+        let mut load = 0;
+        for replica in replicas {
+            load += replica.lock().await.load().await;
+        }
+        if load > 0 || Instant::now() > until {
+            return load;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}

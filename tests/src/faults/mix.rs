@@ -1,0 +1,159 @@
+//! What is sent: plain logins, every odd shape, poison for every reason, and large bodies; and what must become of each.
+
+use serde_json::{Value, json};
+use veilpost::events::{SampleEvents, Shape};
+
+use crate::BODILESS;
+
+/// Of a million sample events so many are odd; half of those are rejected.
+const ODD_PER_MILLION: u64 = 250_000;
+
+/// Every so many messages one is of a shape that the sample events do not have.
+const OWN_EVERY: u64 = 8;
+
+const LARGE: usize = 150_000;
+
+/// Close to the largest message that SQS takes.
+const LARGEST: usize = 950_000;
+
+/// A reproducible sequence of messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mix {
+    events: SampleEvents,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) body: String,
+    pub(super) expected: Expected,
+}
+
+/// What must become of a message under the harness's policy and table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// The reason for its rejection; none when it must be a row.
+    pub(super) reason: Option<&'static str>,
+    /// The clear text whose digests the row must have.
+    pub(super) ip: Option<String>,
+    pub(super) device_id: Option<String>,
+}
+
+impl Mix {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { events: SampleEvents::new(seed, ODD_PER_MILLION) }
+    }
+
+    pub(super) fn message(self, number: u64) -> Message {
+        if number % OWN_EVERY == 3 {
+            return own(number);
+        }
+        let event = self.events.event(number);
+        let reason = match event.shape {
+            Shape::EmptyObject | Shape::OtherMessageType => Some("unknown-record"),
+            _ => event.fate.reason(),
+        };
+        message(event.body, reason)
+    }
+}
+
+/// The shapes of our own, in turn.
+fn own(number: u64) -> Message {
+    let mut login = Value::Object(serde_json::Map::from_iter([
+        ("user_id".to_owned(), json!(format!("own-{number}"))),
+        ("ip".to_owned(), json!(format!("10.1.{}.{}", number / 250 % 250, number % 250))),
+        ("device_id".to_owned(), json!(format!("device-{number}"))),
+    ]));
+    let mut set = |name: &str, value: Value| {
+        if let Some(fields) = login.as_object_mut() {
+            fields.insert(name.to_owned(), value);
+        }
+    };
+    let reason = match number / OWN_EVERY % 12 {
+        0 => return message(BODILESS.to_owned(), Some("no-body")),
+        1 => return message(json!({ "unknown": number }).to_string(), Some("unknown-record")),
+        2 => {
+            set("network", json!("no address"));
+            Some("invalid-value")
+        }
+        3 => {
+            set("user_id", json!("poison"));
+            Some("constraint")
+        }
+        4 => {
+            set("amount", json!(123_456_789_012_u64));
+            Some("out-of-range")
+        }
+        5 => {
+            set("born", json!("2023-02-30"));
+            Some("out-of-range")
+        }
+        6 => {
+            set("network", json!(format!("2001:db8::{:x}/64", number % 65_536)));
+            None
+        }
+        7 => {
+            set("extra", json!({ "tags": [1, 2.5, null, "ж"], "deep": { "er": number } }));
+            None
+        }
+        8 => {
+            set("amount", json!(12.5));
+            set("born", json!("2024-02-29"));
+            None
+        }
+        9 => {
+            set("padding", json!("x".repeat(LARGEST)));
+            None
+        }
+        10 => {
+            set("padding", json!("é".repeat(LARGE / 2)));
+            None
+        }
+        _ => {
+            set("locale", json!("y".repeat(LARGE)));
+            Some("text-too-long")
+        }
+    };
+    message(login.to_string(), reason)
+}
+
+fn message(body: String, reason: Option<&'static str>) -> Message {
+    let parsed: Value = serde_json::from_str(&body).unwrap_or_default();
+    let text = |name: &str| parsed.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (ip, device_id) = if reason.is_none() { (text("ip"), text("device_id")) } else { (None, None) };
+    Message { body, expected: Expected { reason, ip, device_id } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_thousand_messages_have_every_reason_and_are_mostly_stored() {
+        let messages: Vec<_> = (0..1000).map(|number| Mix::new(4).message(number)).collect();
+        let reasons: BTreeSet<_> = messages.iter().filter_map(|message| message.expected.reason).collect();
+        assert_eq!(
+            reasons.into_iter().collect::<Vec<_>>(),
+            [
+                "constraint",
+                "invalid-value",
+                "no-body",
+                "not-a-scalar",
+                "not-an-object",
+                "not-json",
+                "nul-in-text",
+                "out-of-range",
+                "text-too-long",
+                "unknown-record"
+            ]
+        );
+        let stored = messages.iter().filter(|message| message.expected.reason.is_none()).count();
+        assert!((700..900).contains(&stored), "{stored}");
+    }
+
+    #[test]
+    fn no_message_is_larger_than_sqs_takes() {
+        assert!((0..200).all(|number| Mix::new(1).message(number).body.len() < 1024 * 1024));
+    }
+}

@@ -1,0 +1,214 @@
+//! The oracle: compares what was sent with what was found once all was over. Every message must be found exactly once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha512};
+
+use super::mix::Expected;
+
+/// The secret of the harness's policy: id and bytes.
+pub(super) const KEY: (&str, [u8; 32]) = ("k1", [0x0b; 32]);
+
+/// The domain of the keyed column in the harness's policy.
+pub(super) const DOMAIN: &str = "device";
+
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) message_id: String,
+    pub(super) masked_ip: Option<String>,
+    pub(super) masked_device_id: Option<String>,
+}
+
+/// A message in the dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) message_id: String,
+    pub(super) reason: String,
+}
+
+/// What was found when the faults were over and the queue had drained.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub(super) rows: Vec<Row>,
+    pub(super) letters: Vec<Letter>,
+    /// Rows whose key is not in the ledger, by the database's own arithmetic.
+    pub(super) rows_without_key: u64,
+    /// Keys in the ledger that belong to no row.
+    pub(super) keys_without_row: u64,
+}
+
+/// What has become of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    Right,
+    Lost,
+    Twice,
+    RowAndLetter,
+    WrongFate,
+    WrongReason,
+    WrongDigest,
+}
+
+/// The comparison.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Account {
+    /// Messages with a row.
+    pub(super) stored: u64,
+    pub(super) stored_rows: u64,
+    pub(super) dead_lettered: u64,
+    /// Further copies of letters: the dead-letter queue is at-least-once.
+    pub(super) copies: u64,
+    /// Every message that was sent, with what has become of it.
+    pub(super) verdicts: HashMap<String, Verdict>,
+    /// Rows and letters of messages that nobody sent.
+    pub(super) strangers: u64,
+    pub(super) ledger_differs: u64,
+}
+
+impl Account {
+    pub(super) fn of(sent: &HashMap<String, Expected>, found: &Found) -> Self {
+        let mut rows: HashMap<&str, Vec<&Row>> = HashMap::new();
+        for row in &found.rows {
+            rows.entry(&row.message_id).or_default().push(row);
+        }
+        let mut letters: HashMap<&str, Vec<&Letter>> = HashMap::new();
+        for letter in &found.letters {
+            letters.entry(&letter.message_id).or_default().push(letter);
+        }
+        let strange = |id: &&&str| !sent.contains_key(**id);
+        let strangers = rows.keys().filter(strange).count() + letters.keys().filter(strange).count();
+        let judge = |(id, expected): (&String, &Expected)| {
+            let rows = rows.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let letters = letters.get(id.as_str()).map(Vec::as_slice).unwrap_or_default();
+            (id.clone(), verdict(expected, rows, letters))
+        };
+        Self {
+            stored: count(rows.len()),
+            stored_rows: count(found.rows.len()),
+            dead_lettered: count(letters.len()),
+            copies: count(found.letters.len() - letters.len()),
+            verdicts: sent.iter().map(judge).collect(),
+            strangers: count(strangers),
+            ledger_differs: found.rows_without_key + found.keys_without_row,
+        }
+    }
+
+    pub(super) fn with(&self, verdict: Verdict) -> u64 {
+        count(self.verdicts.values().filter(|found| **found == verdict).count())
+    }
+
+    /// How many messages have each verdict but the right one, with the id of one of them.
+    pub(super) fn wrong(&self) -> BTreeMap<Verdict, (u64, &str)> {
+        let mut wrong: BTreeMap<Verdict, (u64, &str)> = BTreeMap::new();
+        for (id, verdict) in self.verdicts.iter().filter(|(_, verdict)| **verdict != Verdict::Right) {
+            wrong.entry(*verdict).or_insert((0, id)).0 += 1;
+        }
+        wrong
+    }
+}
+
+fn verdict(expected: &Expected, rows: &[&Row], letters: &[&Letter]) -> Verdict {
+    match (expected.reason, rows, letters) {
+        (_, [], []) => Verdict::Lost,
+        (_, [_, _, ..], _) => Verdict::Twice,
+        (_, [_], [_, ..]) => Verdict::RowAndLetter,
+        (Some(_), [_], []) | (None, [], [_, ..]) => Verdict::WrongFate,
+        (Some(reason), [], letters) if letters.iter().all(|letter| letter.reason == reason) => Verdict::Right,
+        (Some(_), [], _) => Verdict::WrongReason,
+        (None, [row], []) if is_masked(expected, row) => Verdict::Right,
+        (None, [_], []) => Verdict::WrongDigest,
+    }
+}
+
+fn is_masked(expected: &Expected, row: &Row) -> bool {
+    row.masked_ip == expected.ip.as_deref().map(digest)
+        && row.masked_device_id == expected.device_id.as_deref().map(keyed_digest)
+}
+
+fn digest(text: &str) -> String {
+    hex(&Sha512::digest(text))
+}
+
+/// As README documents it: the key's id, then HMAC-SHA-512 over domain, NUL and text.
+fn keyed_digest(text: &str) -> String {
+    let (id, key) = KEY;
+    let mac = Hmac::<Sha512>::new_from_slice(&key).expect("a key of any length is taken");
+    let mac = mac.chain_update(DOMAIN).chain_update([0]).chain_update(text);
+    format!("{id}.{}", hex(&mac.finalize().into_bytes()))
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+fn count(items: usize) -> u64 {
+    u64::try_from(items).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected(reason: Option<&'static str>) -> Expected {
+        Expected { reason, ip: None, device_id: None }
+    }
+
+    fn row(id: &str) -> Row {
+        Row { message_id: id.to_owned(), masked_ip: None, masked_device_id: None }
+    }
+
+    fn letter(id: &str, reason: &str) -> Letter {
+        Letter { message_id: id.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// The verdict on one message "a" that was to have this fate.
+    fn verdict_on(reason: Option<&'static str>, rows: Vec<Row>, letters: Vec<Letter>) -> Verdict {
+        let sent = HashMap::from([("a".to_owned(), expected(reason))]);
+        let account = Account::of(&sent, &Found { rows, letters, ..Found::default() });
+        account.verdicts["a"]
+    }
+
+    #[test]
+    fn every_way_of_going_wrong_is_told_apart() {
+        let not_json = Some("not-json");
+        for (reason, rows, letters, expected) in [
+            (None, vec![row("a")], vec![], Verdict::Right),
+            (not_json, vec![], vec![letter("a", "not-json")], Verdict::Right),
+            (not_json, vec![], vec![letter("a", "not-json"), letter("a", "not-json")], Verdict::Right),
+            (None, vec![], vec![], Verdict::Lost),
+            (not_json, vec![], vec![], Verdict::Lost),
+            (None, vec![row("a"), row("a")], vec![], Verdict::Twice),
+            (None, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndLetter),
+            (not_json, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndLetter),
+            (not_json, vec![row("a")], vec![], Verdict::WrongFate),
+            (None, vec![], vec![letter("a", "not-json")], Verdict::WrongFate),
+            (not_json, vec![], vec![letter("a", "no-body")], Verdict::WrongReason),
+            (not_json, vec![], vec![letter("a", "")], Verdict::WrongReason),
+            (None, vec![Row { masked_ip: Some("x".into()), ..row("a") }], vec![], Verdict::WrongDigest),
+        ] {
+            assert_eq!(verdict_on(reason, rows, letters), expected);
+        }
+    }
+
+    #[test]
+    fn what_nobody_sent_is_strange_and_copies_are_counted() {
+        let sent = HashMap::from([("a".to_owned(), expected(Some("not-json")))]);
+        let letters = vec![letter("a", "not-json"), letter("a", "not-json"), letter("b", "not-json")];
+        let account = Account::of(&sent, &Found { rows: vec![row("c")], letters, ..Found::default() });
+        assert_eq!((account.strangers, account.copies, account.with(Verdict::Right)), (2, 1, 1));
+    }
+
+    #[test]
+    fn digests_are_those_of_other_programs() {
+        // printf 1.2.3.4 | sha512sum
+        assert!(digest("1.2.3.4").starts_with("7ac2a0346e5f13a0"), "{}", digest("1.2.3.4"));
+        // printf 'device\0d' | openssl dgst -sha512 -mac HMAC -macopt hexkey:$(printf 0b%.0s {1..32})
+        assert!(keyed_digest("d").starts_with("k1.95033db04e37be22"), "{}", keyed_digest("d"));
+    }
+}

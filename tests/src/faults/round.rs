@@ -1,0 +1,163 @@
+//! One round: a pipeline of its own, a schedule of faults, and the oracle at the end.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::fault::ROLES;
+use super::lanes;
+use super::load::{self, Sent};
+use super::mix::{Expected, Mix};
+use super::oracle::{Account, Found, Letter, Verdict};
+use super::schedule::Schedule;
+use super::tally::{Injection, Tally};
+use super::world::World;
+
+/// How long the queue may take to drain once nothing is broken any more. Visibility timeouts, backoffs and keepalives
+/// that are still running take a few seconds each.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The name in the ledger's keys: the queue's own.
+const PIPELINE: &str = "user-logins";
+
+/// What came of a round.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) seed: u64,
+    pub(super) checks: Vec<Check>,
+    pub(super) injections: Vec<Injection>,
+    pub(super) sent: Sent,
+    pub(super) account: Account,
+    /// From the last fault's end to the empty queue.
+    pub(super) drained_in: Option<Duration>,
+    /// The most memory of a reader, a masker and a writer, in bytes.
+    pub(super) peak_memory: Vec<u64>,
+}
+
+/// Something that must be so, and what is wrong if it is not.
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) what: &'static str,
+    pub(super) result: Result<(), String>,
+}
+
+impl Round {
+    pub(super) fn passed(&self) -> bool {
+        self.checks.iter().all(|check| check.result.is_ok())
+    }
+
+    /// Runs the round to its end, whatever goes wrong on the way. An error is one of the harness's own.
+    pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
+        let world = World::start().await?;
+        let tally = Tally::default();
+        let over = AtomicBool::new(false);
+        let faults = async {
+            let end = lanes::run(schedule, &world, &tally).await;
+            over.store(true, Ordering::SeqCst);
+            Ok(end)
+        };
+        let (faults, sent) = tokio::try_join!(faults, load::send(&world, Mix::new(schedule.seed), &over))?;
+        let survived = check("no process ends but those that are ended, and those exit with 0", faults);
+        if survived.result.is_err() {
+            world.keep_logs(schedule.seed).await?;
+            return Ok(Self::broken_off(schedule.seed, survived, &tally, sent));
+        }
+        let drained = world.drained(PATIENCE).await;
+        let drained_in = drained.as_ref().ok().copied();
+        let account = account(&world, &sent).await?;
+        let mut peak_memory = Vec::new();
+        for role in ROLES {
+            peak_memory.push(world.peak_memory(role).await);
+        }
+        let ended = world.terminate().await;
+        let mut checks = vec![survived, check("the queue drains, nothing stays hidden", drained.map(|_| ()))];
+        checks.extend(checks_of(&account));
+        checks.push(check("every process exits with 0 on SIGTERM", ended));
+        checks.push(check("nothing changes while the processes end", unchanged(&world, &account).await));
+        checks.push(check("no process panics", no_panic(&world).await));
+        let injections = tally.injections();
+        let round = Self { seed: schedule.seed, checks, injections, sent, account, drained_in, peak_memory };
+        if !round.passed() {
+            world.keep_logs(schedule.seed).await?;
+        }
+        Ok(round)
+    }
+
+    fn broken_off(seed: u64, check: Check, tally: &Tally, sent: Sent) -> Self {
+        Self {
+            seed,
+            checks: vec![check],
+            injections: tally.injections(),
+            sent,
+            account: Account::default(),
+            drained_in: None,
+            peak_memory: Vec::new(),
+        }
+    }
+}
+
+fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
+    Check { what, result: result.map_err(|error| format!("{error:#}")) }
+}
+
+async fn account(world: &World, sent: &Sent) -> anyhow::Result<Account> {
+    let letters = world.stack().await.dead_letters().await?;
+    let letters =
+        letters.into_iter().map(|letter| Letter { message_id: letter.message_id, reason: letter.reason });
+    let (rows_without_key, keys_without_row) = world.database.ledger_differences(PIPELINE).await?;
+    let found = Found {
+        rows: world.database.rows().await?,
+        letters: letters.collect(),
+        rows_without_key,
+        keys_without_row,
+    };
+    let expected: HashMap<String, Expected> =
+        sent.iter().map(|(id, shipped)| (id.clone(), shipped.expected.clone())).collect();
+    Ok(Account::of(&expected, &found))
+}
+
+fn checks_of(account: &Account) -> Vec<Check> {
+    let none = |what, count: u64, of_what: &str| Check {
+        what,
+        result: if count == 0 { Ok(()) } else { Err(format!("{count} {of_what}")) },
+    };
+    let wrong = |what, verdicts: &[Verdict]| {
+        let found: Vec<_> = account
+            .wrong()
+            .into_iter()
+            .filter(|(verdict, _)| verdicts.contains(verdict))
+            .map(|(verdict, (count, id))| format!("{count} {verdict:?}, such as {id}"))
+            .collect();
+        Check { what, result: if found.is_empty() { Ok(()) } else { Err(found.join("; ")) } }
+    };
+    vec![
+        wrong("no message is lost", &[Verdict::Lost]),
+        wrong(
+            "no message is stored twice, or stored and dead-lettered",
+            &[Verdict::Twice, Verdict::RowAndLetter],
+        ),
+        wrong(
+            "every message meets the fate that the policy says",
+            &[Verdict::WrongFate, Verdict::WrongReason],
+        ),
+        wrong("every row has the digests of its own message", &[Verdict::WrongDigest]),
+        none("no row and no letter without a message", account.strangers, "rows or letters that nobody sent"),
+        none("ledger and table agree", account.ledger_differs, "rows or keys without the other"),
+    ]
+}
+
+async fn unchanged(world: &World, account: &Account) -> anyhow::Result<()> {
+    let depth = world.depth().await?;
+    anyhow::ensure!(depth == (0, 0), "{} messages wait and {} are hidden", depth.0, depth.1);
+    let rows = world.database.row_count().await?;
+    anyhow::ensure!(rows == account.stored_rows, "{rows} rows, there were {}", account.stored_rows);
+    Ok(())
+}
+
+async fn no_panic(world: &World) -> anyhow::Result<()> {
+    for (path, text) in world.logs().await? {
+        let panic = text.lines().find(|line| line.contains("panicked"));
+        anyhow::ensure!(panic.is_none(), "{}: {}", path.display(), panic.unwrap_or_default());
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What goes wrong when: the same seed gives the same schedule.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::dice::Dice;
+use super::fault::{self, Blow, Fault, Outage, Trouble};
+
+/// Four lanes that run side by side; each goes through all faults of its own in an order of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Schedule {
+    pub(super) seed: u64,
+    pub(super) sqs: Vec<Step>,
+    pub(super) network: Vec<Step>,
+    pub(super) processes: Vec<Step>,
+    pub(super) postgres: Vec<Step>,
+}
+
+/// One fault of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) fault: Fault,
+    /// The calm before it.
+    pub(super) pause: Duration,
+    /// How long it lasts, where it lasts.
+    pub(super) length: Duration,
+    /// Chooses among what it could be done to.
+    pub(super) choice: u64,
+}
+
+impl Schedule {
+    pub(super) fn new(seed: u64) -> Self {
+        let lane = |number, faults, pauses| lane(&mut Dice::new(seed, number), faults, pauses);
+        Self {
+            seed,
+            sqs: lane(1, fault::of_sqs(), (100, 900)),
+            network: lane(2, fault::of_networks(), (200, 1200)),
+            processes: lane(3, fault::of_processes(), (200, 1500)),
+            postgres: lane(4, fault::of_postgres(), (1000, 2500)),
+        }
+    }
+}
+
+fn lane(dice: &mut Dice, mut faults: Vec<Fault>, (shortest, longest): (u64, u64)) -> Vec<Step> {
+    dice.shuffle(&mut faults);
+    let step = |fault| {
+        let (least, most) = lengths(fault);
+        Step {
+            fault,
+            pause: Duration::from_millis(dice.between(shortest, longest)),
+            length: Duration::from_millis(dice.between(least, most)),
+            choice: dice.between(0, 11),
+        }
+    };
+    faults.into_iter().map(step).collect()
+}
+
+/// The shortest and the longest time that a fault lasts, in milliseconds.
+fn lengths(fault: Fault) -> (u64, u64) {
+    match fault {
+        Fault::Sqs(..) => (500, 5000),
+        Fault::Network(_, Trouble::Slow) => (20, 300),
+        Fault::Network(..) => (300, 2500),
+        // Longer than keepalives and visibility timeouts, or shorter.
+        Fault::Process(_, Blow::Hang) => (500, 9000),
+        Fault::Process(..) => (50, 1500),
+        Fault::Postgres(Outage::Restart | Outage::ImmediateShutdown) => (200, 3000),
+        Fault::Postgres(_) => (2500, 4500),
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "seed {}", self.seed)?;
+        let lanes = [
+            ("SQS", &self.sqs),
+            ("network", &self.network),
+            ("processes", &self.processes),
+            ("Postgres", &self.postgres),
+        ];
+        for (name, steps) in lanes {
+            writeln!(formatter, "  {name}: pause, fault, length, choice (milliseconds)")?;
+            for step in steps {
+                writeln!(formatter, "    {step}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fault, pause, length, choice } = self;
+        let (fault, pause, length) = (fault.to_string(), pause.as_millis(), length.as_millis());
+        write!(formatter, "{pause:>5}  {fault:<56} {length:>5} {choice:>3}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_schedule_and_another_seed_another() {
+        assert_eq!(Schedule::new(5), Schedule::new(5));
+        assert_ne!(Schedule::new(5).network, Schedule::new(6).network);
+    }
+
+    #[test]
+    fn every_schedule_has_every_fault() {
+        let schedule = Schedule::new(9);
+        for (steps, faults) in [
+            (schedule.sqs, fault::of_sqs()),
+            (schedule.network, fault::of_networks()),
+            (schedule.processes, fault::of_processes()),
+            (schedule.postgres, fault::of_postgres()),
+        ] {
+            assert_eq!(steps.len(), faults.len());
+            assert!(faults.iter().all(|fault| steps.iter().any(|step| step.fault == *fault)));
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_pinned_so_that_a_seed_means_the_same_tomorrow() {
+        let processes = Schedule::new(1).processes;
+        let first: Vec<_> = processes.iter().take(3).map(Step::to_string).collect();
+        let pinned = [
+            "  322  reader: SIGKILL                                            659   2",
+            "  590  masker: SIGKILL to both replicas                           473   8",
+            "  651  reader: SIGTERM                                           1310   4",
+        ];
+        assert_eq!(first, pinned);
+    }
+}

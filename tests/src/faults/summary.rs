@@ -1,0 +1,136 @@
+//! What came of all rounds: checks, and the table of faults.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::oracle::Verdict;
+use super::round::{Check, Round};
+
+/// Sums over rounds.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    pub(super) messages: u64,
+    pub(super) lost: u64,
+    pub(super) twice: u64,
+    /// In the order in which faults were first met.
+    faults: BTreeMap<String, Figures>,
+    /// What is to be run again, and why.
+    failures: Vec<String>,
+    peak_memory: Vec<u64>,
+}
+
+/// Of one kind of fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Figures {
+    injected: u64,
+    skipped: u64,
+    hits: u64,
+    /// Messages sent while it lasted.
+    messages: u64,
+    lost: u64,
+    twice: u64,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, round: &Round) {
+        self.check(&format!("seed {}", round.seed), &round.checks);
+        self.messages += count(round.sent.len());
+        self.lost += round.account.with(Verdict::Lost);
+        self.twice += round.account.with(Verdict::Twice) + round.account.with(Verdict::RowAndLetter);
+        for injection in &round.injections {
+            let figures = self.faults.entry(injection.fault.to_string()).or_default();
+            match injection.hits {
+                None => figures.skipped += 1,
+                Some(hits) => {
+                    figures.injected += 1;
+                    figures.hits += hits;
+                }
+            }
+            for (id, shipped) in &round.sent {
+                if shipped.at < injection.begun || shipped.at > injection.ended {
+                    continue;
+                }
+                figures.messages += 1;
+                match round.account.verdicts.get(id) {
+                    Some(Verdict::Lost) => figures.lost += 1,
+                    Some(Verdict::Twice | Verdict::RowAndLetter) => figures.twice += 1,
+                    _ => {}
+                }
+            }
+        }
+        self.peak_memory.resize(round.peak_memory.len().max(self.peak_memory.len()), 0);
+        for (peak, found) in self.peak_memory.iter_mut().zip(&round.peak_memory) {
+            *peak = (*peak).max(*found);
+        }
+    }
+
+    /// `of` says what is checked.
+    pub(super) fn check(&mut self, of: &str, checks: &[Check]) {
+        for Check { what, result } in checks {
+            match result {
+                Ok(()) => self.passed += 1,
+                Err(why) => {
+                    self.failed += 1;
+                    self.failures.push(format!("{of}: not so: {what}: {why}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, why: String) {
+        self.failed += 1;
+        self.failures.push(why);
+    }
+
+    /// Once all rounds are over: a fault that broke nothing has proven nothing.
+    pub(super) fn judge_faults(&mut self) {
+        for (name, figures) in &self.faults {
+            match figures {
+                Figures { injected: 0, .. } => {}
+                Figures { hits: 0, .. } => {
+                    self.failed += 1;
+                    self.failures.push(format!("{name}: injected, but it broke nothing: the run is vacuous"));
+                }
+                _ => self.passed += 1,
+            }
+        }
+    }
+
+    /// What this machine could not have, with the number of times.
+    pub(super) fn skipped(&self) -> Vec<(&str, u64)> {
+        let skipped = self.faults.iter().filter(|(_, figures)| figures.skipped > 0);
+        skipped.map(|(name, figures)| (name.as_str(), figures.skipped)).collect()
+    }
+
+    pub(super) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// The most memory of a reader, a masker and a writer, in bytes.
+    pub(super) fn peak_memory(&self) -> &[u64] {
+        &self.peak_memory
+    }
+
+    /// As Markdown.
+    pub(super) fn table(&self) -> String {
+        let mut table = String::from(
+            "| fault | injected | things it broke | messages sent meanwhile | lost | duplicated |\n|---|--:|--:|--:|--:|--:|\n",
+        );
+        for (name, figures) in &self.faults {
+            let Figures { injected, hits, messages, lost, twice, .. } = figures;
+            // A string takes everything.
+            writeln!(table, "| {name} | {injected} | {hits} | {messages} | {lost} | {twice} |").ok();
+        }
+        let (messages, lost, twice) = (self.messages, self.lost, self.twice);
+        let injected: u64 = self.faults.values().map(|figures| figures.injected).sum();
+        let hits: u64 = self.faults.values().map(|figures| figures.hits).sum();
+        writeln!(table, "| **all together** | {injected} | {hits} | {messages} | {lost} | {twice} |").ok();
+        table
+    }
+}
+
+fn count(items: usize) -> u64 {
+    u64::try_from(items).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,239 @@
+//! The pipeline under attack: two replicas of each service, with a proxy that can misbehave on every hop.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName;
+use tokio::sync::{Mutex, MutexGuard};
+use veilpost::process::ServiceCommand;
+use veilpost::queue::{CREDENTIALS, QueuePair, REGION};
+
+use super::database::{self, Database};
+use super::fault::{Hop, ROLES, Role};
+use super::replica::Replica;
+use super::small_disk::SmallDisk;
+use crate::{Gate, SqsGate, Stack, binary};
+
+const REPLICAS: usize = 2;
+
+/// How the services are run: what can wait shortly does, so that much happens in a short time.
+const READER: [(&str, &str); 4] = [
+    ("--queue", "user-logins"),
+    ("--dead-letter-queue-url", "user-logins-dead-letter"),
+    ("--visibility-timeout", "4s"),
+    ("--wait-time", "1s"),
+];
+const WRITER: [(&str, &str); 3] =
+    [("--table", database::TABLE), ("--migrate", "false"), ("--statement-timeout", "2s")];
+
+/// Nothing but a message's own fate moves it to the dead-letter queue: SQS would do so without a reason.
+const MAX_RECEIVE_COUNT: u32 = 1000;
+
+/// Everything is up from the start. Dropping it ends everything.
+#[derive(Debug)]
+pub(super) struct World {
+    readers: Vec<Mutex<Replica>>,
+    maskers: Vec<Mutex<Replica>>,
+    writers: Vec<Mutex<Replica>>,
+    pub(super) sqs_gate: SqsGate,
+    masker_gates: Vec<Gate>,
+    writer_gates: Vec<Gate>,
+    postgres_gates: Vec<Gate>,
+    pub(super) database: Database,
+    pub(super) sqs: Client,
+    pub(super) pair: QueuePair,
+    /// Where the table is; the error says why it is not on one.
+    pub(super) disk: Result<SmallDisk, String>,
+    stack: Mutex<Stack>,
+    directory: PathBuf,
+}
+
+impl World {
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let stack = Stack::bare().await?;
+        let directory = stack.file("policy.toml", &database::policy())?;
+        let directory = directory.parent().context("a file has a directory")?.to_owned();
+        stack.file("keys", &database::keys())?;
+        let disk = SmallDisk::mount(stack.postgres.directory().join("small"), stack.postgres.directory());
+        let disk = disk.map_err(|error| format!("{error:#}"));
+        let database = Database::of(&stack.postgres);
+        database.prepare(disk.as_ref().ok()).await?;
+        let postgres = ([127, 0, 0, 1], stack.postgres.port()).into();
+        let mut world = Self {
+            readers: Vec::new(),
+            maskers: Vec::new(),
+            writers: Vec::new(),
+            sqs_gate: SqsGate::before(stack.queue.address()).await?,
+            masker_gates: Vec::new(),
+            writer_gates: Vec::new(),
+            postgres_gates: vec![Gate::before(postgres).await?],
+            database,
+            sqs: stack.sqs.clone(),
+            pair: stack.pair.clone(),
+            disk,
+            stack: Mutex::new(stack),
+            directory,
+        };
+        world.raise_receive_count().await?;
+        for role in [Role::Writer, Role::Masker, Role::Reader] {
+            for number in 1..=REPLICAS {
+                world.add(role, number).await?;
+            }
+        }
+        for role in ROLES {
+            for replica in world.replicas(role) {
+                replica.lock().await.ready().await?;
+            }
+        }
+        Ok(world)
+    }
+
+    async fn raise_receive_count(&self) -> anyhow::Result<()> {
+        let queue = || self.sqs.get_queue_attributes();
+        let arn = queue().queue_url(&self.pair.dead_letter_url).attribute_names(QueueAttributeName::QueueArn);
+        let arn = arn.send().await?.attributes.unwrap_or_default();
+        let arn = arn.get(&QueueAttributeName::QueueArn).context("a queue has an ARN")?;
+        let policy = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT });
+        let call = self.sqs.set_queue_attributes().queue_url(&self.pair.url);
+        call.attributes(QueueAttributeName::RedrivePolicy, policy.to_string()).send().await?;
+        Ok(())
+    }
+
+    async fn add(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
+        let directory = self.directory.join(format!("{}-{number}", role.noun()));
+        let replica = Replica::start(role, self.command(role, number)?, &directory).await?;
+        match role {
+            Role::Reader => {}
+            Role::Masker => self.masker_gates.push(Gate::before(replica.address()?).await?),
+            Role::Writer => self.writer_gates.push(Gate::before(replica.address()?).await?),
+        }
+        let replicas = match role {
+            Role::Reader => &mut self.readers,
+            Role::Masker => &mut self.maskers,
+            Role::Writer => &mut self.writers,
+        };
+        replicas.push(Mutex::new(replica));
+        Ok(())
+    }
+
+    fn command(&self, role: Role, number: usize) -> anyhow::Result<ServiceCommand> {
+        let name = role.noun();
+        let with = |command: ServiceCommand, arguments: &[(&str, &str)]| {
+            arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value))
+        };
+        let command = ServiceCommand::new(&format!("{name}-{number}"), binary(&format!("veilpost-{name}"))?);
+        Ok(match role {
+            Role::Reader => with(command, &READER)
+                .arg("--downstream", uris(&self.masker_gates))
+                .env("AWS_ENDPOINT_URL", self.sqs_gate.endpoint())
+                .env("AWS_REGION", REGION)
+                .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
+                .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1),
+            Role::Masker => command
+                .arg("--downstream", uris(&self.writer_gates))
+                .arg("--policy", self.directory.join("policy.toml").to_string_lossy())
+                .arg("--hmac-keys-file", self.directory.join("keys").to_string_lossy()),
+            Role::Writer => {
+                let port = self.postgres_gates.first().map_or(0, |gate| gate.address().port());
+                with(command, &WRITER).env("DATABASE_URL", Database::writers_url(port))
+            }
+        })
+    }
+
+    pub(super) fn replicas(&self, role: Role) -> &[Mutex<Replica>] {
+        match role {
+            Role::Reader => &self.readers,
+            Role::Masker => &self.maskers,
+            Role::Writer => &self.writers,
+        }
+    }
+
+    pub(super) fn gates(&self, hop: Hop) -> &[Gate] {
+        match hop {
+            Hop::Masker => &self.masker_gates,
+            Hop::Writer => &self.writer_gates,
+            Hop::Postgres => &self.postgres_gates,
+        }
+    }
+
+    /// Queue, dead-letter queue and Postgres.
+    pub(super) async fn stack(&self) -> MutexGuard<'_, Stack> {
+        self.stack.lock().await
+    }
+
+    /// Messages in the queue: waiting, and hidden.
+    pub(super) async fn depth(&self) -> anyhow::Result<(i64, i64)> {
+        self.stack.lock().await.depth(&self.pair.url).await
+    }
+
+    /// Waits until nothing is in the queue, neither waiting nor hidden, and tells how long it took. No process may end
+    /// meanwhile.
+    pub(super) async fn drained(&self, patience: Duration) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            let depth = self.depth().await?;
+            if depth == (0, 0) {
+                return Ok(begun.elapsed());
+            }
+            self.ensure_running().await?;
+            anyhow::ensure!(
+                begun.elapsed() < patience,
+                "after {patience:?} {} messages wait and {} are hidden",
+                depth.0,
+                depth.1
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(super) async fn ensure_running(&self) -> anyhow::Result<()> {
+        for role in ROLES {
+            for replica in self.replicas(role) {
+                replica.lock().await.ensure_running()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The most memory that a replica of this role has had.
+    pub(super) async fn peak_memory(&self, role: Role) -> u64 {
+        let mut peak = 0;
+        for replica in self.replicas(role) {
+            peak = peak.max(replica.lock().await.peak_memory());
+        }
+        peak
+    }
+
+    /// SIGTERM to all, readers first; each must exit with status 0.
+    pub(super) async fn terminate(&self) -> anyhow::Result<()> {
+        for role in ROLES {
+            for replica in self.replicas(role) {
+                replica.lock().await.terminate().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies all logs to where they outlive this world, and says where.
+    pub(super) async fn keep_logs(&self, seed: u64) -> anyhow::Result<()> {
+        let kept = std::env::temp_dir().join(format!("veilpost-faults-seed-{seed}"));
+        tokio::fs::create_dir_all(&kept).await?;
+        for (path, text) in self.logs().await? {
+            let name = path.file_name().unwrap_or_default();
+            tokio::fs::write(kept.join(name), text).await?;
+        }
+        super::output::say(&format!("the logs of seed {seed} are kept in {}", kept.display()));
+        Ok(())
+    }
+
+    /// Everything that services have logged so far.
+    pub(super) async fn logs(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
+        self.stack.lock().await.logs()
+    }
+}
+
+fn uris(gates: &[Gate]) -> String {
+    gates.iter().map(|gate| format!("http://{}", gate.address())).collect::<Vec<_>>().join(",")
+}

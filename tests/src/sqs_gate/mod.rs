@@ -1,0 +1,222 @@
+//! A proxy before the queue that speaks SQS's JSON protocol over HTTP and makes chosen calls go wrong.
+
+mod answers;
+mod call;
+mod door;
+mod fault;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use call::{Call, Upstream};
+use door::{Door, Line};
+pub use fault::{Armed, SqsFault};
+use fault::{Arsenal, Met};
+
+/// A message with this body is delivered without any: SQS takes none without, but old ones and other servers' exist.
+pub const BODILESS: &str = "this body is taken away on the way";
+
+/// Passes SQS calls on. Dropping it ends it.
+#[derive(Debug)]
+pub struct SqsGate {
+    address: SocketAddr,
+    inner: Arc<Inner>,
+    _server: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    upstream: Upstream,
+    arsenal: Arsenal,
+    deliver_twice: AtomicBool,
+    handles: Mutex<Vec<String>>,
+    doubled: AtomicUsize,
+}
+
+impl SqsGate {
+    pub async fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let inner = Arc::new(Inner {
+            upstream: Upstream { address: upstream, client },
+            arsenal: Arsenal::default(),
+            deliver_twice: AtomicBool::new(false),
+            handles: Mutex::default(),
+            doubled: AtomicUsize::new(0),
+        });
+        let router = axum::Router::new().fallback(forward).with_state(Arc::clone(&inner));
+        let service = router.into_make_service_with_connect_info::<Line>();
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            // It runs until the gate is dropped; there is nobody to tell of an earlier end but the test that then fails.
+            let _over = axum::serve(Door(listener), service).await;
+        });
+        Ok(Self { address, inner, _server: server })
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next `calls` calls whose action begins with `action`, such as `DeleteMessageBatch` or `SendMessage`, meet
+    /// `fault`. A call that the fault cannot apply to, such as a receive without messages, does not count.
+    pub fn arm(&self, action: &'static str, fault: SqsFault, calls: u64) -> Armed {
+        self.inner.arsenal.arm(action, fault, calls)
+    }
+
+    /// From now on every call of `action` fails as if the queue were overloaded.
+    pub fn refuse(&self, action: &'static str) {
+        self.arm(action, SqsFault::Unavailable, u64::MAX);
+    }
+
+    /// From now on every message of a receive is in its answer twice: SQS delivers at least once.
+    pub fn deliver_twice(&self) {
+        self.inner.deliver_twice.store(true, Ordering::SeqCst);
+    }
+
+    /// The receipt handles of every delivery so far.
+    pub fn handles(&self) -> Vec<String> {
+        self.inner.handles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many deliveries were doubled.
+    pub fn doubled(&self) -> usize {
+        self.inner.doubled.load(Ordering::SeqCst)
+    }
+}
+
+async fn forward(
+    State(inner): State<Arc<Inner>>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response {
+    let call = match Call::read(request).await {
+        Ok(call) => call,
+        Err(refusal) => return refusal,
+    };
+    match inner.arsenal.meet(call.action()) {
+        Some(met) => inner.suffer(met, call, &line).await,
+        None if call.action() == "ReceiveMessage" => inner.receive(call, None).await,
+        None => inner.upstream.pass(call).await,
+    }
+}
+
+impl Inner {
+    async fn suffer(&self, mut met: Met, call: Call, line: &Line) -> Response {
+        match met.fault() {
+            SqsFault::DeliverTwice | SqsFault::Redeliver => return self.receive(call, Some(met)).await,
+            SqsFault::EntriesRefused | SqsFault::HandlesRefused | SqsFault::EntriesMisreported => {
+                return self.refuse_entries(met, call).await;
+            }
+            _ => met.hit(),
+        }
+        match met.fault() {
+            SqsFault::Delay(by) => {
+                tokio::time::sleep(by).await;
+                self.pass(call).await
+            }
+            SqsFault::InternalError => answers::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure"),
+            SqsFault::Throttled => answers::error(StatusCode::BAD_REQUEST, "RequestThrottled"),
+            SqsFault::Garbage => answers::garbage(),
+            SqsFault::AnswerLost => {
+                let lost = self.pass(call).await;
+                line.reset();
+                lost
+            }
+            SqsFault::Hang(time) => {
+                tokio::time::sleep(time).await;
+                line.reset();
+                StatusCode::GATEWAY_TIMEOUT.into_response()
+            }
+            SqsFault::Reset => {
+                line.reset();
+                StatusCode::BAD_GATEWAY.into_response()
+            }
+            _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        }
+    }
+
+    async fn pass(&self, call: Call) -> Response {
+        if call.action() == "ReceiveMessage" {
+            return self.receive(call, None).await;
+        }
+        self.upstream.pass(call).await
+    }
+
+    /// A receive: remembers the receipt handles, takes bodies away and doubles deliveries where that is wanted.
+    async fn receive(&self, call: Call, met: Option<Met>) -> Response {
+        let fault = met.as_ref().map(Met::fault);
+        let mut answer = match self.upstream.ask(call.clone()).await {
+            Ok(answer) => answer,
+            Err(refusal) => return refusal,
+        };
+        let show = call.that_shows(&answer).filter(|_| fault == Some(SqsFault::Redeliver));
+        let Some(messages) = answer.get_mut("Messages").and_then(Value::as_array_mut) else {
+            return answers::success(&answer);
+        };
+        if let (Some(mut met), false) = (met, messages.is_empty()) {
+            met.hit();
+        }
+        self.remember(messages);
+        messages.iter_mut().for_each(take_body);
+        if fault == Some(SqsFault::DeliverTwice) || self.deliver_twice.load(Ordering::SeqCst) {
+            self.doubled.fetch_add(messages.len(), Ordering::SeqCst);
+            messages.extend(messages.clone());
+        }
+        if let Some(show) = show {
+            self.doubled.fetch_add(messages.len(), Ordering::SeqCst);
+            drop(self.upstream.pass(show).await);
+        }
+        answers::success(&answer)
+    }
+
+    fn remember(&self, messages: &[Value]) {
+        let handles = messages.iter().filter_map(|message| message.get("ReceiptHandle")?.as_str());
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).extend(handles.map(str::to_owned));
+    }
+
+    /// A batch of which every second entry is said to have failed.
+    async fn refuse_entries(&self, mut met: Met, call: Call) -> Response {
+        let ids = call.every_second_id();
+        if ids.is_empty() {
+            return self.pass(call).await;
+        }
+        met.hit();
+        let passed = match met.fault() {
+            SqsFault::EntriesMisreported => Some(call),
+            _ => call.without(&ids),
+        };
+        let answer = match passed {
+            Some(call) => match self.upstream.ask(call).await {
+                Ok(answer) => answer,
+                Err(refusal) => return refusal,
+            },
+            None => json!({}),
+        };
+        let (code, sender_fault) = match met.fault() {
+            SqsFault::HandlesRefused => ("ReceiptHandleIsInvalid", true),
+            _ => ("InternalError", false),
+        };
+        answers::success(&answers::with_failed(answer, &ids, code, sender_fault))
+    }
+}
+
+fn take_body(message: &mut Value) {
+    if message.get("Body").and_then(Value::as_str) == Some(BODILESS)
+        && let Some(fields) = message.as_object_mut()
+    {
+        fields.remove("Body");
+        fields.remove("MD5OfBody");
+    }
+}
