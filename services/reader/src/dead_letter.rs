@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use metrics::Gauge;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::Lifecycle;
 
@@ -12,6 +14,7 @@ use crate::delete::Deletion;
 use crate::delivery::DeliveryNumber;
 use crate::in_flight::InFlight;
 use crate::letter::Letter;
+use crate::pace::Pace;
 use crate::problem::{Problem, Trouble};
 use crate::queue::{MAX_ENTRIES, Queue};
 use crate::settle::Rejection;
@@ -60,7 +63,9 @@ impl DeadLetters {
     /// Sends what arrives until the channel is closed and everything is sent, or until the service aborts; what is not
     /// sent by then is still in flight.
     pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<Casualty>>, lifecycle: Lifecycle) {
-        slots::run(SLOTS, arriving, batch, |batch| self.attempt(batch, &lifecycle), &lifecycle).await;
+        let pace = Pace::between(SLOTS, SLOTS, Instant::now());
+        let attempt = |batch| self.attempt(batch, &lifecycle);
+        slots::run(pace, Gauge::noop(), arriving, batch, attempt, &lifecycle).await;
     }
 
     /// Gives back what has to be tried again, after a pause.

@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use metrics::gauge;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::Lifecycle;
 
 use crate::delivery::{DeliveryNumber, ReceiptHandle};
 use crate::in_flight::InFlight;
+use crate::pace::Pace;
 use crate::problem::Trouble;
 use crate::queue::{Answer, MAX_ENTRIES, Queue};
 use crate::{retry, slots, spans};
@@ -37,15 +40,18 @@ pub(crate) struct Deleter {
     pub(crate) queue: Queue,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) trouble: Trouble,
-    /// Batches that are on their way at once.
-    pub(crate) slots: usize,
+    /// Batches that are on their way at once, at most.
+    pub(crate) most: usize,
 }
 
 impl Deleter {
     /// Deletes what arrives until the channel is closed and everything is deleted, or until the service aborts; what
     /// is not deleted by then is still in flight.
     pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<Deletion>>, lifecycle: Lifecycle) {
-        slots::run(self.slots, arriving, batch, |batch| self.attempt(batch, &lifecycle), &lifecycle).await;
+        let (pace, allowed) =
+            (Pace::between(1, self.most, Instant::now()), gauge!("veilpost_reader_deletes"));
+        let attempt = |batch| self.attempt(batch, &lifecycle);
+        slots::run(pace, allowed, arriving, batch, attempt, &lifecycle).await;
     }
 
     /// Gives back what has to be tried again, after a pause.

@@ -9,6 +9,7 @@ use veilpost_proto::v1::{RawBatch, RawRecord};
 use veilpost_runtime::{Parcel, Source, telemetry};
 
 use crate::delivery::DeliveryNumber;
+use crate::metrics::real;
 use crate::receipts::Awaited;
 use crate::spans;
 
@@ -146,8 +147,7 @@ fn cut_from(waiting: &mut VecDeque<Arrival>, limits: BatchLimits) -> Vec<Arrival
 }
 
 fn histogram(records: usize) {
-    let records = f64::from(u32::try_from(records).unwrap_or(u32::MAX));
-    metrics::histogram!("veilpost_reader_batch_records").record(records);
+    metrics::histogram!("veilpost_reader_batch_records").record(real(records));
 }
 
 /// An upper bound.

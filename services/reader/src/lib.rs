@@ -15,6 +15,7 @@ mod in_flight;
 mod intake;
 mod letter;
 mod metrics;
+mod pace;
 mod poll;
 mod problem;
 mod producer;

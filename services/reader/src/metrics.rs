@@ -32,6 +32,12 @@ pub(crate) fn describe() {
         "veilpost_reader_dead_letter_messages",
         "Messages in the dead-letter queue, approximately"
     );
-    describe_gauge!("veilpost_reader_pollers", "Long polls at once");
+    describe_gauge!("veilpost_reader_pollers", "Receives that may be under way at once, at present");
+    describe_gauge!("veilpost_reader_deletes", "Batch deletes that may be under way at once, at present");
     describe_histogram!("veilpost_reader_batch_records", "Records in a batch to the masker");
+}
+
+/// A count as metrics take it.
+pub(crate) fn real(count: usize) -> f64 {
+    u32::try_from(count).unwrap_or(u32::MAX).into()
 }

@@ -1,11 +1,12 @@
-//! A poller: receives, over and over, as much as the in-flight window has room for.
+//! The pollers: receives, several at once, as much as the in-flight window has room for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_sqs::types::Message;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::{Backoff, Lifecycle};
@@ -14,6 +15,8 @@ use crate::acquitted::Acquitted;
 use crate::delivery::{self, Delivery};
 use crate::in_flight::InFlight;
 use crate::intake::Arrival;
+use crate::metrics::real;
+use crate::pace::{Haul, Pace};
 use crate::problem::Trouble;
 use crate::queue::{Ask, Queue};
 use crate::spans;
@@ -23,13 +26,15 @@ use crate::window::{Reservation, Window};
 /// next call: some servers do not know long polling, and AWS does the same when too much is in flight.
 const TOO_SOON: Duration = Duration::from_millis(100);
 
-/// All pollers of a reader are clones of one.
-#[derive(Clone, Debug)]
-pub(crate) struct Poller {
+const SHORTEST_REST: Duration = Duration::from_millis(200);
+const LONGEST_REST: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub(crate) struct Pollers {
     pub(crate) queue: Queue,
     pub(crate) window: Arc<Window>,
     pub(crate) in_flight: Arc<InFlight>,
-    pub(crate) trouble: Arc<Trouble>,
+    pub(crate) trouble: Trouble,
     pub(crate) arrivals: mpsc::Sender<Vec<Arrival>>,
     pub(crate) wait: Duration,
     pub(crate) visibility: Duration,
@@ -37,72 +42,95 @@ pub(crate) struct Poller {
     pub(crate) suspect_after: u32,
     pub(crate) acquitted: Arc<Acquitted>,
     /// It has been said that the queue gives no sent times.
-    pub(crate) said_timeless: Arc<AtomicBool>,
+    pub(crate) said_timeless: AtomicBool,
+    pub(crate) lifecycle: Lifecycle,
 }
 
-impl Poller {
-    /// Receives until the drain. A long poll under way is awaited, and what it brings is passed on like all the rest.
-    pub(crate) async fn run(self, lifecycle: Lifecycle) {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(20));
-        loop {
-            let reservation = tokio::select! {
+impl Pollers {
+    /// Receives until the drain, as many at once as `pace` allows. Long polls under way are awaited, and what they bring
+    /// is passed on like all the rest.
+    pub(crate) async fn run(self, mut pace: Pace) -> anyhow::Result<()> {
+        let (pollers, mut polls) = (Arc::new(self), JoinSet::new());
+        let allowed = metrics::gauge!("veilpost_reader_pollers");
+        let ended = loop {
+            allowed.set(real(pace.allowed()));
+            tokio::select! {
                 biased;
-                () = lifecycle.draining() => return,
-                reservation = self.window.reserve() => reservation,
-            };
-            let asked = Instant::now();
-            let span = spans::receive(&self.queue);
-            let pause = match self.receive(&reservation).instrument(span.clone()).await {
-                Ok(messages) => {
-                    span.record("messaging.batch.message_count", spans::count(messages.len()));
-                    backoff.reset();
-                    self.trouble.over();
-                    let arrived = self.pass_on(messages, reservation, &span).await;
-                    (arrived == 0 && asked.elapsed() < TOO_SOON).then_some(TOO_SOON)
-                }
-                Err(problem) => {
-                    span.record("otel.status_code", "ERROR");
-                    span.in_scope(|| self.trouble.met(&problem));
-                    drop(reservation);
-                    Some(backoff.next_delay())
-                }
-            };
-            if let Some(pause) = pause {
-                tokio::select! {
-                    () = lifecycle.draining() => return,
-                    () = tokio::time::sleep(pause) => {}
+                () = pollers.lifecycle.draining() => break Ok(()),
+                Some(poll) = polls.join_next() => match poll {
+                    Ok(haul) => pace.ended(haul, Instant::now()),
+                    Err(panicked) => break Err(panicked),
+                },
+                room = pollers.window.reserve(), if polls.len() < pace.allowed() => {
+                    pace.began(Instant::now());
+                    polls.spawn(Arc::clone(&pollers).poll(room));
                 }
             }
+        };
+        Ok(rest_of(&mut polls, ended).await?)
+    }
+
+    /// One receive, and a rest when there should be one after it.
+    async fn poll(self: Arc<Self>, room: Reservation) -> Haul {
+        let (asked, asked_ms, messages) = (Instant::now(), epoch_ms(), room.messages());
+        let span = spans::receive(&self.queue);
+        let ask = Ask { messages, wait: self.wait, visibility: self.visibility };
+        let (haul, rest) = match self.queue.receive(ask).instrument(span.clone()).await {
+            Ok(messages) => {
+                span.record("messaging.batch.message_count", spans::count(messages.len()));
+                self.trouble.over();
+                let haul = self.pass_on(messages, room, asked_ms, &span).await;
+                let idle = haul.brought == 0 && asked.elapsed() < TOO_SOON;
+                (haul, idle.then_some(TOO_SOON))
+            }
+            Err(problem) => {
+                span.record("otel.status_code", "ERROR");
+                drop(room);
+                span.in_scope(|| self.trouble.met(&problem));
+                (Haul { room: messages, ..Haul::default() }, Some(rest(self.trouble.lasts())))
+            }
+        };
+        drop(span);
+        if let Some(rest) = rest {
+            tokio::select! {
+                () = self.lifecycle.draining() => {}
+                () = tokio::time::sleep(rest) => {}
+            }
         }
+        haul
     }
 
-    async fn receive(&self, room: &Reservation) -> Result<Vec<Message>, crate::problem::Problem> {
-        let ask = Ask { messages: room.messages(), wait: self.wait, visibility: self.visibility };
-        self.queue.receive(ask).await
-    }
-
-    /// How many messages went on.
-    async fn pass_on(&self, messages: Vec<Message>, mut room: Reservation, receive: &Span) -> usize {
+    /// A clock that is behind the queue's by some time only makes the pollers more when messages have waited so long.
+    async fn pass_on(
+        &self,
+        messages: Vec<Message>,
+        mut room: Reservation,
+        asked_ms: i64,
+        receive: &Span,
+    ) -> Haul {
         let came = messages.len();
+        let mut haul = Haul { room: room.messages(), ..Haul::default() };
         let received = Instant::now();
-        let arrivals: Vec<_> = messages
-            .into_iter()
-            .filter_map(|message| self.take(message, received, &mut room, receive))
-            .collect();
-        drop(room);
-        let arrived = arrivals.len();
-        if arrived < came {
-            tracing::warn!(ignored = came - arrived, "messages came without an id or a receipt handle");
+        let mut arrivals = Vec::with_capacity(came);
+        for message in messages {
+            let Some(arrival) = self.take(message, received, &mut room, receive) else { continue };
+            haul.waited += usize::from(arrival.record.sent_timestamp_ms < asked_ms);
+            arrivals.push(arrival);
         }
-        if arrived == 0 {
-            return 0;
+        drop(room);
+        haul.brought = arrivals.len();
+        if haul.brought < came {
+            tracing::warn!(ignored = came - haul.brought, "messages came without an id or a receipt handle");
+        }
+        if arrivals.is_empty() {
+            return haul;
         }
         metrics::counter!("veilpost_reader_deliveries_total")
-            .increment(u64::try_from(arrived).unwrap_or_default());
+            .increment(u64::try_from(haul.brought).unwrap_or_default());
         if self.arrivals.send(arrivals).await.is_err() {
             tracing::debug!("the link has ended; what came is given back");
         }
-        arrived
+        haul
     }
 
     fn take(
@@ -140,6 +168,37 @@ impl Poller {
                 queue = self.queue.url(),
                 "the queue gives no sent time (SentTimestamp); without one the writer leaves every message"
             );
+        }
+    }
+}
+
+/// Awaits what is under way, and says how it all ended: well, or with the first panic.
+async fn rest_of(polls: &mut JoinSet<Haul>, mut ended: Result<(), JoinError>) -> Result<(), JoinError> {
+    while let Some(poll) = polls.join_next().await {
+        ended = ended.and(poll.map(|_| ()));
+    }
+    ended
+}
+
+/// Rests grow with the time for which there has been no success, whatever the number of calls that fail.
+fn rest(lasts: Duration) -> Duration {
+    Backoff::new((lasts / 2).clamp(SHORTEST_REST, LONGEST_REST), LONGEST_REST).next_delay()
+}
+
+fn epoch_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_grow_with_the_trouble_and_stay_within_bounds() {
+        for (lasts, longest) in [(0, 200), (2000, 1000), (3_600_000, 20_000)] {
+            let (rest, longest) = (rest(Duration::from_millis(lasts)), Duration::from_millis(longest));
+            assert!(rest <= longest && rest >= longest / 11, "{rest:?} after {lasts} ms");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong between the reader and SQS, in one clear line each.
 
 use std::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -110,6 +110,8 @@ struct State {
     said: Option<(Problem, Instant)>,
     /// Something has been said, and not yet that it is over.
     open: bool,
+    /// The first failure after the last success.
+    since: Option<Instant>,
 }
 
 const SAY_AGAIN: Duration = Duration::from_mins(5);
@@ -126,7 +128,8 @@ impl Trouble {
     }
 
     fn is_news(&self, problem: &Problem) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        state.since.get_or_insert_with(Instant::now);
         let known =
             state.said.as_ref().is_some_and(|(said, when)| said == problem && when.elapsed() < SAY_AGAIN);
         if !known {
@@ -138,11 +141,21 @@ impl Trouble {
 
     /// The call has succeeded.
     pub(crate) fn over(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        state.since = None;
         if std::mem::take(&mut state.open) {
             drop(state);
             tracing::info!(queue = self.queue, "can {} again", self.doing);
         }
+    }
+
+    /// For how long there have been failures and no success.
+    pub(crate) fn lasts(&self) -> Duration {
+        self.state().since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,6 +187,18 @@ mod tests {
         assert!(trouble.is_news(&Problem::NoSuchQueue));
         tokio::time::advance(SAY_AGAIN).await;
         assert!(trouble.is_news(&Problem::NoSuchQueue));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_lasts_from_the_first_failure_to_the_next_success() {
+        let trouble = Trouble::new("receive", "q");
+        for _ in 0..2 {
+            trouble.met(&Problem::Timeout);
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+        assert_eq!(trouble.lasts(), Duration::from_secs(4));
+        trouble.over();
+        assert_eq!(trouble.lasts(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

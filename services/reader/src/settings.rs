@@ -8,6 +8,7 @@ use veilpost_proto::MAX_BATCH_BYTES;
 use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, parse_duration};
 
 use crate::intake::BatchLimits;
+use crate::queue::MAX_ENTRIES;
 
 /// Receives from Amazon SQS, keeps messages hidden while they are in flight, and settles them.
 ///
@@ -34,10 +35,16 @@ pub struct Settings {
     #[arg(long, env = "VEILPOST_PIPELINE", value_name = "NAME", help_heading = "Queue")]
     pub pipeline: Option<String>,
 
-    /// Long polls at once
-    #[arg(long, env = "VEILPOST_POLLERS", default_value = "8", value_name = "CALLS", help_heading = "Queue",
+    /// Receives at once, at least: so many long polls stay while the queue is empty
+    #[arg(long, env = "VEILPOST_POLLERS_MIN", default_value = "1", value_name = "CALLS", help_heading = "Queue",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub pollers: u16,
+    pub pollers_min: u16,
+
+    /// Receives at once, at most; how many there are in between follows from what they bring, and they never ask for
+    /// more than the window has room for
+    #[arg(long, env = "VEILPOST_POLLERS_MAX", default_value = "64", value_name = "CALLS", help_heading = "Queue",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub pollers_max: u16,
 
     /// How long a poll waits for a first message, up to 20s; never more than half the grace period
     #[arg(long, env = "VEILPOST_WAIT_TIME", default_value = "10s", value_parser = parse_duration,
@@ -49,10 +56,10 @@ pub struct Settings {
           value_name = "DURATION", help_heading = "Queue")]
     pub visibility_timeout: Duration,
 
-    /// Batch deletes at once
-    #[arg(long, env = "VEILPOST_DELETES", default_value = "8", value_name = "CALLS", help_heading = "Queue",
+    /// Batch deletes at once, at most; how many there are follows from what is to be deleted
+    #[arg(long, env = "VEILPOST_DELETES_MAX", default_value = "64", value_name = "CALLS", help_heading = "Queue",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub deletes: u16,
+    pub deletes_max: u16,
 
     /// Messages in flight, at most
     #[arg(long, env = "VEILPOST_WINDOW_MESSAGES", default_value = "5000", value_name = "MESSAGES",
@@ -123,6 +130,7 @@ impl Settings {
             (self.wait_time > Duration::from_secs(20), "--wait-time is longer than SQS's 20s"),
             (self.visibility_timeout < shortest, "--visibility-timeout is shorter than 2s"),
             (self.visibility_timeout > longest, "--visibility-timeout is longer than SQS's 12h"),
+            (self.pollers_min > self.pollers_max, "--pollers-min is more than --pollers-max"),
             (self.window_bytes == 0, "--window-bytes is zero"),
             (self.batch_bytes == 0, "--batch-bytes is zero"),
             (self.batch_bytes > MAX_BATCH_BYTES / 3 * 2, "--batch-bytes is larger than 2MiB"),
@@ -146,6 +154,13 @@ impl Settings {
 
     pub(crate) fn batch_limits(&self) -> BatchLimits {
         BatchLimits { records: count(self.batch_records), bytes: self.batch_bytes }
+    }
+
+    /// Receives at once: the fewest, and the most for which the window can ever have room.
+    pub(crate) fn pollers(&self) -> (usize, usize) {
+        let room = self.window_messages().div_ceil(MAX_ENTRIES);
+        let within = |calls: u16| usize::from(calls).min(room);
+        (within(self.pollers_min), within(self.pollers_max))
     }
 
     pub(crate) fn window_messages(&self) -> usize {
@@ -203,6 +218,13 @@ mod tests {
         let by_arn = Settings { queue: arn.to_owned(), ..settings(&[]) };
         assert!(by_arn.check().unwrap_err().to_string().contains("--queue is an ARN"));
         assert!(refusal(&["--dead-letter-queue-url", arn]).contains("--dead-letter-queue-url is an ARN"));
+        assert!(refusal(&["--pollers-min", "9", "--pollers-max", "8"]).contains("--pollers-max"));
+    }
+
+    #[test]
+    fn there_are_never_more_receives_than_the_window_has_room_for() {
+        assert_eq!(settings(&[]).pollers(), (1, 64));
+        assert_eq!(settings(&["--window-messages", "25", "--pollers-min", "5"]).pollers(), (3, 3));
     }
 
     #[test]

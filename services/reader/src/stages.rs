@@ -2,8 +2,10 @@
 //! heartbeat beside them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use veilpost_runtime::{Lifecycle, ToMasker, run_link};
@@ -16,7 +18,8 @@ use crate::drain;
 use crate::heartbeat::Heartbeat;
 use crate::in_flight::InFlight;
 use crate::intake::{Arrival, Intake};
-use crate::poll::Poller;
+use crate::pace::Pace;
+use crate::poll::Pollers;
 use crate::problem::Trouble;
 use crate::queue::{MAX_ENTRIES, Queue};
 use crate::receipts::Settler;
@@ -54,12 +57,12 @@ impl Stages {
             stop_heartbeat: CancellationToken::new(),
         };
         // No sender ever waits: what is in a channel is in the window too.
-        let room = settings.window_messages() + usize::from(settings.pollers) * MAX_ENTRIES;
+        let room = settings.window_messages() + settings.pollers().1 * MAX_ENTRIES;
         let (arrivals, arriving) = mpsc::channel(room);
         let (awaited, batches) = mpsc::channel(room);
         let (deletions, to_delete) = mpsc::channel(room);
         this.start_backlog(dead_letters.as_ref().map(|(queue, _)| queue.clone()));
-        this.start_pollers(settings, &arrivals);
+        this.start_pollers(settings, arrivals);
         this.start_link(
             settings,
             Intake::new(pipeline, this.source.name().to_owned(), settings.batch_limits(), arriving, awaited),
@@ -68,7 +71,7 @@ impl Stages {
         let (in_flight, acquitted) = (Arc::clone(&this.in_flight), Arc::clone(&this.acquitted));
         let settler =
             Settler { in_flight, deletions, casualties, acquitted, lifecycle: this.lifecycle.clone() };
-        this.stage("receipts", settler.run(batches));
+        this.stage("receipts", succeeding(settler.run(batches)));
         this.start_deletes(settings, to_delete);
         this.start_heartbeat(settings);
         this
@@ -85,27 +88,28 @@ impl Stages {
         drain::give_back(&self.source, &self.in_flight, &self.lifecycle).await;
     }
 
-    fn start_pollers(&self, settings: &Settings, arrivals: &mpsc::Sender<Vec<Arrival>>) {
-        let poller = Poller {
+    fn start_pollers(&self, settings: &Settings, arrivals: mpsc::Sender<Vec<Arrival>>) {
+        let pollers = Pollers {
             queue: self.source.clone(),
             window: Window::new(settings.window_messages(), settings.window_bytes),
             in_flight: Arc::clone(&self.in_flight),
-            trouble: Arc::new(Trouble::new("receive", self.source.url())),
-            arrivals: arrivals.clone(),
+            trouble: Trouble::new("receive", self.source.url()),
+            arrivals,
             wait: settings.wait(),
             visibility: settings.visibility(),
             suspect_after: settings.suspect_after,
             acquitted: Arc::clone(&self.acquitted),
-            said_timeless: Arc::default(),
+            said_timeless: AtomicBool::new(false),
+            lifecycle: self.lifecycle.clone(),
         };
-        metrics::gauge!("veilpost_reader_pollers").set(f64::from(settings.pollers));
-        for _ in 0..settings.pollers {
-            self.stage("poller", poller.clone().run(self.lifecycle.clone()));
-        }
+        let (fewest, most) = settings.pollers();
+        let pace = Pace::between(fewest, most, Instant::now());
+        self.stage("pollers", pollers.run(pace));
     }
 
     fn start_backlog(&self, dead_letters: Option<Queue>) {
-        self.stage("backlog", backlog::watch(self.source.clone(), dead_letters, self.lifecycle.clone()));
+        let watch = backlog::watch(self.source.clone(), dead_letters, self.lifecycle.clone());
+        self.stage("backlog", succeeding(watch));
     }
 
     fn start_link(&self, settings: &Settings, intake: Intake) {
@@ -128,7 +132,7 @@ impl Stages {
         let trouble = Trouble::new("send to the dead-letter queue", queue.url());
         let (in_flight, acquitted) = (Arc::clone(&self.in_flight), Arc::clone(&self.acquitted));
         let dead_letters = DeadLetters { queue, limit, in_flight, trouble, deletions, acquitted };
-        self.stage("dead letters", dead_letters.run(arriving, self.lifecycle.clone()));
+        self.stage("dead letters", succeeding(dead_letters.run(arriving, self.lifecycle.clone())));
         casualties
     }
 
@@ -137,9 +141,9 @@ impl Stages {
             queue: self.source.clone(),
             in_flight: Arc::clone(&self.in_flight),
             trouble: Trouble::new("delete", self.source.url()),
-            slots: usize::from(settings.deletes),
+            most: usize::from(settings.deletes_max),
         };
-        self.stage("deletes", deleter.run(to_delete, self.lifecycle.clone()));
+        self.stage("deletes", succeeding(deleter.run(to_delete, self.lifecycle.clone())));
     }
 
     fn start_heartbeat(&self, settings: &Settings) {
@@ -153,15 +157,18 @@ impl Stages {
         self.lifecycle.spawn("heartbeat", self.heartbeat.track_future(beating));
     }
 
-    fn stage(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    fn stage(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let lifecycle = self.lifecycle.clone();
         let task = async move {
             tokio::select! {
-                () = task => {}
-                () = drain::last_calls_over(&lifecycle) => tracing::debug!(stage = name, "calls are still under way; stopped"),
+                ended = task => ended,
+                () = drain::last_calls_over(&lifecycle) => {
+                    tracing::debug!(stage = name, "calls are still under way; stopped");
+                    Ok(())
+                }
             }
         };
-        self.lifecycle.spawn(name, self.work.track_future(succeeding(task)));
+        self.lifecycle.spawn(name, self.work.track_future(task));
     }
 }
 

@@ -4,8 +4,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::Gauge;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
+use crate::metrics::real;
 use crate::queue::MAX_ENTRIES;
 
 /// The largest message that SQS takes, and what a message is taken for until the first one has been seen.
@@ -14,18 +15,16 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// One receive may fill this part of the window's bytes.
 const RECEIVE_PART: usize = 4;
 
-/// A poller reserves room before it receives and keeps only what arrived. How many bytes will arrive is unknown
-/// before: each message is taken for as large as the largest of late, so that the window is exceeded by one round of
-/// receives at most, and only when messages suddenly grow. Large messages are received fewer at a time, because what
-/// comes in is held more than once while it is parsed.
+/// Room is reserved before a receive, and only what arrived keeps it. How many bytes will arrive is unknown before:
+/// each message is taken for as large as the largest of late, so that the window is exceeded by one round of receives
+/// at most, and only when messages suddenly grow. Large messages are received fewer at a time, because what comes in
+/// is held more than once while it is parsed.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit_messages: usize,
     limit_bytes: usize,
     held: Mutex<Held>,
     freed: Notify,
-    /// One poller waits for room at a time, the others queue behind it in order.
-    turnstile: Semaphore,
     messages_gauge: Gauge,
     bytes_gauge: Gauge,
 }
@@ -46,15 +45,13 @@ impl Window {
             limit_bytes: bytes.max(1),
             held: Mutex::new(Held { messages: 0, bytes: 0, largest: MAX_MESSAGE_BYTES, seen_any: false }),
             freed: Notify::new(),
-            turnstile: Semaphore::new(1),
             messages_gauge: metrics::gauge!("veilpost_reader_in_flight_messages"),
             bytes_gauge: metrics::gauge!("veilpost_reader_in_flight_bytes"),
         })
     }
 
-    /// Waits for room for one receive. Cancel safe.
+    /// Waits for room for one receive. Cancel safe; for one at a time.
     pub(crate) async fn reserve(self: &Arc<Self>) -> Reservation {
-        let _turn = self.turnstile.acquire().await;
         loop {
             if let Some(reservation) = self.try_reserve() {
                 return reservation;
@@ -82,7 +79,7 @@ impl Window {
         held.bytes += bytes;
         drop(held);
         self.messages_gauge.increment(1.0);
-        self.bytes_gauge.increment(gauge_value(bytes));
+        self.bytes_gauge.increment(real(bytes));
     }
 
     fn release(&self, messages: usize, bytes: usize) {
@@ -152,12 +149,8 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.window.release(1, self.bytes);
         self.window.messages_gauge.decrement(1.0);
-        self.window.bytes_gauge.decrement(gauge_value(self.bytes));
+        self.window.bytes_gauge.decrement(real(self.bytes));
     }
-}
-
-fn gauge_value(bytes: usize) -> f64 {
-    f64::from(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

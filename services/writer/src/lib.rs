@@ -1,6 +1,5 @@
 //! Veilpost's writer: stores masked records in Postgres exactly once.
 
-mod bare;
 mod catalogue;
 mod commit;
 mod convert;
@@ -16,7 +15,6 @@ mod spans;
 mod statement;
 mod writer;
 
-pub use bare::{Bare, BareBatch};
 pub use migrate::migrate;
 pub use settings::{Arguments, Command, DatabaseSettings, MigrateSettings, Settings};
 pub use writer::Writer;

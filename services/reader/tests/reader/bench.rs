@@ -83,7 +83,7 @@ pub(crate) fn settings(downstream: &str, more: &[&str]) -> Settings {
         ("--queue", "logins"),
         ("--dead-letter-queue-url", "logins-dead"),
         ("--wait-time", "1s"),
-        ("--pollers", "2"),
+        ("--pollers-min", "2"),
         ("--downstream", downstream),
     ];
     let defaults = defaults.iter().filter(|(flag, _)| !given(flag)).flat_map(|(flag, value)| [*flag, *value]);

@@ -2,7 +2,6 @@
 
 mod logs;
 mod metrics;
-mod passing;
 mod traces;
 
 pub(crate) use metrics::Metrics;
