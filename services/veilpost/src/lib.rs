@@ -1,11 +1,11 @@
-//! Veilpost's command line, and what its tests use of it: sample events, the embedded queue, a throw-away Postgres,
-//! and the services as child processes.
+//! Veilpost's command line, and what its tests and benchmarks use of it: sample events, the embedded queue, a
+//! throw-away Postgres, and the services as child processes.
 
 mod cli;
 mod demo;
 pub mod events;
-mod numbers;
-mod output;
+pub mod numbers;
+pub mod output;
 pub mod postgres;
 pub mod process;
 pub mod queue;

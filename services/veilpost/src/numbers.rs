@@ -7,13 +7,13 @@
     clippy::cast_sign_loss,
     reason = "a float's cast saturates, which is what is wanted here"
 )]
-pub(crate) fn whole(number: f64) -> u64 {
+pub fn whole(number: f64) -> u64 {
     number.round() as u64
 }
 
 /// A count as a float; exact up to 2^53.
 #[allow(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-pub(crate) fn float(number: u64) -> f64 {
+pub fn float(number: u64) -> f64 {
     number as f64
 }
 

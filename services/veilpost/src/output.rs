@@ -5,13 +5,13 @@ use std::io::{IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// One line about what is going on.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     let mut error = std::io::stderr().lock();
     writeln!(error, "{line}").ok();
 }
 
 /// A result; standard output that is closed is an error.
-pub(crate) fn print(text: &str) -> std::io::Result<()> {
+pub fn print(text: &str) -> std::io::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes())?;
     output.flush()
@@ -28,7 +28,7 @@ pub(crate) fn progress(length: u64) -> ProgressBar {
 }
 
 /// `1234567` as `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -1,5 +1,6 @@
 //! Veilpost's writer: stores masked records in Postgres exactly once.
 
+mod bare;
 mod catalogue;
 mod commit;
 mod convert;
@@ -15,6 +16,7 @@ mod spans;
 mod statement;
 mod writer;
 
+pub use bare::{Bare, BareBatch};
 pub use migrate::migrate;
 pub use settings::{Arguments, Command, DatabaseSettings, MigrateSettings, Settings};
 pub use writer::Writer;

@@ -30,23 +30,11 @@ pub(crate) enum Form {
 }
 
 impl Statements {
-    /// Values travel as text and are cast to the column's base type without its length; the assignment to the column then
-    /// refuses what is too long, where a cast with the length would cut it.
     pub(crate) fn new(table: &Table, columns: &[Column]) -> Self {
-        let target = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
-        let (mut names, mut casts, mut arrays, mut aliases) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (index, column) in columns.iter().enumerate() {
-            names.push(quoted(&column.name));
-            casts.push(format!("CAST(v.c{index} AS {})", column.cast));
-            arrays.push(format!("${}::text[]", index + 3));
-            aliases.push(format!("c{index}"));
-        }
-        let [names, casts, arrays, aliases] = [names, casts, arrays, aliases].map(|parts| parts.join(", "));
+        let rows = Rows::new(table, columns, 3);
         let keys = "INSERT INTO veilpost.ledger (slot, key) SELECT * FROM unnest($1::int2[], $2::uuid[])";
-        let plain = format!(
-            "WITH keys AS ({keys}) INSERT INTO {target} ({names}) SELECT {casts} FROM unnest({arrays}) AS v({aliases})"
-        );
+        let plain = format!("WITH keys AS ({keys}) {}", rows.insert());
+        let Rows { target, names, casts, arrays, aliases } = rows;
         let skipping = format!(
             "WITH fresh AS ({keys} ON CONFLICT DO NOTHING RETURNING key), \
              stored AS (INSERT INTO {target} ({names}) SELECT {casts} \
@@ -61,6 +49,38 @@ impl Statements {
             Form::Plain => &self.plain,
             Form::Skipping => &self.skipping,
         })
+    }
+}
+
+/// The parts of a statement that are about rows and not about keys.
+struct Rows {
+    target: String,
+    names: String,
+    casts: String,
+    arrays: String,
+    aliases: String,
+}
+
+impl Rows {
+    /// Values travel as text, in parameters from `first` on, and are cast to the column's base type without its length; the
+    /// assignment to the column then refuses what is too long, where a cast with the length would cut it.
+    fn new(table: &Table, columns: &[Column], first: usize) -> Self {
+        let target = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
+        let (mut names, mut casts, mut arrays, mut aliases) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (index, column) in columns.iter().enumerate() {
+            names.push(quoted(&column.name));
+            casts.push(format!("CAST(v.c{index} AS {})", column.cast));
+            arrays.push(format!("${}::text[]", index + first));
+            aliases.push(format!("c{index}"));
+        }
+        let [names, casts, arrays, aliases] = [names, casts, arrays, aliases].map(|parts| parts.join(", "));
+        Self { target, names, casts, arrays, aliases }
+    }
+
+    fn insert(&self) -> String {
+        let Self { target, names, casts, arrays, aliases } = self;
+        format!("INSERT INTO {target} ({names}) SELECT {casts} FROM unnest({arrays}) AS v({aliases})")
     }
 }
 
@@ -109,14 +129,34 @@ fn bind<'query>(
 ) -> Query<'query, Postgres, PgArguments> {
     let slots: Vec<i16> = records.iter().map(|record| slot_of(record.sent_ms)).collect();
     let keys: Vec<Uuid> = records.iter().map(|record| record.key.uuid()).collect();
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(slots).bind(keys);
+    bind_rows(query, records, columns)
+}
+
+fn bind_rows<'query>(
+    mut query: Query<'query, Postgres, PgArguments>,
+    records: &'query [&Record],
+    columns: usize,
+) -> Query<'query, Postgres, PgArguments> {
     assert!(records.iter().all(|record| record.values.len() == columns), "unnest would pad what is missing");
-    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(slots).bind(keys);
     for column in 0..columns {
         let values: Vec<Option<&str>> =
             records.iter().map(|record| record.values.get(column)?.as_deref()).collect();
         query = query.bind(values);
     }
     query
+}
+
+/// Stores rows without their keys, which no service ever does: benchmarks learn from it what the ledger costs.
+pub(crate) async fn insert_without_ledger(
+    session: &mut Session,
+    target: &Target,
+    records: &[&Record],
+) -> Result<(), DbError> {
+    let sql = Rows::new(&target.table, &target.columns, 1).insert();
+    let query = bind_rows(sqlx::query(AssertSqlSafe(sql)), records, target.columns.len());
+    let deadline = session.deadline();
+    within(deadline, query.execute(session.connection())).await.map(|_| ())
 }
 
 /// Lets Postgres judge values as input of the column's type without a word in its log; returns the positions that it

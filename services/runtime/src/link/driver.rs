@@ -80,13 +80,13 @@ struct Keeper {
     /// Tells its events from those of an earlier keeper of the same address.
     id: KeeperId,
     task: AbortHandle,
+    /// Shown as long as the keeper is here.
     unreceipted: Gauge,
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.task.abort();
-        self.unreceipted.set(0.0);
     }
 }
 

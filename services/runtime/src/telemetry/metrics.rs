@@ -3,7 +3,26 @@
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub(crate) type Metrics = PrometheusHandle;
+use super::passing::{Passing, Split};
+
+/// All metrics of the process.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    lasting: PrometheusHandle,
+    passing: Passing,
+}
+
+impl Metrics {
+    /// Everything in Prometheus's text format.
+    pub(crate) fn render(&self) -> String {
+        self.lasting.render() + &self.passing.render()
+    }
+
+    /// Folds the histograms, so that their memory stays bounded when nobody scrapes.
+    pub(crate) fn run_upkeep(&self) {
+        self.lasting.run_upkeep();
+    }
+}
 
 /// Upper bounds of the buckets of every metric named `…_seconds`: about four to a decade, from 0.5 ms to 6 h.
 const SECONDS_BUCKETS: [f64; 32] = [
@@ -16,10 +35,14 @@ const RECORDS_BUCKETS: [f64; 12] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
 pub(super) fn install() -> anyhow::Result<Metrics> {
-    let metrics = PrometheusBuilder::new()
+    let lasting = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_records".to_owned()), &RECORDS_BUCKETS)?
-        .install_recorder()
+        .build_recorder();
+    let passing = Passing::default();
+    let metrics = Metrics { lasting: lasting.handle(), passing: passing.clone() };
+    metrics::set_global_recorder(Split { lasting, passing })
+        .ok()
         .context("cannot install the metrics recorder")?;
     metrics::describe_gauge!("veilpost_build_info", "Always 1; the label says which version runs");
     metrics::gauge!("veilpost_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

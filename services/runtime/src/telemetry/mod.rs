@@ -2,6 +2,7 @@
 
 mod logs;
 mod metrics;
+mod passing;
 mod traces;
 
 pub(crate) use metrics::Metrics;

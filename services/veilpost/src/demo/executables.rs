@@ -26,6 +26,11 @@ impl Executables {
         if let Some(cargo) = Cargo::from_environment() {
             cargo.build(directory).await?;
         }
+        Self::in_directory(directory)
+    }
+
+    /// The executables that are there, however they were built.
+    pub fn in_directory(directory: &Path) -> anyhow::Result<Self> {
         let missing = SERVICES.iter().find(|name| !directory.join(executable(name)).is_file());
         if let Some(missing) = missing {
             anyhow::bail!(
@@ -35,6 +40,11 @@ impl Executables {
             );
         }
         Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// Where they are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// `service` is reader, masker or writer; `name` tells several of the same service apart.

@@ -1,0 +1,133 @@
+//! Fills a queue while somebody drains it, and tells how long it took until the last message was gone.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use veilpost::numbers::{float, whole};
+use veilpost::queue::in_one_line;
+
+use crate::bodies::Bodies;
+use crate::queue::messages_left;
+
+/// Sends on their way at once.
+const SENDS: usize = 8;
+
+/// Messages that SQS takes in one call.
+const ENTRIES: u64 = 10;
+
+/// Bytes that SQS takes in one call, less some for the frame.
+const CALL_BYTES: f64 = 1_000_000.0;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A queue that does not shrink for so long has nobody who drains it.
+const STALL: Duration = Duration::from_mins(1);
+
+/// What to send, and how.
+#[allow(missing_debug_implementations, reason = "holds what producers write")]
+pub(crate) struct Feed<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) url: &'a str,
+    pub(crate) bodies: &'a Bodies,
+    pub(crate) count: u64,
+    /// Sends only while fewer messages than this are in the queue.
+    pub(crate) backlog: u64,
+    /// Messages a second, at most.
+    pub(crate) rate: Option<f64>,
+}
+
+/// How the queue was drained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drained {
+    /// From the first send until the queue was empty.
+    pub(crate) seconds: f64,
+    /// Messages in the queue, on average, while it was fed.
+    pub(crate) mean_backlog: f64,
+}
+
+impl Feed<'_> {
+    /// Sends everything and waits until all of it has been deleted.
+    pub(crate) async fn until_drained(&self) -> anyhow::Result<Drained> {
+        let (sent, sent_so_far) = watch::channel(0);
+        let (left, left_now) = watch::channel(0);
+        let started = Instant::now();
+        let ((), mean_backlog) =
+            tokio::try_join!(self.send(started, &sent, &left_now), self.watch(&sent_so_far, &left))?;
+        Ok(Drained { seconds: started.elapsed().as_secs_f64(), mean_backlog })
+    }
+
+    /// Sends everything into a queue that nobody drains.
+    pub(crate) async fn fill(&self) -> anyhow::Result<()> {
+        let (sent, _) = watch::channel(0);
+        let (_left, empty) = watch::channel(0);
+        self.send(Instant::now(), &sent, &empty).await
+    }
+
+    async fn send(
+        &self,
+        started: Instant,
+        sent: &watch::Sender<u64>,
+        drained: &watch::Receiver<u64>,
+    ) -> anyhow::Result<()> {
+        let entries = ENTRIES.min(whole((CALL_BYTES / self.bodies.mean_bytes()).floor())).max(1);
+        let pause = |first: u64| match self.rate {
+            Some(rate) => started + Duration::from_secs_f64(float(first) / rate),
+            None => started,
+        };
+        let calls = stream::iter((0..self.count).step_by(usize::try_from(entries)?))
+            .then(|first| async move {
+                let room = |drained: &u64| first.saturating_sub(*drained) < self.backlog;
+                drained.clone().wait_for(room).await.ok();
+                sleep_until(pause(first)).await;
+                first..self.count.min(first + entries)
+            })
+            .map(|numbers| self.send_one(numbers))
+            .buffer_unordered(SENDS);
+        let mut calls = std::pin::pin!(calls);
+        while let Some(taken) = calls.next().await {
+            let taken = taken?;
+            sent.send_modify(|sent| *sent += taken);
+        }
+        Ok(())
+    }
+
+    async fn send_one(&self, numbers: std::ops::Range<u64>) -> anyhow::Result<u64> {
+        let count = numbers.end - numbers.start;
+        let entry = |number: u64| {
+            let entry = SendMessageBatchRequestEntry::builder().id((number % ENTRIES).to_string());
+            entry.message_body(self.bodies.of(number)).build()
+        };
+        let entries = numbers.map(entry).collect::<Result<Vec<_>, _>>()?;
+        let request = self.client.send_message_batch().queue_url(self.url).set_entries(Some(entries));
+        let answer = request.send().await.map_err(|error| in_one_line(&error))?;
+        anyhow::ensure!(answer.failed.is_empty(), "the queue refused a message");
+        Ok(count)
+    }
+
+    /// Publishes how many messages have been drained, until all have been.
+    async fn watch(&self, sent: &watch::Receiver<u64>, drained: &watch::Sender<u64>) -> anyhow::Result<f64> {
+        let (mut backlogs, mut looks) = (0, 0);
+        let mut last = (0, Instant::now());
+        loop {
+            let sent_before = *sent.borrow();
+            let left = messages_left(self.client, self.url).await?;
+            let gone = sent_before.saturating_sub(left);
+            drained.send_replace(gone);
+            if gone > last.0 {
+                last = (gone, Instant::now());
+            }
+            if gone == self.count {
+                return Ok(float(backlogs) / float(looks).max(1.0));
+            }
+            if sent_before < self.count {
+                (backlogs, looks) = (backlogs + left, looks + 1);
+            }
+            anyhow::ensure!(last.1.elapsed() < STALL, "{left} messages in the queue, and nobody drains it");
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}

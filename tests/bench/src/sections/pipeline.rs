@@ -1,0 +1,215 @@
+//! Queue to committed rows through the three services, beside a bare receive-and-delete loop.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use uuid::Uuid;
+use veilpost::numbers::float;
+
+use crate::bodies::Bodies;
+use crate::cpu::{cpu_of, own_cpu};
+use crate::feed::{Drained, Feed};
+use crate::figures::Figures;
+use crate::fleet::{Fleet, FleetCpu, Plan};
+use crate::run::Sheet;
+use crate::worker::{Work, Worker};
+use crate::world::World;
+
+/// The share of the full rate at which the latency without a backlog is measured.
+const HALF: f64 = 0.5;
+
+/// The longest that the measurement at half the rate takes.
+const HALF_SECONDS: f64 = 10.0;
+
+pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+    let bodies = Bodies::logins();
+    let messages = world.settings.messages;
+    for _ in 0..world.settings.repetitions {
+        let through = pipeline(world, sheet, &bodies, messages, None).await?;
+        through.record(&mut sheet.figures, "end-to-end");
+        let bare = bare(world, &bodies).await?;
+        let (rate, bare_rate) = (through.rate(), bare.rate(messages));
+        sheet.figures.add("bare-queue.rate", "msg/s", bare_rate);
+        sheet.figures.add("bare-queue.cpu", "µs", bare.cpu * 1e6 / float(messages));
+        sheet.figures.add("bare-queue.queue-cpu", "µs", bare.queue_cpu * 1e6 / float(messages));
+        sheet.figures.add("bare-queue.feed-cpu", "µs", bare.feed_cpu * 1e6 / float(messages));
+        sheet.figures.add("bare-queue.backlog", "messages", bare.drained.mean_backlog);
+        sheet.figures.add("end-to-end.ratio", "ratio", rate / bare_rate);
+        sheet.figures.add("reader.cpu-ratio", "ratio", through.cpu.reader / bare.cpu);
+    }
+    let rate = sheet.figures.value("end-to-end.rate").context("no rate")? * HALF;
+    let count = veilpost::numbers::whole((rate * HALF_SECONDS).min(float(messages)));
+    pipeline(world, sheet, &bodies, count, Some(rate)).await?.record_latency(&mut sheet.figures, "half-load");
+    Ok(())
+}
+
+/// One repetition through the services.
+#[derive(Clone, Debug)]
+pub(crate) struct Through {
+    pub(crate) messages: u64,
+    pub(crate) drained: Drained,
+    pub(crate) cpu: FleetCpu,
+    pub(crate) queue_cpu: f64,
+    pub(crate) postgres_cpu: f64,
+    pub(crate) feed_cpu: f64,
+    /// p50, p99 and p99.9 from sent to committed, in milliseconds.
+    pub(crate) latency: Vec<f64>,
+    /// Peak memory of reader, masker and writer, in MiB.
+    pub(crate) memory: [f64; 3],
+    pub(crate) wal_bytes: f64,
+}
+
+impl Through {
+    pub(crate) fn rate(&self) -> f64 {
+        float(self.messages) / self.drained.seconds
+    }
+
+    /// CPU time a message, in microseconds: the same number as CPU-seconds a million messages.
+    pub(crate) fn per_message(&self, cpu: f64) -> f64 {
+        cpu * 1e6 / float(self.messages)
+    }
+
+    pub(crate) fn record(&self, figures: &mut Figures, name: &str) {
+        figures.add(&format!("{name}.rate"), "msg/s", self.rate());
+        let cpus = [
+            ("reader", self.cpu.reader),
+            ("masker", self.cpu.masker),
+            ("writer", self.cpu.writer),
+            ("queue", self.queue_cpu),
+            ("postgres", self.postgres_cpu),
+            ("feed", self.feed_cpu),
+        ];
+        for (who, cpu) in cpus {
+            figures.add(&format!("{name}.cpu-{who}"), "µs", self.per_message(cpu));
+        }
+        for (who, memory) in ["reader", "masker", "writer"].into_iter().zip(self.memory) {
+            figures.add_peak(&format!("{name}.memory-{who}"), "MiB", memory);
+        }
+        figures.add(&format!("{name}.backlog"), "messages", self.drained.mean_backlog);
+        figures.add(&format!("{name}.wal"), "bytes", self.wal_bytes / float(self.messages));
+        self.record_latency(figures, name);
+    }
+
+    fn record_latency(&self, figures: &mut Figures, name: &str) {
+        for (quantile, milliseconds) in ["p50", "p99", "p999"].into_iter().zip(&self.latency) {
+            figures.add(&format!("{name}.latency-{quantile}"), "ms", *milliseconds);
+        }
+    }
+}
+
+async fn pipeline(
+    world: &mut World,
+    sheet: &mut Sheet,
+    bodies: &Bodies,
+    messages: u64,
+    rate: Option<f64>,
+) -> anyhow::Result<Through> {
+    let url = world.new_queue().await?;
+    let calls = world.settings.calls.map(|calls| calls.to_string());
+    let calls = calls.iter().flat_map(|calls| [("--pollers", calls.clone()), ("--deletes", calls.clone())]);
+    let plan = Plan { queue_url: url, reader_arguments: calls.collect(), ..Plan::default() };
+    through(world, sheet, bodies, messages, rate, &plan).await
+}
+
+/// Starts what `plan` says, feeds `messages` through it and stops it again; every message must be one row and one key.
+pub(crate) async fn through(
+    world: &mut World,
+    sheet: &mut Sheet,
+    bodies: &Bodies,
+    messages: u64,
+    rate: Option<f64>,
+    plan: &Plan,
+) -> anyhow::Result<Through> {
+    let mut fleet = world.fleet(plan).await?;
+    let start = Timestamp::now().as_millisecond();
+    let keys_before = world.count("SELECT count(*) FROM veilpost.ledger").await?;
+    world.checkpoint().await?;
+    let before = Snapshot::take(world, &fleet).await?;
+    let backlog = world.settings.backlog;
+    let client = world.queue.client.clone();
+    let feed = Feed { client: &client, url: &plan.queue_url, bodies, count: messages, backlog, rate };
+    let drained = feed.until_drained().await?;
+    let after = Snapshot::take(world, &fleet).await?;
+    fleet.ensure_running()?;
+    let memory = [&fleet.readers, &fleet.maskers, &fleet.writers].map(|services| peak_mebibytes(services));
+    fleet.stop().await?;
+    let keys = world.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
+    sheet.checks.equal("keys in the ledger", keys, messages);
+    let latency = latency(world, start).await?;
+    Ok(Through {
+        messages,
+        drained,
+        cpu: after.fleet.since(before.fleet),
+        queue_cpu: after.queue - before.queue,
+        postgres_cpu: after.postgres - before.postgres,
+        feed_cpu: after.own - before.own,
+        latency,
+        memory,
+        wal_bytes: after.wal - before.wal,
+    })
+}
+
+/// What everybody has used so far.
+struct Snapshot {
+    fleet: FleetCpu,
+    queue: f64,
+    postgres: f64,
+    own: f64,
+    wal: f64,
+}
+
+impl Snapshot {
+    async fn take(world: &mut World, fleet: &Fleet) -> anyhow::Result<Self> {
+        Ok(Self {
+            wal: world.wal_bytes().await?,
+            fleet: fleet.cpu()?,
+            queue: cpu_of(world.queue.pid())?,
+            postgres: cpu_of(world.postgres.pid())?,
+            own: own_cpu()?,
+        })
+    }
+}
+
+pub(crate) fn peak_mebibytes(services: &[veilpost::process::Service]) -> f64 {
+    let bytes = services.iter().filter_map(veilpost::process::Service::peak_memory).max();
+    bytes.map_or(f64::NAN, |bytes| float(bytes) / 1_048_576.0)
+}
+
+/// p50, p99 and p99.9 of all messages sent since `start`, by Postgres's own commit times and the sent times in the keys.
+async fn latency(world: &mut World, start: i64) -> anyhow::Result<Vec<f64>> {
+    const LATENCY: &str = "
+        SELECT percentile_disc(ARRAY[0.5, 0.99, 0.999]) WITHIN GROUP (ORDER BY
+            extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 * 1000
+            - ('x' || left(replace(key::text, '-', ''), 12))::bit(48)::bigint::float8)
+        FROM veilpost.ledger WHERE key >= $1";
+    let first = Uuid::from_u128(u128::try_from(start)? << 80);
+    let query = sqlx::query_scalar::<_, Option<Vec<f64>>>(LATENCY).bind(first);
+    query.fetch_one(&mut world.database).await?.context("no message has a latency")
+}
+
+/// The bare loop's repetition.
+struct Loop {
+    drained: Drained,
+    cpu: f64,
+    queue_cpu: f64,
+    feed_cpu: f64,
+}
+
+impl Loop {
+    fn rate(&self, messages: u64) -> f64 {
+        float(messages) / self.drained.seconds
+    }
+}
+
+async fn bare(world: &mut World, bodies: &Bodies) -> anyhow::Result<Loop> {
+    let url = world.new_queue().await?;
+    let (count, backlog) = (world.settings.messages, world.settings.backlog);
+    let endpoint = world.queue.endpoint.clone();
+    let work = Work::Drain { endpoint, url: url.clone(), count, calls: world.settings.bare_calls() };
+    let worker = Worker::start(&work, "").await?;
+    let (own, queue) = (own_cpu()?, cpu_of(world.queue.pid())?);
+    let feed = Feed { client: &world.queue.client, url: &url, bodies, count, backlog, rate: None };
+    let (drained, effort) = tokio::try_join!(feed.until_drained(), worker.effort())?;
+    let queue_cpu = cpu_of(world.queue.pid())? - queue;
+    let feed_cpu = own_cpu()? - own;
+    Ok(Loop { drained, cpu: effort.cpu_seconds, queue_cpu, feed_cpu })
+}

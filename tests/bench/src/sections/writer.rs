@@ -1,0 +1,124 @@
+//! The writer fed over gRPC beside a bare loop of its own statement, and beside COPY of the same rows.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+use sqlx::{Connection, PgConnection};
+use veilpost::numbers::float;
+use veilpost_proto::v1::value::Kind;
+use veilpost_proto::v1::writer_client::WriterClient;
+use veilpost_proto::v1::{MaskedBatch, Value};
+
+use super::ledger::{CONNECTIONS, bare_loop};
+use super::peers::exchange;
+use crate::bodies::{masked_batches, target};
+use crate::cpu::cpu_of;
+use crate::fleet::Plan;
+use crate::run::Sheet;
+use crate::world::World;
+
+/// Rows in one COPY: enough to make the pause that sqlx 0.9.0 makes at its end not matter.
+const COPY_ROWS: u64 = 50_000;
+
+pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+    for _ in 0..world.settings.repetitions {
+        let service = service(world, sheet).await?;
+        let bare = bare_loop(world, sheet, true).await?;
+        let copy = copy(world, sheet).await?;
+        sheet.figures.add("writer.rate", "rows/s", service);
+        sheet.figures.add("writer.bare", "rows/s", bare.rate);
+        sheet.figures.add("writer.copy", "rows/s", copy);
+        sheet.figures.add("writer.ratio", "ratio", service / bare.rate);
+    }
+    Ok(())
+}
+
+/// One writer process with a masker that is played here; rows a second.
+async fn service(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
+    let mut fleet = world.fleet(&Plan { readers: 0, maskers: 0, ..Plan::default() }).await?;
+    let writer = fleet.writers.first_mut().ok_or_else(|| anyhow::anyhow!("no writer"))?;
+    let mut client = WriterClient::connect(format!("http://{}", writer.grpc_address().await?)).await?;
+    let rows = world.settings.rows;
+    let opening = MaskedBatch { target: Some(target()), ..MaskedBatch::default() };
+    let batches = masked_batches(rows, world.settings.batch);
+    world.checkpoint().await?;
+    let (rows_before, writer_before) = (world.rows().await?, fleet.cpu()?.writer);
+    let postgres_before = cpu_of(world.postgres.pid())?;
+    let started = Instant::now();
+    let stored = exchange(batches, async |stream| {
+        let opening = tokio_stream::once(opening);
+        let stream = futures_util::StreamExt::chain(opening, stream);
+        Ok(client.write(stream).await?.into_inner())
+    });
+    let stored = stored.await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let writer = fleet.cpu()?.writer - writer_before;
+    let postgres = cpu_of(world.postgres.pid())? - postgres_before;
+    sheet.checks.equal("rows that the writer says are stored", stored, rows);
+    sheet.checks.equal("rows that the writer has stored", world.rows().await? - rows_before, rows);
+    sheet.figures.add("writer.cpu", "µs", writer * 1e6 / float(rows));
+    sheet.figures.add("writer.postgres-cpu", "µs", postgres * 1e6 / float(rows));
+    drop(client);
+    fleet.stop().await?;
+    Ok(float(rows) / seconds)
+}
+
+/// Rows a second over as many connections as the writer has.
+async fn copy(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
+    let rows = world.settings.rows;
+    let batches = masked_batches(rows, COPY_ROWS.min(rows.div_ceil(2)));
+    let texts: Vec<String> = batches.iter().map(copy_text).collect();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(PgConnection::connect(&world.postgres.url()).await?);
+    }
+    let before = world.rows().await?;
+    world.checkpoint().await?;
+    let started = Instant::now();
+    let next = std::sync::Mutex::new(texts.into_iter());
+    let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+    try_join_all(connections.iter_mut().map(|connection| copy_all(connection, take))).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    sheet.checks.equal("rows of COPY", world.rows().await? - before, rows);
+    Ok(float(rows) / seconds)
+}
+
+async fn copy_all(
+    connection: &mut PgConnection,
+    mut take: impl FnMut() -> Option<String>,
+) -> anyhow::Result<()> {
+    while let Some(text) = take() {
+        let mut copy = connection.copy_in_raw("COPY user_logins FROM STDIN").await?;
+        copy.send(text.into_bytes()).await?;
+        copy.finish().await?;
+    }
+    Ok(())
+}
+
+/// COPY's text format; the values have nothing in them that it would quote.
+fn copy_text(batch: &MaskedBatch) -> String {
+    let mut text = String::new();
+    for record in &batch.records {
+        for (index, value) in record.values.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\t" };
+            write!(text, "{separator}{}", plain(value)).ok();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn plain(value: &Value) -> &str {
+    match &value.kind {
+        Some(Kind::Text(text) | Kind::Number(text) | Kind::Json(text)) => text,
+        Some(Kind::Boolean(boolean)) => {
+            if *boolean {
+                "t"
+            } else {
+                "f"
+            }
+        }
+        None => "\\N",
+    }
+}

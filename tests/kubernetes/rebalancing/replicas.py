@@ -1,0 +1,95 @@
+"""One replica of a service: the real binary on a host of its own."""
+
+import itertools
+import pathlib
+import re
+import signal
+import subprocess
+import urllib.request
+
+from .backing import BINARIES, CREDENTIALS, DEAD_LETTERS, QUEUE, Postgres
+from .network import Host
+from .waiting import within
+
+POLICY = pathlib.Path(__file__).resolve().parents[3] / "deploy/policies/user_logins.toml"
+
+# A downstream's name, as on Kubernetes; the writers' is asked by the maskers.
+NAMES = {"masker": "veilpost-masker.veilpost.svc.cluster.local", "writer": "veilpost-writer.veilpost.svc.cluster.local"}
+PORTS = {"masker": 50051, "writer": 50052}
+ADMIN = {"reader": 9101, "masker": 9102, "writer": 9103}
+
+SETTINGS = {
+    "reader": CREDENTIALS
+    | {
+        "VEILPOST_QUEUE": QUEUE,
+        "VEILPOST_DEAD_LETTER_QUEUE_URL": DEAD_LETTERS,
+        "VEILPOST_DOWNSTREAM": f"http://{NAMES['masker']}:{PORTS['masker']}",
+        "VEILPOST_VISIBILITY_TIMEOUT": "15s",
+    },
+    "masker": {"VEILPOST_POLICY": str(POLICY), "VEILPOST_DOWNSTREAM": f"http://{NAMES['writer']}:{PORTS['writer']}"},
+    "writer": {"DATABASE_URL": Postgres.URL, "VEILPOST_TABLE": "user_logins"},
+}
+
+# What a replica has handled, by its own count.
+HANDLED = {
+    "reader": "veilpost_reader_deliveries_total",
+    "masker": "veilpost_masker_masked_records_total",
+    "writer": "veilpost_writer_records_total",
+}
+
+numbers = itertools.count(1)
+
+
+class Replica:
+    def __init__(self, service, logs):
+        self.service = service
+        self.name = f"{service}-{next(numbers)}"
+        self.host = Host()
+        self.address = self.host.address
+        settings = SETTINGS[service] | {
+            "VEILPOST_ADMIN_ADDRESS": f"0.0.0.0:{ADMIN[service]}",
+            "VEILPOST_LOG_FORMAT": "json",
+            "OTEL_SDK_DISABLED": "true",
+        }
+        if service in PORTS:
+            settings["VEILPOST_LISTEN_ADDRESS"] = f"0.0.0.0:{PORTS[service]}"
+        command = self.host.command(BINARIES / f"veilpost-{service}")
+        with open(logs / f"{self.name}.log", "w") as log:
+            settings["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
+            self.process = subprocess.Popen(command, env=settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def ask(self, path):
+        with urllib.request.urlopen(f"http://{self.address}:{ADMIN[self.service]}{path}", timeout=5) as answer:
+            return answer.read().decode()
+
+    def ready(self):
+        within(30, f"{self.name} is ready", lambda: self.ask("/readyz"))
+        return self
+
+    def metric(self, name):
+        """The sum of a metric over its labels."""
+        values = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", self.ask("/metrics"), re.MULTILINE)
+        return sum(map(float, values))
+
+    def handled(self):
+        return self.metric(HANDLED[self.service])
+
+    def unreceipted(self):
+        """What it has sent and got no receipt for, by address, for as long as it knows the address."""
+        found = re.findall(r'^veilpost_link_unreceipted_records\{address="([^"]+):\d+"\} (\S+)$', self.ask("/metrics"), re.MULTILINE)
+        return {address: float(value) for address, value in found}
+
+    def told_to_end(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self
+
+    def ended(self, seconds=40):
+        """Waits until it has drained."""
+        status = self.process.wait(seconds)
+        assert status == 0, f"{self.name} ended with status {status}"
+        self.host.remove()
+
+    def killed(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(20)
