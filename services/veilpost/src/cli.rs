@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::dead_letters_command::{self, DeadLettersSettings};
 use crate::demo::{self, DemoSettings};
 use crate::output::say;
 use crate::process::EndingSignals;
@@ -29,6 +30,8 @@ enum Command {
     Send(SendSettings),
     /// Serve an SQS-compatible queue with a dead-letter queue, in memory
     Queue(QueueSettings),
+    /// List the messages of a dead-letter queue and why they are there, without their bodies; takes none away
+    DeadLetters(DeadLettersSettings),
 }
 
 /// Runs a command to its end.
@@ -50,6 +53,9 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Queue(settings) => queue_command::run(&settings, &mut signals).await,
         Command::Send(settings) => Box::pin(until_signal(&mut signals, send_command::run(&settings))).await,
+        Command::DeadLetters(settings) => {
+            Box::pin(until_signal(&mut signals, dead_letters_command::run(&settings))).await
+        }
         Command::Demo(settings) => Box::pin(demo::run(&settings, &mut signals)).await,
     }
 }

@@ -2,6 +2,7 @@
 //! throw-away Postgres, and the services as child processes.
 
 mod cli;
+mod dead_letters_command;
 mod demo;
 pub mod events;
 pub mod numbers;
