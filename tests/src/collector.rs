@@ -32,6 +32,7 @@ struct Spans(Arc<Mutex<Vec<Received>>>);
 pub struct Received {
     pub service: String,
     pub span: Span,
+    resource: Vec<KeyValue>,
 }
 
 impl Collector {
@@ -62,6 +63,11 @@ impl Received {
     pub fn attribute(&self, name: &str) -> String {
         attribute(&self.span.attributes, name)
     }
+
+    /// An attribute of the process that the span is from.
+    pub fn resource(&self, name: &str) -> String {
+        attribute(&self.resource, name)
+    }
 }
 
 fn attribute(attributes: &[KeyValue], name: &str) -> String {
@@ -85,7 +91,11 @@ impl TraceService for Spans {
             let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
             let service = attribute(&attributes, "service.name");
             let of_resource = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            spans.extend(of_resource.map(|span| Received { service: service.clone(), span }));
+            spans.extend(of_resource.map(|span| Received {
+                service: service.clone(),
+                span,
+                resource: attributes.clone(),
+            }));
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }

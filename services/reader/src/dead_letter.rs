@@ -18,7 +18,8 @@ use crate::pace::Pace;
 use crate::problem::{Problem, Trouble};
 use crate::queue::{MAX_ENTRIES, Queue};
 use crate::settle::Rejection;
-use crate::{retry, slots, spans};
+use crate::spans::Settling;
+use crate::{retry, slots};
 
 /// Calls that are on their way at once.
 const SLOTS: usize = 8;
@@ -70,13 +71,13 @@ impl DeadLetters {
 
     /// Gives back what has to be tried again, after a pause.
     async fn attempt(&self, batch: Vec<Casualty>, lifecycle: &Lifecycle) -> Vec<Casualty> {
-        let span =
-            spans::settle("send", &self.queue, batch.len(), batch.iter().map(|casualty| &casualty.span));
-        let again = self.send(batch).instrument(span.clone()).await;
+        let batches = batch.iter().map(|casualty| &casualty.span);
+        let settling = Settling::of("send", &self.queue, batch.len(), batches);
+        let again = self.send(batch).instrument(settling.span.clone()).await;
         if !again.is_empty() {
-            span.record("otel.status_code", "ERROR");
+            settling.span.record("otel.status_code", "ERROR");
         }
-        drop(span);
+        drop(settling);
         if let Some(tries) = again.iter().map(|casualty| casualty.tries).max() {
             retry::rest(tries, lifecycle).await;
         }

@@ -14,7 +14,8 @@ use crate::in_flight::InFlight;
 use crate::pace::Pace;
 use crate::problem::Trouble;
 use crate::queue::{Answer, MAX_ENTRIES, Queue};
-use crate::{retry, slots, spans};
+use crate::spans::Settling;
+use crate::{retry, slots};
 
 /// After so many attempts SQS will not delete this entry; the message comes again, and is a duplicate then.
 const MAX_TRIES: u32 = 10;
@@ -56,13 +57,13 @@ impl Deleter {
 
     /// Gives back what has to be tried again, after a pause.
     async fn attempt(&self, batch: Vec<Deletion>, lifecycle: &Lifecycle) -> Vec<Deletion> {
-        let span =
-            spans::settle("delete", &self.queue, batch.len(), batch.iter().map(|deletion| &deletion.span));
-        let again = self.delete(batch).instrument(span.clone()).await;
+        let batches = batch.iter().map(|deletion| &deletion.span);
+        let settling = Settling::of("delete", &self.queue, batch.len(), batches);
+        let again = self.delete(batch).instrument(settling.span.clone()).await;
         if !again.is_empty() {
-            span.record("otel.status_code", "ERROR");
+            settling.span.record("otel.status_code", "ERROR");
         }
-        drop(span);
+        drop(settling);
         if let Some(tries) = again.iter().map(|deletion| deletion.tries).max() {
             retry::rest(tries, lifecycle).await;
         }

@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 use veilpost_proto::v1::Receipt;
-use veilpost_runtime::Lifecycle;
+use veilpost_runtime::{Lifecycle, telemetry};
 
 use crate::acquitted::Acquitted;
 use crate::dead_letter::Casualty;
@@ -105,7 +105,9 @@ impl Settler {
         let Rejection { reason, detail } = &rejection;
         metrics::counter!("veilpost_reader_rejected_total", "reason" => *reason).increment(1);
         let bytes = self.in_flight.with(number, |delivery| {
-            tracing::warn!(message_id = delivery.message_id, reason, detail, "rejected");
+            let message_id = &delivery.message_id;
+            telemetry::note_rejection(span, message_id, reason);
+            tracing::warn!(target: "veilpost_reader::rejected", message_id, reason, detail, "rejected");
             delivery.size()
         })?;
         if self.casualties.is_none() {

@@ -1,8 +1,10 @@
 //! The reader's spans, named after OpenTelemetry's conventions for messaging. They exist only while traces are exported.
 
+use std::collections::HashSet;
+
 use tracing::Span;
 use tracing::field::Empty;
-use veilpost_proto::v1::RawRecord;
+use veilpost_proto::v1::{RawRecord, TraceContext};
 use veilpost_runtime::telemetry;
 
 use crate::queue::Queue;
@@ -23,7 +25,7 @@ pub(crate) fn receive(queue: &Queue) -> Span {
 }
 
 /// One batch, from its making until its last message is settled. It belongs to the trace of the receive that brought its
-/// first message; further receives and the producers of its messages are linked.
+/// first message; further receives are linked with it in both directions, the producers of its messages from it.
 pub(crate) fn process<'a>(
     queue: &str,
     receives: impl Iterator<Item = &'a Span>,
@@ -43,26 +45,49 @@ pub(crate) fn process<'a>(
         messaging.batch.message_count = count(records.len()),
     );
     for receive in receives {
-        span.follows_from(receive);
+        telemetry::link(&span, receive);
     }
-    for producer in records.iter().filter_map(|record| record.producer.as_ref()) {
+    for producer in producers(records) {
         telemetry::link_to(&span, producer);
     }
     span
 }
 
-/// One call that settles messages of one or several batches: in the trace of the first, linked to the others.
-pub(crate) fn settle<'a>(
-    operation: &'static str,
-    queue: &Queue,
-    messages: usize,
-    batches: impl Iterator<Item = &'a Span>,
-) -> Span {
-    let mut batches = distinct(batches);
-    let Some(first) = batches.next().filter(|first| !first.is_disabled()) else { return Span::none() };
+/// One call that settles messages of one or several batches. It keeps the batches' spans going for as long as it lasts.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    pub(crate) span: Span,
+    batches: Vec<Span>,
+}
+
+impl Settling {
+    /// In the trace of the first batch, linked with the others in both directions.
+    pub(crate) fn of<'a>(
+        operation: &'static str,
+        queue: &Queue,
+        messages: usize,
+        batches: impl Iterator<Item = &'a Span>,
+    ) -> Self {
+        let batches: Vec<_> = distinct(batches).filter(|batch| !batch.is_disabled()).cloned().collect();
+        let Some(first) = batches.first() else { return Self { span: Span::none(), batches } };
+        let span = settle(operation, queue, messages, first);
+        for batch in batches.iter().skip(1) {
+            telemetry::link(&span, batch);
+        }
+        Self { span, batches }
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.batches.iter().for_each(telemetry::lasts_until_now);
+    }
+}
+
+fn settle(operation: &'static str, queue: &Queue, messages: usize, batch: &Span) -> Span {
     let kind = if operation == "send" { "send" } else { "settle" };
-    let span = tracing::info_span!(
-        parent: first,
+    tracing::info_span!(
+        parent: batch,
         "settle",
         otel.name = format!("{operation} {}", queue.name()),
         otel.kind = "client",
@@ -72,11 +97,14 @@ pub(crate) fn settle<'a>(
         messaging.operation.type = kind,
         messaging.destination.name = queue.name(),
         messaging.batch.message_count = count(messages),
-    );
-    for batch in batches {
-        span.follows_from(batch);
-    }
-    span
+    )
+}
+
+/// Each producer's context once: those who send in batches have one for several messages.
+fn producers(records: &[RawRecord]) -> impl Iterator<Item = &TraceContext> {
+    let mut known = HashSet::new();
+    let contexts = records.iter().filter_map(|record| record.producer.as_ref());
+    contexts.filter(move |context| known.insert(context.traceparent.as_str()))
 }
 
 /// Neighbours that are the same span count once.

@@ -14,6 +14,7 @@ pub(crate) fn write(batch: &MaskedBatch) -> Span {
     let span = tracing::info_span!(
         "veilpost.v1.Writer/Write",
         otel.kind = "server",
+        otel.status_code = Empty,
         rpc.system.name = "grpc",
         rpc.method = "veilpost.v1.Writer/Write",
         rpc.response.status_code = Empty,
@@ -24,7 +25,8 @@ pub(crate) fn write(batch: &MaskedBatch) -> Span {
     span
 }
 
-/// One statement and its commit. It belongs to the trace of the first batch that it serves and links the others.
+/// One statement and its commit. It belongs to the trace of the first batch that it serves, and is linked with the others in
+/// both directions.
 pub(crate) fn commit<'a>(table: &Table, rows: usize, batches: impl Iterator<Item = &'a Span>) -> Span {
     let mut batches = batches;
     let Some(first) = batches.next().filter(|first| !first.is_disabled()) else { return Span::none() };
@@ -41,7 +43,7 @@ pub(crate) fn commit<'a>(table: &Table, rows: usize, batches: impl Iterator<Item
         db.response.status_code = Empty,
     );
     for batch in batches {
-        span.follows_from(batch);
+        telemetry::link(&span, batch);
     }
     span
 }
@@ -49,6 +51,13 @@ pub(crate) fn commit<'a>(table: &Table, rows: usize, batches: impl Iterator<Item
 /// Notes that a batch has its receipt.
 pub(crate) fn answered(span: &Span) {
     span.record("rpc.response.status_code", "OK");
+    telemetry::lasts_until_now(span);
+}
+
+/// Notes that a batch gets none: its stream ends.
+pub(crate) fn refused(span: &Span) {
+    span.record("otel.status_code", "ERROR");
+    telemetry::lasts_until_now(span);
 }
 
 /// Notes on `span` what became of one statement.

@@ -6,7 +6,7 @@ mod passing;
 mod traces;
 
 pub(crate) use metrics::Metrics;
-pub use traces::{Traces, context_of, link_to, note_rejection, parent};
+pub use traces::{Traces, context_of, lasts_until_now, link, link_to, note_rejection, parent};
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterExt, filter_fn};

@@ -4,14 +4,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, SpanData, SpanProcessor};
+use tonic::transport::{Certificate, ClientTlsConfig};
 use tracing::{Metadata, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
@@ -21,6 +23,13 @@ use veilpost_proto::v1::TraceContext;
 
 /// How long the last spans may take to leave at the end of the process.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// Where Debian and its relatives, and Veilpost's images, keep the certificates that they trust.
+const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// How many links, and how many events, a span may have: a batch links to the producer of every message, and every message
+/// of it may be rejected. The SDK would drop what goes beyond 128.
+const PER_SPAN: u32 = 4096;
 
 /// Where finished spans go; nowhere by default.
 #[derive(Debug)]
@@ -35,13 +44,17 @@ impl Traces {
         if !wanted(|name| std::env::var(name).ok()) {
             return (Self(None), None);
         }
-        match SpanExporter::builder().with_tonic().build() {
-            Ok(exporter) => (Self(Some(provider(service, exporter))), None),
-            Err(error) => (Self(None), Some(error.to_string())),
+        match exporter() {
+            Ok(exporter) => {
+                let processor = BatchSpanProcessor::builder(exporter).build();
+                (Self(Some(provider(service, processor))), None)
+            }
+            Err(error) => (Self(None), Some(format!("{error:#}"))),
         }
     }
 
-    /// Turns Veilpost's own spans into OpenTelemetry's; those of its libraries stay out.
+    /// Turns Veilpost's own spans into OpenTelemetry's, and its log lines within them into events; those of its libraries
+    /// stay out, and so does the line that says of a record what [`note_rejection`] says.
     pub(super) fn layer<S>(&self) -> Option<Box<dyn Layer<S> + Send + Sync>>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -56,7 +69,9 @@ impl Traces {
             .with_tracked_inactivity(false);
         Some(
             layer
-                .with_filter(filter_fn(|metadata: &Metadata<'_>| metadata.target().starts_with("veilpost")))
+                .with_filter(filter_fn(|metadata: &Metadata<'_>| {
+                    metadata.target().starts_with("veilpost") && !metadata.target().ends_with("::rejected")
+                }))
                 .boxed(),
         )
     }
@@ -81,15 +96,47 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
     endpoint && !is("OTEL_SDK_DISABLED", "true") && !is("OTEL_TRACES_EXPORTER", "none")
 }
 
-fn provider(service: &'static str, exporter: SpanExporter) -> SdkTracerProvider {
+/// An `https` endpoint must show a certificate that the system's bundle vouches for, or the one that
+/// `OTEL_EXPORTER_OTLP_CERTIFICATE` names; the exporter by itself reads neither.
+fn exporter() -> anyhow::Result<SpanExporter> {
+    let builder = SpanExporter::builder().with_tonic();
+    let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    if !endpoint.is_some_and(|endpoint| endpoint.trim().starts_with("https://")) {
+        return Ok(builder.build()?);
+    }
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted()?));
+    Ok(builder.with_tls_config(tls).build()?)
+}
+
+/// The certificates that a collector is checked against, as PEM.
+fn trusted() -> anyhow::Result<Vec<u8>> {
+    let variable = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+    let path = set(variable).or_else(|| set("SSL_CERT_FILE")).unwrap_or_else(|| SYSTEM_BUNDLE.to_owned());
+    std::fs::read(&path)
+        .with_context(|| format!("the collector's certificate cannot be checked ({variable}): {path}"))
+}
+
+/// A variable, if it has a value.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn provider(service: &'static str, processor: impl SpanProcessor + 'static) -> SdkTracerProvider {
     let mut resource = Resource::builder();
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name(format!("veilpost-{service}"));
     }
     let resource =
         resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))).build();
-    let processor = Worthwhile(BatchSpanProcessor::builder(exporter).build());
-    SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build()
+    let processor = Worthwhile(processor);
+    let mut provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource);
+    if std::env::var_os("OTEL_SPAN_LINK_COUNT_LIMIT").is_none() {
+        provider = provider.with_max_links_per_span(PER_SPAN);
+    }
+    if std::env::var_os("OTEL_SPAN_EVENT_COUNT_LIMIT").is_none() {
+        provider = provider.with_max_events_per_span(PER_SPAN);
+    }
+    provider.build()
 }
 
 /// Passes spans on, but for receives that brought nothing: an idle reader makes no traces.
@@ -141,6 +188,18 @@ pub fn parent(span: &Span, sender: Option<&TraceContext>) {
         // Without an exporter there is nothing to be a child of.
         let _off = span.set_parent(extract(sender));
     }
+}
+
+/// Has `span` last until now: it ends when it is left for the last time, not when it is dropped, and what works for it elsewhere
+/// never enters it.
+pub fn lasts_until_now(span: &Span) {
+    span.in_scope(|| ());
+}
+
+/// Links two spans of this process to each other: whoever looks at the trace of either finds the other.
+pub fn link(span: &Span, other: &Span) {
+    span.follows_from(other);
+    other.follows_from(span);
 }
 
 /// Links `span` to another span, such as the producer's; a malformed context is no link.
@@ -221,10 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn a_large_batch_keeps_every_link_and_every_rejection() {
+        let exporter = InMemorySpanExporter::default();
+        let processor = opentelemetry_sdk::trace::SimpleSpanProcessor::new(exporter.clone());
+        let traces = Traces(Some(provider("test", processor)));
+        let subscriber = tracing_subscriber::registry().with(traces.layer());
+        tracing::subscriber::with_default(subscriber, || {
+            let process = tracing::info_span!(target: "veilpost", "process");
+            for number in 1..=1000 {
+                link_to(&process, &sent(&format!("00-{number:032x}-{number:016x}-01")));
+                note_rejection(&process, "m", "not-json");
+            }
+        });
+        let spans = exporter.get_finished_spans().unwrap();
+        assert_eq!((spans[0].links.len(), spans[0].events.len()), (1000, 1000));
+    }
+
+    #[test]
     fn an_idle_receive_is_no_trace() {
         let exporter = InMemorySpanExporter::default();
-        let processor = Worthwhile(opentelemetry_sdk::trace::SimpleSpanProcessor::new(exporter.clone()));
-        let traces = Traces(Some(SdkTracerProvider::builder().with_span_processor(processor).build()));
+        let processor = opentelemetry_sdk::trace::SimpleSpanProcessor::new(exporter.clone());
+        let traces = Traces(Some(provider("test", processor)));
         let subscriber = tracing_subscriber::registry().with(traces.layer());
         tracing::subscriber::with_default(subscriber, || {
             for messages in [0_i64, 3] {

@@ -136,6 +136,7 @@ impl Load {
     /// Ends every stream; what is committed already is recognised when it comes again.
     pub(super) fn refuse(self, status: &Status) {
         for batch in self.batches {
+            spans::refused(&batch.span);
             batch.reply.send(Err(status.clone())).unwrap_or_default();
         }
     }
