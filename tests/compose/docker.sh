@@ -19,11 +19,12 @@ die() {
 need() {
     local command=$1
     shift
-    command -v "$command" >/dev/null && return
+    "${sudo[@]}" sh -c "command -v $command" >/dev/null && return
     command -v apt-get >/dev/null || die "$command is missing, and there is no apt-get to install $* with"
     say "installing $*"
-    "${sudo[@]}" apt-get update -qq
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    local patiently=(-qq -o DPkg::Lock::Timeout=300)
+    "${sudo[@]}" apt-get "${patiently[@]}" update
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${patiently[@]}" install -y --no-install-recommends "$@" >/dev/null
 }
 
 # The Debian archive that this machine installs from.
@@ -51,23 +52,40 @@ plugin() {
     unpack "$cache/plugins" "docker-$1"
     mkdir -p "$HOME/.docker/cli-plugins"
     ln -sf "$cache/plugins/usr/libexec/docker/cli-plugins/docker-$1" "$HOME/.docker/cli-plugins/docker-$1"
-    docker "$1" version >/dev/null
+    docker "$1" version >/dev/null || die "docker $1 does not work"
+}
+
+# Whether there is a daemon, or the rights that one needs.
+may_run_containers() {
+    docker info >/dev/null 2>&1 || "${sudo[@]}" unshare --mount --net mount -t tmpfs none /mnt 2>/dev/null
+}
+
+# A daemon that was killed leaves the file that says it runs. Once another program has its process id, the next one believes
+# it, or waits for it: forget_dead PROGRAM FILE
+forget_dead() {
+    local pid
+    pid=$("${sudo[@]}" cat "$2" 2>/dev/null) || return 0
+    [ "$("${sudo[@]}" cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] || "${sudo[@]}" rm -f "$2"
 }
 
 dockerd_pid=
 start_docker() {
-    docker info >/dev/null 2>&1 && return
-    need dockerd docker.io iptables
+    need docker docker.io
+    need dockerd docker.io
+    need iptables iptables
     # The package may have started a daemon by itself.
     docker info >/dev/null 2>&1 && return
     say "starting dockerd"
-    "${sudo[@]}" dockerd >"$cache/dockerd.log" 2>&1 &
+    forget_dead dockerd /var/run/docker.pid
+    forget_dead containerd /var/run/docker/containerd/containerd.pid
+    "${sudo[@]}" dockerd --group "$(id -gn)" >"$cache/dockerd.log" 2>&1 &
     dockerd_pid=$!
-    for _ in $(seq 60); do
+    for _ in $(seq 90); do
         docker info >/dev/null 2>&1 && return
+        kill -0 "$dockerd_pid" 2>/dev/null || break
         sleep 1
     done
-    tail "$cache/dockerd.log" >&2
+    tail -n 20 "$cache/dockerd.log" >&2
     die "dockerd does not start"
 }
 
@@ -78,8 +96,15 @@ stop_docker() {
 }
 
 ready_docker() {
-    need docker docker.io
-    start_docker
+    docker info >/dev/null 2>&1 || start_docker
     plugin compose
     plugin buildx
+}
+
+# Removes all that belongs to the check's project, whatever state it is in.
+remove_stack() {
+    local ours=label=com.docker.compose.project=$COMPOSE_PROJECT_NAME
+    docker ps -aq --filter "$ours" | xargs -r docker rm --force --volumes
+    docker network ls -q --filter "$ours" | xargs -r docker network rm
+    docker volume ls -q --filter "$ours" | xargs -r docker volume rm --force
 }

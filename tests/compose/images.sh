@@ -6,10 +6,22 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 base=debian:trixie-slim
 
-# Whether an image is here already, or can be pulled.
-available() {
-    docker image inspect "$1" >/dev/null 2>&1 && return
-    [ "$1" != veilpost-check-rotel ] && timeout 120 docker pull -q "$1" >/dev/null 2>&1
+# What stand-ins are made from; they are made again when it changes.
+recipe() { cat "$here/images.sh" "$here"/stand-ins/* <(rustc -V 2>/dev/null) | sha256sum | cut -c 1-16; }
+
+# Whether an image is here already, as a stand-in of this recipe or as the public image.
+is_here() {
+    local made
+    made=$(docker image inspect -f '{{index .Config.Labels "veilpost.stand-in"}}' "$1" 2>/dev/null) || return
+    [ -z "$made" ] || [ "$made" = "$(recipe)" ]
+}
+
+# One that cannot be pulled tells that no other can.
+registry=yes
+pull() {
+    [ -n "$registry" ] && timeout 120 docker pull -q "$1" >/dev/null 2>&1 && return
+    registry=
+    return 1
 }
 
 stand_in_base() {
@@ -17,11 +29,18 @@ stand_in_base() {
     local root
     root=$(mktemp -d)
     "${sudo[@]}" debootstrap --variant=minbase trixie "$root" "$(debian_mirror)" >"$cache/debootstrap.log"
+    # As the public image has it: packages are installed without waiting for the disk.
+    echo force-unsafe-io | "${sudo[@]}" tee "$root/etc/dpkg/dpkg.cfg.d/docker" >/dev/null
     # Machines behind a proxy of their own trust more certificates than Debian does.
     "${sudo[@]}" mkdir -p "$root/etc/ssl/certs"
     [ ! -e /etc/ssl/certs/ca-certificates.crt ] || "${sudo[@]}" cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/machine.crt"
-    "${sudo[@]}" tar -C "$root" -c . | docker import - "$base" >/dev/null
+    "${sudo[@]}" tar -C "$root" -c . | docker import -c "LABEL veilpost.stand-in=$(recipe)" - "$base" >/dev/null
     "${sudo[@]}" rm -rf --one-file-system "$root"
+}
+
+# stand_in_on_base IMAGE DOCKERFILE [CONTEXT]
+stand_in_on_base() {
+    docker build -q -t "$1" --label "veilpost.stand-in=$(recipe)" -f "$here/stand-ins/$2" "${3:-$here/stand-ins}" >/dev/null
 }
 
 # The toolchain is this machine's own.
@@ -33,7 +52,7 @@ stand_in_rust() {
     cp "$sysroot"/bin/{cargo,rustc} "$context/toolchain/bin/"
     cp "$sysroot"/lib/*.so* "$context/toolchain/lib/"
     cp -r "$sysroot"/lib/rustlib/*-linux-gnu "$context/toolchain/lib/rustlib/"
-    docker build -q -t "$1" -f "$here/stand-ins/rust.Dockerfile" "$context" >/dev/null
+    stand_in_on_base "$1" rust.Dockerfile "$context"
     rm -rf "$context"
 }
 
@@ -42,9 +61,9 @@ receiver() {
     local context
     python3 -m pip --version >/dev/null 2>&1 || need pip3 python3-pip
     context=$(mktemp -d)
-    python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.13 -d "$context" rotel==0.0.1a15
+    python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.13 -d "$context" rotel==0.0.1a15
     (cd "$context" && python3 -m zipfile -e rotel-*.whl . && cp rotel/rotel-agent . && chmod 755 rotel-agent)
-    docker build -q -t "$1" -f "$here/stand-ins/rotel.Dockerfile" "$context" >/dev/null
+    stand_in_on_base "$1" rotel.Dockerfile "$context"
     rm -rf "$context"
 }
 
@@ -53,15 +72,23 @@ stand_in() {
     case $1 in
     "$base") stand_in_base ;;
     rust:*) stand_in_rust "$1" ;;
-    prom/prometheus:*) docker build -q -t "$1" -f "$here/stand-ins/prometheus.Dockerfile" "$here/stand-ins" >/dev/null ;;
+    prom/prometheus:*) stand_in_on_base "$1" prometheus.Dockerfile ;;
     veilpost-check-rotel) receiver "$1" ;;
-    postgres:*) docker build -q -t "$1" -f "$here/stand-ins/postgres.Dockerfile" "$here/stand-ins" >/dev/null ;;
+    postgres:*) stand_in_on_base "$1" postgres.Dockerfile ;;
     *) die "there is no stand-in for $1" ;;
     esac
 }
 
-# Makes sure of all images that are named: base first, because the other stand-ins stand on it.
+available() { is_here "$1" || { [ "$1" != veilpost-check-rotel ] && pull "$1"; }; }
+
+# Makes sure of all images that are named; of the base first, because the stand-ins stand on it, then of the others at once.
 ready_images() {
-    local image
-    for image in "$base" "$@"; do available "$image" || stand_in "$image"; done
+    available "$base" || stand_in "$base"
+    local image jobs=() job
+    for image in "$@"; do
+        available "$image" && continue
+        stand_in "$image" &
+        jobs+=($!)
+    done
+    for job in "${jobs[@]}"; do wait "$job" || die "an image cannot be built"; done
 }

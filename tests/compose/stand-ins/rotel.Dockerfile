@@ -2,4 +2,6 @@
 FROM debian:trixie-slim
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libpython3.13 && rm -rf /var/lib/apt/lists/*
 COPY rotel-agent /usr/bin/
+# As Jaeger's image has it.
+USER 10001
 ENTRYPOINT ["rotel-agent"]

@@ -2,14 +2,18 @@
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 import time
 import urllib.request
 
-PROJECT = os.environ["COMPOSE_PROJECT_NAME"]
+PROJECT = os.environ.get("COMPOSE_PROJECT_NAME", "veilpost-check")
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 QUEUE = "user-logins"
 DEAD_LETTERS = "user-logins-dead-letter"
+SERVICES = ["reader", "masker", "writer"]
+LASTING = [*SERVICES, "queue", "postgres", "jaeger"]
 ADMIN = {"reader": 9101, "masker": 9102, "writer": 9103}
 
 
@@ -36,10 +40,19 @@ def wait(what, condition, seconds):
         time.sleep(0.5)
 
 
-def containers(service):
-    """What Docker knows of the running containers of a service."""
+def beside(*command, network=None, volumes=()):
+    """Runs a command in a container of its own, in the network namespace of another one if that is named."""
+    options = ["--label", f"com.docker.compose.project={PROJECT}"]
+    options += ["--network", f"container:{network['Id']}"] if network else []
+    options += [part for volume in volumes for part in ("--volume", volume)]
+    return run("docker", "run", "--rm", *options, "debian:trixie-slim", *command)
+
+
+def containers(service, ended=False):
+    """What Docker knows of the running containers of a service, or of all that have ever run."""
     labels = [f"com.docker.compose.project={PROJECT}", f"com.docker.compose.service={service}", "com.docker.compose.oneoff=False"]
-    ids = run("docker", "ps", "-q", *(part for label in labels for part in ("--filter", f"label={label}"))).split()
+    which = "-aq" if ended else "-q"
+    ids = run("docker", "ps", which, *(part for label in labels for part in ("--filter", f"label={label}"))).split()
     return json.loads(run("docker", "inspect", *ids)) if ids else []
 
 
@@ -125,10 +138,10 @@ def metrics(container, service):
 
 
 class Sending:
-    """Sample events on their way, while other things happen."""
+    """Sample events on their way, while other things happen. Every seed gives other events."""
 
-    def __init__(self, count, rate=None, odd="0.02", seed="7"):
-        command = ["docker", "compose", "run", "--rm", "--no-deps", "-T", "producer", "send", "--count", str(count), "--odd", odd, "--seed", seed]
+    def __init__(self, count, seed, rate=None, odd="0.02"):
+        command = ["docker", "compose", "run", "--rm", "--no-deps", "-T", "producer", "send", "--count", str(count), "--odd", odd, "--seed", str(seed)]
         if rate:
             command += ["--rate", str(rate)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -138,9 +151,13 @@ class Sending:
 
     def done(self):
         """How many were sent, and how many of those are to be rejected."""
-        output, errors = self.process.communicate(timeout=300)
+        output, errors = self.process.communicate(timeout=600)
         assert self.process.returncode == 0, f"the producer failed: {errors[-2000:]}"
         return summary(output)
+
+    def over(self):
+        """Waits for its end, however that comes."""
+        self.process.communicate(timeout=600)
 
 
 def summary(output):
@@ -148,3 +165,8 @@ def summary(output):
     rejected = re.search(r"([\d,]+) of those to be rejected", output)
     assert sent and rejected, f"the producer said something else: {output}"
     return tuple(int(found[1].replace(",", "")) for found in (sent, rejected))
+
+
+def send(*options):
+    """Sends sample events and waits until all are sent."""
+    return summary(compose("run", "--rm", "--no-deps", "-T", "producer", "send", *options, timeout=600))

@@ -1,0 +1,1 @@
+"""Checks of the composed stack; `../run` prepares what they need."""
