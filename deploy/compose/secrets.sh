@@ -14,14 +14,32 @@ put() {
 
 hex() { od -An -v -tx1 | tr -d ' \n'; }
 
-password=${POSTGRES_PASSWORD:-}
-if [ -z "$password" ] && [ -s "$secrets/postgres/password" ]; then password=$(cat "$secrets/postgres/password"); fi
-if [ -z "$password" ]; then password=$(head -c 24 /dev/urandom | hex); fi
-put postgres/password "$password"
+# kept FILE GIVEN: the password that is given, else the one of an earlier start, else a new one.
+kept() {
+    if [ -n "$2" ]; then
+        printf %s "$2"
+    elif [ -s "$secrets/$1" ]; then
+        cat "$secrets/$1"
+    else
+        head -c 24 /dev/urandom | hex
+    fi
+}
 
-# In a URL, every byte may stand as % and two digits.
-encoded=$(printf %s "$password" | hex | sed 's/../%&/g')
-put writer/database-url "${DATABASE_URL:-postgres://postgres:$encoded@postgres:5432/postgres}"
+password=$(kept postgres/password "${POSTGRES_PASSWORD:-}")
+writer_password=$(kept postgres/writer-password '')
+put postgres/password "$password"
+put postgres/writer-password "$writer_password"
+
+# The database as the role that owns everything in it, which only the migrations know, and as the writer's own.
+if [ -n "${DATABASE_URL:-}" ]; then
+    put owner/database-url "${DATABASE_OWNER_URL:-$DATABASE_URL}"
+    put writer/database-url "$DATABASE_URL"
+else
+    # In a URL, every byte may stand as % and two digits.
+    encoded=$(printf %s "$password" | hex | sed 's/../%&/g')
+    put owner/database-url "postgres://postgres:$encoded@postgres:5432/postgres"
+    put writer/database-url "postgres://veilpost_writer:$writer_password@postgres:5432/postgres"
+fi
 
 put masker/hmac-keys "${VEILPOST_HMAC_KEYS:-}"
 

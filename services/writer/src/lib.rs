@@ -5,6 +5,7 @@ mod catalogue;
 mod commit;
 mod convert;
 mod database;
+mod grants;
 mod ledger;
 mod metrics;
 mod migrate;

@@ -6,19 +6,29 @@ use anyhow::Context;
 use sqlx::migrate::{MigrateError, Migrator};
 use veilpost_runtime::{Backoff, Lifecycle};
 
+use crate::catalogue::{ReadError, TableName};
 use crate::database::{Database, DbError, Session, is_transient, within};
+use crate::grants::grant_when_possible;
 use crate::settings::MigrateSettings;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Runs the migrations that are still to be run, and ends. A drain ends the wait for Postgres with an error.
+/// Runs the migrations that are still to be run, grants what the writer needs if a role is named, and ends. A drain ends the wait for Postgres with an error.
 pub async fn migrate(settings: MigrateSettings, life: Lifecycle) -> anyhow::Result<()> {
-    let database = settings.database.open()?;
+    let database = settings.database.clone().open()?;
     tokio::select! {
-        done = migrate_when_possible(&database) => done?,
+        done = prepare(&database, &settings) => done,
         () = life.draining() => anyhow::bail!("stopped before the migrations were done"),
     }
+}
+
+async fn prepare(database: &Database, settings: &MigrateSettings) -> anyhow::Result<()> {
+    migrate_when_possible(database).await?;
     tracing::info!("migrations are up to date");
+    if let Some(role) = &settings.grant_to {
+        grant_when_possible(database, role, TableName::parse(&settings.table)).await?;
+        tracing::info!(role, table = settings.table, "the role may write, and do nothing else");
+    }
     Ok(())
 }
 
@@ -98,6 +108,15 @@ async fn run(session: &mut Session) -> Result<(), StartError> {
     }
     // `run` needs an `Acquire` for every lifetime, which makes the service's future unfit for spawning.
     migrator.run_direct(None, session.connection(), false).await.map_err(StartError::from)
+}
+
+impl From<ReadError> for StartError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unfit(why) => Self::NotYet(why),
+            ReadError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 impl From<MigrateError> for StartError {

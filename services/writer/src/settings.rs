@@ -24,7 +24,7 @@ pub struct Arguments {
 
 #[derive(Subcommand, Clone, Debug)]
 pub enum Command {
-    /// Run the migrations that are still to be run, and exit
+    /// Run the migrations that are still to be run, grant the writer's role what it needs, and exit
     Migrate(MigrateSettings),
 }
 
@@ -32,6 +32,22 @@ pub enum Command {
 pub struct MigrateSettings {
     #[command(flatten)]
     pub database: DatabaseSettings,
+
+    /// The writer's own role, if it has one: it may then insert into --table, look after the ledger, and do nothing else in
+    /// schema veilpost
+    #[arg(long, env = "VEILPOST_GRANT_TO", help_heading = "Database", value_name = "ROLE")]
+    pub grant_to: Option<String>,
+
+    /// The table that --grant-to is about, optionally qualified by its schema
+    #[arg(
+        long,
+        env = "VEILPOST_TABLE",
+        default_value = "user_logins",
+        value_parser = parse_table,
+        help_heading = "Database",
+        value_name = "NAME"
+    )]
+    pub table: String,
 
     #[command(flatten)]
     pub common: CommonSettings,

@@ -84,7 +84,8 @@ impl Rows {
     }
 }
 
-fn quoted(name: &str) -> String {
+/// A name as an identifier in SQL.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use veilpost_proto::v1::writer_server::WriterServer;
 use veilpost_runtime::{Lifecycle, bind, serve_grpc};
 
-use crate::catalogue::{Catalogue, ReadError, TableName};
+use crate::catalogue::{Catalogue, TableName};
 use crate::commit::Committer;
 use crate::database::within;
 use crate::ledger::Upkeep;
@@ -73,10 +73,7 @@ impl Writer {
                 "the ledger is missing: run `veilpost-writer migrate`".to_owned(),
             ));
         }
-        match self.shared.catalogue.refresh(&mut session).await {
-            Ok(_) => Ok(()),
-            Err(ReadError::Unfit(why)) => Err(StartError::NotYet(why)),
-            Err(ReadError::Database(error)) => Err(StartError::Database(error)),
-        }
+        self.shared.catalogue.refresh(&mut session).await?;
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ import subprocess
 from .stack import ROOT, SERVICES, compose, run
 
 # Those that end by themselves; `secrets` lays files out for the others, and is the only one that has to be root.
-ONCE = {"secrets", "migrate", "producer"}
+ONCE = {"secrets", "writer-role", "migrate", "producer"}
 
 
 def configuration(*options):
@@ -32,7 +32,7 @@ def every_service_is_limited_watched_and_restarted():
             assert how["condition"] == expected, f"{name} does not wait for {needed}"
     # They end before anyone can look from inside.
     assert set(services["producer"]["networks"]) == {"queue"}
-    assert set(services["migrate"]["networks"]) == {"database"}
+    assert set(services["migrate"]["networks"]) == set(services["writer-role"]["networks"]) == {"database"}
     assert services["secrets"]["network_mode"] == "none"
 
 

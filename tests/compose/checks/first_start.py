@@ -27,7 +27,7 @@ def everything_comes_up_at_the_first_try():
     for service in LASTING:
         wait(f"{service} is healthy", lambda: healthy(service), 120)
     print(f"    healthy after {time.monotonic() - started:.0f} s")
-    for service in ["secrets", "migrate", "producer"]:
+    for service in ["secrets", "writer-role", "migrate", "producer"]:
         status = wait(f"{service} has ended", lambda: ended(service), 120)
         assert status == "0", f"{service} ended with {status}: {logs(containers(service, ended=True)[0])}"
 
@@ -67,12 +67,29 @@ def what_is_stored_is_masked():
 
 
 def secrets_are_in_files_only():
-    password = beside("cat", "/secrets/password", volumes=[f"{PROJECT}_postgres-secrets:/secrets:ro"]).strip()
-    assert len(password) == 48
+    passwords = [secret("postgres", name) for name in ("password", "writer-password")]
+    assert [len(password) for password in passwords] == [48, 48] and passwords[0] != passwords[1]
     for service in LASTING:
         found = container(service)
-        assert password not in json.dumps(found), f"the database's password is in {service}'s settings"
-        assert password not in logs(found), f"the database's password is in {service}'s log"
+        for password in passwords:
+            assert password not in json.dumps(found), f"a password of the database is in {service}'s settings"
+            assert password not in logs(found), f"a password of the database is in {service}'s log"
+
+
+def the_writer_has_a_role_of_its_own():
+    owner, own = (secret("postgres", name) for name in ("password", "writer-password"))
+    (mount,) = [mount["Name"] for mount in container("writer")["Mounts"]]
+    assert mount == f"{PROJECT}_writer-secrets"
+    url = secret("writer", "database-url")
+    assert own in url and owner not in url, "the writer's secrets are not the writer's own"
+    assert sql("select distinct usename from pg_stat_activity where application_name = 'veilpost-writer'") == "veilpost_writer"
+    granted = "select string_agg(privilege_type, ' ') from information_schema.role_table_grants where grantee = 'veilpost_writer' and"
+    assert sql(f"{granted} table_schema = 'public'") == "INSERT"
+    assert sql(f"{granted} table_name = 'migrations'") == ""
+
+
+def secret(volume, name):
+    return beside("cat", f"/secrets/{name}", volumes=[f"{PROJECT}_{volume}-secrets:/secrets:ro"]).strip()
 
 
 CHECKS = [
@@ -80,4 +97,5 @@ CHECKS = [
     rows_and_dead_letters_add_up_to_the_100_sent,
     what_is_stored_is_masked,
     secrets_are_in_files_only,
+    the_writer_has_a_role_of_its_own,
 ]

@@ -95,6 +95,8 @@ def variables(found: list[dict], container: dict) -> dict[str, str]:
     for variable in container.get("env", []):
         if "value" in variable:
             seen[variable["name"]] = variable["value"]
+        elif key := variable["valueFrom"].get("configMapKeyRef"):
+            seen[variable["name"]] = named(found, "ConfigMap", key["name"])["data"][key["key"]]
     return seen
 
 

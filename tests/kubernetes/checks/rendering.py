@@ -92,3 +92,6 @@ def references(workload):
     for container in pod.get("initContainers", []) + pod["containers"]:
         for source in container.get("envFrom", []):
             yield source["configMapRef"]["name"]
+        for variable in container.get("env", []):
+            if key := variable.get("valueFrom", {}).get("configMapKeyRef"):
+                yield key["name"]

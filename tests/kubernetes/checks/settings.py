@@ -1,7 +1,9 @@
 """Settings, ports and probes are those of the binaries."""
 
+import base64
 import re
 import unittest
+import urllib.parse
 
 from .binaries import known, program
 from .kustomizations import ROOT, SERVICES, VARIANTS, containers, objects, pod_template, service, variables, workloads
@@ -91,6 +93,24 @@ class Settings(unittest.TestCase):
         (migrate,), (writer,) = pod["initContainers"], pod["containers"]
         self.assertEqual((migrate["image"], migrate["args"]), (writer["image"], ["migrate"]))
         self.assertEqual(variables(objects(variant), writer)["VEILPOST_MIGRATE"], "false")
+
+    @each(variant=VARIANTS)
+    def test_the_grants_are_for_the_table_that_is_written(self, variant):
+        pod = pod_template(service(objects(variant), "writer"))["spec"]
+        (migrate,), (writer,) = pod["initContainers"], pod["containers"]
+        tables = [variables(objects(variant), one)["VEILPOST_TABLE"] for one in (migrate, writer)]
+        self.assertEqual(*tables)
+
+    def test_locally_the_writer_has_the_role_that_is_granted_to_and_not_the_owners_password(self):
+        found = objects("local")
+        secret = lambda name: {key: base64.b64decode(text).decode() for key, text in named(found, "Secret", name)["data"].items()}
+        (migrate,) = pod_template(service(found, "writer"))["spec"]["initContainers"]
+        passwords, writer = secret("postgres"), urllib.parse.urlsplit(secret("veilpost-database")["url"])
+        owner = urllib.parse.urlsplit(secret("veilpost-database-owner")["url"])
+        self.assertEqual((writer.username, writer.password),
+                         (variables(found, migrate)["VEILPOST_GRANT_TO"], passwords["writer-password"]))
+        self.assertEqual(owner.password, passwords["password"])
+        self.assertNotIn(owner.password, [writer.password, writer.username])
 
     def test_images_are_what_the_dockerfile_makes(self):
         text = (ROOT / "deploy/image/Dockerfile").read_text()

@@ -6,4 +6,4 @@ mod window;
 
 pub(crate) use key::Key;
 pub(crate) use upkeep::Upkeep;
-pub(crate) use window::{accepts, slot_of};
+pub(crate) use window::{accepts, leaves, slot_of};

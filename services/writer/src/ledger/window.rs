@@ -32,6 +32,11 @@ pub(crate) fn accepts(now_ms: i64, sent_ms: i64) -> bool {
     (NEWEST..=OLDEST).contains(&(day_of(now_ms) - day_of(sent_ms)))
 }
 
+/// The names of the ledger's partitions, one for each slot.
+pub(crate) fn leaves() -> impl Iterator<Item = String> {
+    (0..SLOTS).map(|slot| format!("veilpost.ledger_{slot}"))
+}
+
 /// The one slot that at `now_ms` is neither read nor written (age 16, which is age -2 to the ring); none close to
 /// midnight.
 pub(super) fn idle_slot(now_ms: i64) -> Option<i16> {

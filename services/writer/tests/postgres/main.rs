@@ -6,6 +6,7 @@ mod cluster;
 mod duplicates;
 mod errors;
 mod failures;
+mod grants;
 mod start;
 mod stream;
 mod types;

@@ -2,10 +2,6 @@
 
 use std::time::Duration;
 
-use clap::Parser;
-use veilpost_runtime::Lifecycle;
-use veilpost_writer::{Arguments, Command, migrate};
-
 use crate::world::{STORED, World, null, record};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,11 +90,8 @@ async fn without_migrations_the_writer_waits_until_somebody_has_run_them() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!writer.life.is_ready());
     assert_eq!(world.text("SELECT to_regnamespace('veilpost')::text").await, "NULL");
-    let arguments =
-        Arguments::try_parse_from(["veilpost-writer", "migrate", "--database-url", &world.url()]).unwrap();
-    let Some(Command::Migrate(settings)) = arguments.command else { panic!("not migrate") };
-    migrate(settings.clone(), Lifecycle::for_tests()).await.unwrap();
-    migrate(settings, Lifecycle::for_tests()).await.unwrap();
+    world.migrate(&[]).await.unwrap();
+    world.migrate(&[]).await.unwrap();
     writer.wait_until_ready().await;
 }
 
@@ -132,25 +125,4 @@ async fn connections_have_their_own_settings_whatever_the_role_says() {
         world.text("SELECT (at AT TIME ZONE 'UTC')::date - '2024-01-02'::date || '' FROM user_logins").await,
         "0"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_with_these_grants_and_no_others_suffices() {
-    let world = World::new("").await;
-    world.ready(&[]).await.stop().await;
-    let role = format!("{}_writer", world.database);
-    let grants = format!(
-        "CREATE ROLE {role} LOGIN;
-         GRANT USAGE ON SCHEMA veilpost TO {role};
-         GRANT INSERT ON veilpost.ledger, user_logins TO {role};
-         GRANT SELECT, TRUNCATE ON ALL TABLES IN SCHEMA veilpost TO {role};
-         INSERT INTO veilpost.ledger SELECT slot, gen_random_uuid() FROM generate_series(0, 17) slot"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&mut world.connect_as_admin().await).await.unwrap();
-    let writer = world.start_as(&role, &["--migrate", "false"]);
-    writer.wait_until_ready().await;
-    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
-    let records = || vec![record(1, vec![null()]), record(2, vec![null()])];
-    assert_eq!(stream.store(records()).await.outcomes, [STORED; 2]);
-    assert_eq!(stream.store(records()).await.outcomes, [crate::world::DUPLICATE; 2]);
 }

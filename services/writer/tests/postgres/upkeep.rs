@@ -14,13 +14,8 @@ const IDLE: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn upkeep_empties_the_slot_that_rests_and_no_other() {
     let world = World::new("").await;
-    world.ready(&[]).await.stop().await;
-    let role = format!("{}_writer", world.database);
-    let grants = format!(
-        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA veilpost TO {role};
-         GRANT SELECT, TRUNCATE ON ALL TABLES IN SCHEMA veilpost TO {role}"
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(grants)).execute(&mut world.connect_as_admin().await).await.unwrap();
+    let role = world.create_writer_role().await;
+    world.migrate(&["--grant-to", &role]).await.unwrap();
     world
         .sql("INSERT INTO veilpost.ledger SELECT slot, gen_random_uuid() FROM generate_series(0, 17) slot")
         .await;

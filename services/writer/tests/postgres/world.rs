@@ -14,7 +14,7 @@ use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_client::WriterClient;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, Reason, Receipt, Target, Value};
 use veilpost_runtime::Lifecycle;
-use veilpost_writer::{Arguments, Writer};
+use veilpost_writer::{Arguments, Command, Writer, migrate};
 
 use crate::cluster::{Cluster, free_port};
 
@@ -71,6 +71,27 @@ impl World {
 
     pub(crate) async fn connect(&self) -> PgConnection {
         connect(&self.url()).await
+    }
+
+    pub(crate) async fn connect_as(&self, role: &str) -> PgConnection {
+        connect(&self.cluster.url(role, &self.database)).await
+    }
+
+    /// A role that may do nothing yet.
+    pub(crate) async fn create_writer_role(&self) -> String {
+        let role = format!("{}_writer", self.database);
+        let created = sqlx::raw_sql(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN")));
+        created.execute(&mut self.connect_as_admin().await).await.unwrap();
+        role
+    }
+
+    /// Migrates as the owner, with further arguments.
+    pub(crate) async fn migrate(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let url = self.url();
+        let own = ["veilpost-writer", "migrate", "--database-url", &url];
+        let arguments = Arguments::try_parse_from([&own, arguments].concat()).unwrap();
+        let Some(Command::Migrate(settings)) = arguments.command else { panic!("not migrate") };
+        migrate(settings, Lifecycle::for_tests()).await
     }
 
     pub(crate) async fn connect_as_admin(&self) -> PgConnection {

@@ -1,0 +1,92 @@
+//! What the writer's own role may do, given by the role that migrates: insert, look after the ledger, and nothing else.
+
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::catalogue::{Catalogue, Table, TableName};
+use crate::database::{Database, within};
+use crate::ledger::leaves;
+use crate::migrate::{Patience, StartError};
+use crate::statement::quoted;
+
+/// Names the lock without which grants at the same time would fail on each other.
+const GRANTS_LOCK: i64 = 0x3c81_94d2_6e0b_75af;
+
+/// Who would get the grants, and whether that is who gives them.
+const IS_SELF: &str = "SELECT rolname = current_user FROM pg_roles WHERE rolname = $1";
+
+/// A serial column's default takes its number from a sequence; an identity column's needs no privilege.
+const SEQUENCES: &str = "
+    SELECT DISTINCT format('%I.%I', n.nspname, s.relname)
+    FROM pg_attrdef a
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass
+    JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'
+    JOIN pg_namespace n ON n.oid = s.relnamespace
+    WHERE a.adrelid = $1::bigint::oid";
+
+/// Granting what one may not grant is only a warning to Postgres, and the role may have it from elsewhere.
+const SUFFICES: &str = "
+    SELECT has_schema_privilege($1, relnamespace, 'USAGE') AND has_table_privilege($1, oid, 'INSERT')
+    FROM pg_class WHERE oid = $2::bigint::oid";
+
+/// Lets `role` write to the table as the writer does. Waits for both where they are missing.
+pub(crate) async fn grant_when_possible(
+    database: &Database,
+    role: &str,
+    table: TableName,
+) -> anyhow::Result<()> {
+    let catalogue = Catalogue::new(table);
+    let mut patience = Patience::new("cannot grant yet; trying again");
+    while let Err(error) = try_grant(database, role, &catalogue).await {
+        patience.wait_after(error).await?;
+    }
+    Ok(())
+}
+
+async fn try_grant(database: &Database, role: &str, catalogue: &Catalogue) -> Result<(), StartError> {
+    let mut session = database.connect().await?;
+    let deadline = session.deadline();
+    let is_self = sqlx::query_scalar(IS_SELF).bind(role).fetch_optional(session.connection());
+    match within(deadline, is_self).await? {
+        Some(false) => {}
+        Some(true) => {
+            return Err(StartError::Final(format!("{role} is the role that migrates, not the writer's own")));
+        }
+        None => return Err(StartError::NotYet(format!("role {role} does not exist"))),
+    }
+    let table = catalogue.refresh(&mut session).await?;
+    if within(deadline, grant(session.connection(), role, &table)).await? {
+        return Ok(());
+    }
+    Err(StartError::Final(format!(
+        "{role} may not insert into {}.{}: its owner must grant that",
+        table.schema, table.name
+    )))
+}
+
+/// Returns whether the role can write to the table now.
+async fn grant(connection: &mut PgConnection, role: &str, table: &Table) -> Result<bool, sqlx::Error> {
+    let sequences: Vec<String> =
+        sqlx::query_scalar(SEQUENCES).bind(i64::from(table.oid)).fetch_all(&mut *connection).await?;
+    // Statements that travel together are one transaction.
+    sqlx::raw_sql(AssertSqlSafe(statements(role, table, &sequences))).execute(&mut *connection).await?;
+    sqlx::query_scalar(SUFFICES).bind(role).bind(i64::from(table.oid)).fetch_one(connection).await
+}
+
+/// What else the role has in schema `veilpost`, from an earlier version or by hand, is taken away.
+fn statements(role: &str, table: &Table, sequences: &[String]) -> String {
+    let role = quoted(role);
+    let (schema, name) = (quoted(&table.schema), quoted(&table.name));
+    let leaves = leaves().collect::<Vec<_>>().join(", ");
+    let mut statements = format!(
+        "SELECT pg_advisory_xact_lock({GRANTS_LOCK});
+         REVOKE ALL ON ALL TABLES IN SCHEMA veilpost FROM {role};
+         GRANT USAGE ON SCHEMA veilpost, {schema} TO {role};
+         GRANT INSERT, SELECT ON veilpost.ledger TO {role};
+         GRANT SELECT, TRUNCATE ON {leaves} TO {role};
+         GRANT EXECUTE ON FUNCTION veilpost.input_error(text, oid, integer) TO {role};
+         GRANT INSERT ON {schema}.{name} TO {role};"
+    );
+    statements
+        .extend(sequences.iter().map(|sequence| format!("GRANT USAGE ON SEQUENCE {sequence} TO {role};")));
+    statements
+}
