@@ -32,19 +32,21 @@ impl Queues {
         settings: &Settings,
         lifecycle: &Lifecycle,
     ) -> Result<Option<Self>, BadSettings> {
-        refuse_fifo(&settings.queue)?;
-        let Some((source, facts)) = patiently(clients, "open the queue", &settings.queue, lifecycle).await
-        else {
-            return Ok(None);
-        };
-        let dead_letters = match dead_letter_queue(settings) {
-            Some(name) => {
-                refuse_fifo(name)?;
-                let doing = "open the dead-letter queue";
-                let Some(found) = patiently(clients, doing, name, lifecycle).await else { return Ok(None) };
-                Some(found)
+        let elsewhere = dead_letter_queue(settings);
+        for name in std::iter::once(settings.queue.as_str()).chain(elsewhere) {
+            refuse_fifo(name)?;
+        }
+        let dead_letters = async {
+            match elsewhere {
+                Some(name) => {
+                    patiently(clients, "open the dead-letter queue", name, lifecycle).await.map(Some)
+                }
+                None => Some(None),
             }
-            None => None,
+        };
+        let source = patiently(clients, "open the queue", &settings.queue, lifecycle);
+        let (Some((source, facts)), Some(dead_letters)) = tokio::join!(source, dead_letters) else {
+            return Ok(None);
         };
         check(&facts, dead_letters.as_ref().map(|(_, facts)| facts), settings.on_reject)?;
         warn(&facts, settings);

@@ -86,8 +86,8 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = 300, value_name = "COUNT", help_heading = "How much")]
     pub(crate) today_messages: u64,
 
-    /// Calls to the queue at once in the bare loop, and pollers and deletes of the reader [default: 8, and what the reader
-    /// chooses]
+    /// Calls to the queue at once in the bare loop, and receives and deletes of the reader at most [default: 8, and what
+    /// the reader chooses]
     #[arg(long, value_name = "CALLS", help_heading = "How much", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) calls: Option<u16>,
 

@@ -105,7 +105,8 @@ async fn pipeline(
 ) -> anyhow::Result<Through> {
     let url = world.new_queue().await?;
     let calls = world.settings.calls.map(|calls| calls.to_string());
-    let calls = calls.iter().flat_map(|calls| [("--pollers", calls.clone()), ("--deletes", calls.clone())]);
+    let calls =
+        calls.iter().flat_map(|calls| [("--pollers-max", calls.clone()), ("--deletes-max", calls.clone())]);
     let plan = Plan { queue_url: url, reader_arguments: calls.collect(), ..Plan::default() };
     through(world, sheet, bodies, messages, rate, &plan).await
 }
