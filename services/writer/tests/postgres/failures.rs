@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::Connection;
 use veilpost_proto::v1::{MaskedRecord, Receipt};
 
-use crate::world::{DUPLICATE, LEFT, STORED, World, record, text};
+use crate::world::{DUPLICATE, LEFT, REJECTED, STORED, World, record, text};
 
 fn users(count: usize) -> Vec<MaskedRecord> {
     (0..count).map(|id| record(id, vec![text(&format!("user-{id}"))])).collect()
@@ -110,6 +110,23 @@ async fn a_record_that_is_always_too_slow_is_left_and_holds_nobody_up() {
     let receipt = stream.store(users(8)).await;
     assert_eq!(receipt.outcomes, [STORED, STORED, STORED, LEFT, STORED, STORED, STORED, STORED]);
     assert_eq!(stream.store(users(4).split_off(3)).await.outcomes, [LEFT], "also alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_always_takes_too_long_to_judge_is_left_and_holds_nobody_up() {
+    let setup = "CREATE FUNCTION is_quick(value text) RETURNS boolean LANGUAGE plpgsql AS
+                     $$ BEGIN IF value = 'slow' THEN PERFORM pg_sleep(60); END IF; RETURN true; END $$;
+                 CREATE DOMAIN quick AS text CHECK (is_quick(VALUE));
+                 CREATE TYPE span AS RANGE (subtype = quick);
+                 CREATE TABLE user_logins (user_id span)";
+    let world = World::new(setup).await;
+    let writer = world.ready(&["--statement-timeout", "200ms", "--connections", "1"]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let values = ["[a,b]", "[b,c]", "no range", "[slow,t]", "[c,d]", "[slow,t]"];
+    let record = |(id, value): (usize, &&str)| record(id, vec![text(value)]);
+    let receipt = stream.store(values.iter().enumerate().map(record).collect()).await;
+    assert_eq!(receipt.outcomes, [STORED, STORED, REJECTED, LEFT, STORED, LEFT]);
+    assert_eq!(stream.store(vec![record((6, &"[slow,t]"))]).await.outcomes, [LEFT], "also alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
