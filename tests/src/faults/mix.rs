@@ -1,5 +1,7 @@
 //! What is sent: plain logins, every odd shape, poison for every reason, and large bodies; and what must become of each.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use serde_json::{Value, json};
 use veilpost::events::{SampleEvents, Shape};
 
@@ -10,6 +12,9 @@ const ODD_PER_MILLION: u64 = 250_000;
 
 /// Every so many messages one is of a shape that the sample events do not have.
 const OWN_EVERY: u64 = 8;
+
+/// The dead letter of a message without a body has this one.
+const NO_BODY: &str = "(veilpost: this message had no body)";
 
 const LARGE: usize = 150_000;
 
@@ -37,6 +42,8 @@ pub(super) struct Expected {
     /// The clear text whose digests the row must have.
     pub(super) ip: Option<String>,
     pub(super) device_id: Option<String>,
+    /// Of the body that a dead letter must have.
+    pub(super) fingerprint: u64,
 }
 
 impl Mix {
@@ -121,7 +128,15 @@ fn message(body: String, reason: Option<&'static str>) -> Message {
     let parsed: Value = serde_json::from_str(&body).unwrap_or_default();
     let text = |name: &str| parsed.get(name).and_then(Value::as_str).map(str::to_owned);
     let (ip, device_id) = if reason.is_none() { (text("ip"), text("device_id")) } else { (None, None) };
-    Message { body, expected: Expected { reason, ip, device_id } }
+    let fingerprint = fingerprint(if body == BODILESS { NO_BODY } else { &body });
+    Message { body, expected: Expected { reason, ip, device_id, fingerprint } }
+}
+
+/// Tells bodies apart within this process.
+pub(super) fn fingerprint(body: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

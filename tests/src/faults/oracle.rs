@@ -26,6 +26,7 @@ pub(super) struct Row {
 pub(super) struct Letter {
     pub(super) message_id: String,
     pub(super) reason: String,
+    pub(super) fingerprint: u64,
 }
 
 /// What was found when the faults were over and the queue had drained.
@@ -48,6 +49,7 @@ pub(super) enum Verdict {
     RowAndLetter,
     WrongFate,
     WrongReason,
+    WrongBody,
     WrongDigest,
 }
 
@@ -115,8 +117,13 @@ fn verdict(expected: &Expected, rows: &[&Row], letters: &[&Letter]) -> Verdict {
         (_, [_, _, ..], _) => Verdict::Twice,
         (_, [_], [_, ..]) => Verdict::RowAndLetter,
         (Some(_), [_], []) | (None, [], [_, ..]) => Verdict::WrongFate,
-        (Some(reason), [], letters) if letters.iter().all(|letter| letter.reason == reason) => Verdict::Right,
-        (Some(_), [], _) => Verdict::WrongReason,
+        (Some(reason), [], letters) if letters.iter().any(|letter| letter.reason != reason) => {
+            Verdict::WrongReason
+        }
+        (Some(_), [], letters) if letters.iter().any(|letter| letter.fingerprint != expected.fingerprint) => {
+            Verdict::WrongBody
+        }
+        (Some(_), [], _) => Verdict::Right,
         (None, [row], []) if is_masked(expected, row) => Verdict::Right,
         (None, [_], []) => Verdict::WrongDigest,
     }
@@ -156,7 +163,7 @@ mod tests {
     use super::*;
 
     fn expected(reason: Option<&'static str>) -> Expected {
-        Expected { reason, ip: None, device_id: None }
+        Expected { reason, fingerprint: 7, ..Expected::default() }
     }
 
     fn row(id: &str) -> Row {
@@ -164,7 +171,7 @@ mod tests {
     }
 
     fn letter(id: &str, reason: &str) -> Letter {
-        Letter { message_id: id.to_owned(), reason: reason.to_owned() }
+        Letter { message_id: id.to_owned(), reason: reason.to_owned(), fingerprint: 7 }
     }
 
     /// The verdict on one message "a" that was to have this fate.
@@ -190,6 +197,12 @@ mod tests {
             (None, vec![], vec![letter("a", "not-json")], Verdict::WrongFate),
             (not_json, vec![], vec![letter("a", "no-body")], Verdict::WrongReason),
             (not_json, vec![], vec![letter("a", "")], Verdict::WrongReason),
+            (
+                not_json,
+                vec![],
+                vec![Letter { fingerprint: 8, ..letter("a", "not-json") }],
+                Verdict::WrongBody,
+            ),
             (None, vec![Row { masked_ip: Some("x".into()), ..row("a") }], vec![], Verdict::WrongDigest),
         ] {
             assert_eq!(verdict_on(reason, rows, letters), expected);

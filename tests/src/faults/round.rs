@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fault::ROLES;
 use super::lanes;
 use super::load::{self, Sent};
-use super::mix::{Expected, Mix};
+use super::mix::{Expected, Mix, fingerprint};
 use super::oracle::{Account, Found, Letter, Verdict};
 use super::schedule::Schedule;
 use super::tally::{Injection, Tally};
@@ -102,8 +102,11 @@ fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
 
 async fn account(world: &World, sent: &Sent) -> anyhow::Result<Account> {
     let letters = world.stack().await.dead_letters().await?;
-    let letters =
-        letters.into_iter().map(|letter| Letter { message_id: letter.message_id, reason: letter.reason });
+    let letters = letters.into_iter().map(|letter| Letter {
+        message_id: letter.message_id,
+        reason: letter.reason,
+        fingerprint: fingerprint(&letter.body),
+    });
     let (rows_without_key, keys_without_row) = world.database.ledger_differences(PIPELINE).await?;
     let found = Found {
         rows: world.database.rows().await?,
@@ -138,7 +141,7 @@ fn checks_of(account: &Account) -> Vec<Check> {
         ),
         wrong(
             "every message meets the fate that the policy says",
-            &[Verdict::WrongFate, Verdict::WrongReason],
+            &[Verdict::WrongFate, Verdict::WrongReason, Verdict::WrongBody],
         ),
         wrong("every row has the digests of its own message", &[Verdict::WrongDigest]),
         none("no row and no letter without a message", account.strangers, "rows or letters that nobody sent"),
