@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha512};
 
 /// SHA-512 of the UTF-8 text, as 128 lower-case hexadecimal digits.
-pub(crate) fn sha512(text: &str) -> String {
+pub fn sha512(text: &str) -> String {
     const_hex::encode(Sha512::digest(text))
 }
 

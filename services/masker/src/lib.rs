@@ -21,6 +21,7 @@ mod strict;
 mod version;
 
 pub use check::check;
+pub use digest::sha512;
 pub use keys::HmacKeys;
 pub use mask::{Mask, Masked};
 pub use pointer::Pointer;

@@ -33,3 +33,4 @@ mod window;
 
 pub use reader::Reader;
 pub use settings::{OnReject, Settings};
+pub use settle::{Rejection, Settlement, settlements};

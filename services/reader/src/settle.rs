@@ -4,7 +4,7 @@ use veilpost_proto::v1::{Outcome, Reason, Receipt};
 
 /// How one delivery is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Settlement {
+pub enum Settlement {
     /// It is stored: delete it.
     Delete,
     /// It can never be stored.
@@ -15,14 +15,14 @@ pub(crate) enum Settlement {
 
 /// Why a record was rejected, in words for people and metrics. Never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rejection {
-    pub(crate) reason: &'static str,
-    pub(crate) detail: String,
+pub struct Rejection {
+    pub reason: &'static str,
+    pub detail: String,
 }
 
 /// One settlement per record, by position. Only an outcome that this reader knows settles anything, and a receipt of
 /// another length than its batch settles nothing.
-pub(crate) fn settlements(receipt: &Receipt, records: usize) -> Vec<Settlement> {
+pub fn settlements(receipt: &Receipt, records: usize) -> Vec<Settlement> {
     if receipt.outcomes.len() != records {
         return vec![Settlement::Leave; records];
     }

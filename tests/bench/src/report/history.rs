@@ -9,7 +9,7 @@ use super::origin::{Origin, output};
 use crate::figures::Checks;
 
 /// What the figures depend on.
-const MEASURED: [&str; 4] = ["services", "proto", "Cargo.lock", "Cargo.toml"];
+const MEASURED: [&str; 4] = [":/services", ":/proto", ":/Cargo.lock", ":/Cargo.toml"];
 
 /// A commit that is known here but not an ancestor of what is checked out belongs to another history: an error. A shallow
 /// clone and an archive cannot tell, which is said and is no error.

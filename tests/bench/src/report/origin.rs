@@ -59,8 +59,11 @@ impl Origin {
         ];
         Ok(Self {
             commit: output("git", &["rev-parse", "--short=12", "HEAD"]),
-            changed: !output("git", &["status", "--porcelain", "--", "services", "proto", "Cargo.lock"])
-                .is_empty(),
+            changed: !output(
+                "git",
+                &["status", "--porcelain", "--", ":/services", ":/proto", ":/Cargo.lock"],
+            )
+            .is_empty(),
             date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
             machine: Machine::find(),
             versions: versions.map(|(name, version)| (name.to_owned(), version)).into(),
