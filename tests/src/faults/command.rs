@@ -118,12 +118,13 @@ fn line(round: &Round, took: Duration) -> String {
     let drained = round.drained_in.map_or("not".to_owned(), |time| format!("in {:.1} s", time.as_secs_f64()));
     let account = &round.account;
     format!(
-        "seed {}: {} messages, {} rows, {} dead letters ({} further copies), drained {drained}, {:.0} s: {}",
+        "seed {}: {} messages, {} rows, {} dead letters ({} further copies), the last {} drained {drained}, {:.0} s: {}",
         round.seed,
         round.sent.len(),
         account.stored,
         account.dead_lettered,
         account.copies,
+        round.left,
         took.as_secs_f64(),
         if round.passed() { "good" } else { "FAILED" }
     )

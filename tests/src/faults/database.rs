@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use rustix::process::Pid;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 use tokio::process::Command;
 use veilpost::postgres::ThrowAwayPostgres;
@@ -138,6 +139,14 @@ impl Database {
     /// Connections of writers.
     pub(super) async fn writers_connections(&self) -> anyhow::Result<u64> {
         self.number("SELECT count(*) FROM pg_stat_activity WHERE usename = 'veilpost_writer'").await
+    }
+
+    /// Their process ids on the server's side.
+    pub(super) async fn writers_backends(&self) -> anyhow::Result<Vec<Pid>> {
+        let mut connection = self.connect().await?;
+        let query = "SELECT pid FROM pg_stat_activity WHERE usename = 'veilpost_writer'";
+        let pids: Vec<i32> = sqlx::query_scalar(query).fetch_all(&mut connection).await?;
+        Ok(pids.into_iter().filter_map(Pid::from_raw).collect())
     }
 
     /// Cuts them; returns how many there were.

@@ -22,6 +22,8 @@ pub(super) enum SqsCall {
     Extend,
     /// To the dead-letter queue.
     Send,
+    /// All of them, for a while.
+    Every,
 }
 
 /// Where a TCP proxy stands.
@@ -65,6 +67,7 @@ pub(super) enum Outage {
     ImmediateShutdown,
     Restart,
     BackendsTerminated,
+    BackendsFrozen,
     ConnectionLimit,
     TableLocked,
     StatementTimeout,
@@ -114,13 +117,17 @@ const SENDS: [SqsFault; 7] = [
     SqsFault::EntriesRefused,
 ];
 
+const EVERY: [SqsFault; 4] =
+    [SqsFault::Unavailable, SqsFault::Throttled, SqsFault::Reset, SqsFault::Hang(SOME)];
+
 const TROUBLES: [Trouble; 5] =
     [Trouble::Slow, Trouble::Reset, Trouble::HalfOpen, Trouble::Silent, Trouble::AnswersLost];
 
-const OUTAGES: [Outage; 8] = [
+const OUTAGES: [Outage; 9] = [
     Outage::ImmediateShutdown,
     Outage::Restart,
     Outage::BackendsTerminated,
+    Outage::BackendsFrozen,
     Outage::ConnectionLimit,
     Outage::TableLocked,
     Outage::StatementTimeout,
@@ -138,6 +145,7 @@ pub(super) fn of_sqs() -> Vec<Fault> {
         (SqsCall::Delete, DELETES.as_slice()),
         (SqsCall::Extend, EXTENSIONS.as_slice()),
         (SqsCall::Send, SENDS.as_slice()),
+        (SqsCall::Every, EVERY.as_slice()),
     ];
     let faults = calls.into_iter().flat_map(|(call, faults)| faults.iter().map(move |fault| (call, *fault)));
     faults.map(|(call, fault)| Fault::Sqs(call, fault)).collect()
@@ -165,6 +173,7 @@ impl SqsCall {
             Self::Delete => "DeleteMessage",
             Self::Extend => "ChangeMessageVisibility",
             Self::Send => "SendMessage",
+            Self::Every => "",
         }
     }
 }
@@ -187,6 +196,7 @@ impl SqsCall {
             Self::Delete => "delete",
             Self::Extend => "extension",
             Self::Send => "dead letter",
+            Self::Every => "every call",
         }
     }
 }
@@ -258,6 +268,7 @@ impl Outage {
             Self::ImmediateShutdown => "immediate shutdown",
             Self::Restart => "restart",
             Self::BackendsTerminated => "backends terminated",
+            Self::BackendsFrozen => "backends frozen, and resumed when nobody waits for them",
             Self::ConnectionLimit => "connection limit reached",
             Self::TableLocked => "table locked",
             Self::StatementTimeout => "statements time out",

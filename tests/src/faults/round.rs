@@ -28,7 +28,8 @@ pub(super) struct Round {
     pub(super) injections: Vec<Injection>,
     pub(super) sent: Sent,
     pub(super) account: Account,
-    /// From the last fault's end to the empty queue.
+    /// In the queue when the last fault was over, and how long it took from there to the empty queue.
+    pub(super) left: i64,
     pub(super) drained_in: Option<Duration>,
     /// The most memory of a reader, a masker and a writer, in bytes.
     pub(super) peak_memory: Vec<u64>,
@@ -62,6 +63,8 @@ impl Round {
             world.keep_logs(schedule.seed).await?;
             return Ok(Self::broken_off(schedule.seed, survived, &tally, sent));
         }
+        let (waiting, hidden) = world.depth().await?;
+        let left = waiting + hidden;
         let drained = world.drained(PATIENCE).await;
         let drained_in = drained.as_ref().ok().copied();
         let account = account(&world, &sent).await?;
@@ -76,7 +79,8 @@ impl Round {
         checks.push(check("nothing changes while the processes end", unchanged(&world, &account).await));
         checks.push(check("no process panics", no_panic(&world).await));
         let injections = tally.injections();
-        let round = Self { seed: schedule.seed, checks, injections, sent, account, drained_in, peak_memory };
+        let round =
+            Self { seed: schedule.seed, checks, injections, sent, account, left, drained_in, peak_memory };
         if !round.passed() {
             world.keep_logs(schedule.seed).await?;
         }
@@ -90,6 +94,7 @@ impl Round {
             injections: tally.injections(),
             sent,
             account: Account::default(),
+            left: 0,
             drained_in: None,
             peak_memory: Vec::new(),
         }

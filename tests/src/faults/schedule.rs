@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::fault::{self, Blow, Fault, Outage, Trouble};
 
-/// Four lanes that run side by side; each goes through all faults of its own in an order of its own.
+/// Lanes that run side by side; each goes through all faults of its own in an order of its own. Processes have two, so that
+/// services go down together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
     pub(super) seed: u64,
     pub(super) sqs: Vec<Step>,
     pub(super) network: Vec<Step>,
-    pub(super) processes: Vec<Step>,
+    pub(super) processes: [Vec<Step>; 2],
     pub(super) postgres: Vec<Step>,
 }
 
@@ -35,7 +36,7 @@ impl Schedule {
             seed,
             sqs: lane(1, fault::of_sqs(), (100, 900)),
             network: lane(2, fault::of_networks(), (200, 1200)),
-            processes: lane(3, fault::of_processes(), (200, 1500)),
+            processes: [3, 5].map(|number| lane(number, fault::of_processes(), (200, 3000))),
             postgres: lane(4, fault::of_postgres(), (1000, 2500)),
         }
     }
@@ -72,10 +73,12 @@ fn lengths(fault: Fault) -> (u64, u64) {
 impl fmt::Display for Schedule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "seed {}", self.seed)?;
+        let [first, second] = &self.processes;
         let lanes = [
             ("SQS", &self.sqs),
             ("network", &self.network),
-            ("processes", &self.processes),
+            ("processes", first),
+            ("processes, too", second),
             ("Postgres", &self.postgres),
         ];
         for (name, steps) in lanes {
@@ -109,10 +112,13 @@ mod tests {
     #[test]
     fn every_schedule_has_every_fault() {
         let schedule = Schedule::new(9);
+        let [first, second] = schedule.processes;
+        assert_ne!(first, second);
         for (steps, faults) in [
             (schedule.sqs, fault::of_sqs()),
             (schedule.network, fault::of_networks()),
-            (schedule.processes, fault::of_processes()),
+            (first, fault::of_processes()),
+            (second, fault::of_processes()),
             (schedule.postgres, fault::of_postgres()),
         ] {
             assert_eq!(steps.len(), faults.len());
@@ -122,12 +128,12 @@ mod tests {
 
     #[test]
     fn a_schedule_is_pinned_so_that_a_seed_means_the_same_tomorrow() {
-        let processes = Schedule::new(1).processes;
+        let [processes, _] = Schedule::new(1).processes;
         let first: Vec<_> = processes.iter().take(3).map(Step::to_string).collect();
         let pinned = [
-            "  322  reader: SIGKILL                                            659   2",
-            "  590  masker: SIGKILL to both replicas                           473   8",
-            "  651  reader: SIGTERM                                           1310   4",
+            "  597  reader: SIGKILL                                            659   2",
+            " 1350  masker: SIGKILL to both replicas                           473   8",
+            "  201  reader: SIGTERM                                           1310   4",
         ];
         assert_eq!(first, pinned);
     }

@@ -1,4 +1,4 @@
-//! The four lanes of a schedule, side by side.
+//! The lanes of a schedule, side by side.
 
 mod network;
 mod postgres;
@@ -19,10 +19,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Runs all lanes to their ends; afterwards nothing is broken any more. An error is something that must not happen
 /// whatever is broken, such as a process that ends by itself.
 pub(super) async fn run(schedule: &Schedule, world: &World, tally: &Tally) -> anyhow::Result<()> {
+    let [processes, more_processes] = &schedule.processes;
     let lanes = tokio::try_join!(
         sqs::run(&schedule.sqs, world, tally),
         network::run(&schedule.network, world, tally),
-        processes::run(&schedule.processes, world, tally),
+        processes::run(processes, world, tally),
+        processes::run(more_processes, world, tally),
         postgres::run(&schedule.postgres, world, tally),
     );
     lanes.map(|_| ())

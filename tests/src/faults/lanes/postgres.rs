@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, kill_process};
 use sqlx::Connection;
 use tokio::time::sleep;
 
@@ -29,6 +30,7 @@ async fn suffer(outage: Outage, length: Duration, world: &World) -> anyhow::Resu
     let seen = match outage {
         Outage::ImmediateShutdown | Outage::Restart => down(outage, length, world).await?,
         Outage::BackendsTerminated => terminated(length, database).await?,
+        Outage::BackendsFrozen => frozen(length, database).await?,
         Outage::ConnectionLimit => {
             database.run(&["ALTER ROLE veilpost_writer CONNECTION LIMIT 0"]).await?;
             let refused = async {
@@ -71,6 +73,9 @@ async fn suffer(outage: Outage, length: Duration, world: &World) -> anyhow::Resu
     Ok(Some(seen))
 }
 
+/// Longer than a writer waits for an answer: its statement timeout and five seconds.
+const WRITERS_PATIENCE: Duration = Duration::from_secs(7);
+
 const RELOAD: &str = "SELECT pg_reload_conf()";
 
 /// How many connections of writers the end of the server cut.
@@ -96,6 +101,18 @@ async fn connections(database: &Database) -> anyhow::Result<u64> {
         }
         sleep(LOOK_AGAIN).await;
     }
+}
+
+/// What a frozen backend was about to commit it commits when it is resumed, though its writer has long tried again on
+/// another connection.
+async fn frozen(length: Duration, database: &Database) -> anyhow::Result<u64> {
+    connections(database).await?;
+    let backends = database.writers_backends().await?;
+    let signal = |signal| backends.iter().filter(|pid| kill_process(**pid, signal).is_ok()).count();
+    let frozen = signal(Signal::STOP);
+    sleep(WRITERS_PATIENCE + length).await;
+    signal(Signal::CONT);
+    Ok(u64::try_from(frozen)?)
 }
 
 async fn terminated(length: Duration, database: &Database) -> anyhow::Result<u64> {

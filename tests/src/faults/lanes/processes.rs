@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use super::{LOOK_AGAIN, PREY};
@@ -16,11 +16,14 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
     for step in steps {
         sleep(step.pause).await;
         let Fault::Process(role, blow) = step.fault else { continue };
-        let replicas = chosen(world.replicas(role), blow, step.choice);
-        let load = load(&replicas).await;
+        // Held until it is up again: the other lane must not meet one that is down.
+        let mut replicas = Vec::new();
+        for replica in chosen(world.replicas(role), blow, step.choice) {
+            replicas.push(replica.lock().await);
+        }
+        let load = load(&mut replicas).await;
         let begun = Instant::now();
-        for replica in &replicas {
-            let mut replica = replica.lock().await;
+        for replica in &mut replicas {
             match blow {
                 Blow::Kill | Blow::KillAll => replica.kill().await?,
                 Blow::Hang => replica.hang()?,
@@ -28,8 +31,7 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
             }
         }
         sleep(step.length).await;
-        for replica in &replicas {
-            let mut replica = replica.lock().await;
+        for replica in &mut replicas {
             match blow {
                 Blow::Hang => replica.resume(),
                 Blow::Kill | Blow::KillAll | Blow::Terminate => replica.start_again().await?,
@@ -49,12 +51,12 @@ fn chosen(replicas: &[Mutex<Replica>], blow: Blow, choice: u64) -> Vec<&Mutex<Re
 }
 
 /// How many of the replicas are at work; waits until one is.
-async fn load(replicas: &[&Mutex<Replica>]) -> u64 {
+async fn load(replicas: &mut [MutexGuard<'_, Replica>]) -> u64 {
     let until = Instant::now() + PREY;
     loop {
         let mut load = 0;
-        for replica in replicas {
-            load += replica.lock().await.load().await;
+        for replica in replicas.iter_mut() {
+            load += replica.load().await;
         }
         if load > 0 || Instant::now() > until {
             return load;

@@ -24,6 +24,10 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
         let Fault::Sqs(call, fault) = step.fault else { continue };
         let begun = Instant::now();
         let fault = world.sqs_gate.arm(call.action(), lasting(fault, step.length), calls(call, step.choice));
+        if call == SqsCall::Every {
+            sleep(step.length).await;
+            fault.disarm();
+        }
         spent(std::slice::from_ref(&fault), MEETING).await;
         armed.push((step.fault, begun, fault));
     }
@@ -41,6 +45,7 @@ fn calls(call: SqsCall, choice: u64) -> u64 {
     match call {
         SqsCall::Receive | SqsCall::Delete => 2 + choice,
         SqsCall::Extend | SqsCall::Send => 1 + choice % 3,
+        SqsCall::Every => u64::MAX,
     }
 }
 
