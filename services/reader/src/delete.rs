@@ -79,7 +79,7 @@ impl Deleter {
         if batch.is_empty() {
             return batch;
         }
-        match self.queue.delete(&handles).await {
+        match self.queue.delete(handles).await {
             Ok(answers) => {
                 self.trouble.over();
                 self.sort(batch, answers)

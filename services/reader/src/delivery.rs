@@ -28,6 +28,11 @@ impl ReceiptHandle {
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
+
+    /// The same, without a copy.
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
 }
 
 impl fmt::Debug for ReceiptHandle {

@@ -94,19 +94,18 @@ impl Queue {
     }
 
     /// Deletes for good. A handle of an older receive of the same message may be refused, or accepted without effect.
-    pub(crate) async fn delete(&self, handles: &[ReceiptHandle]) -> Result<Vec<Answer>, Problem> {
-        let entry = |(id, handle): (usize, &ReceiptHandle)| {
-            DeleteMessageBatchRequestEntry::builder()
-                .id(id.to_string())
-                .receipt_handle(handle.expose())
-                .build()
+    pub(crate) async fn delete(&self, handles: Vec<ReceiptHandle>) -> Result<Vec<Answer>, Problem> {
+        let count = handles.len();
+        let entry = |(id, handle): (usize, ReceiptHandle)| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(id.to_string());
+            entry.receipt_handle(handle.into_text()).build()
         };
-        let entries = built(handles.iter().enumerate().map(entry))?;
+        let entries = built(handles.into_iter().enumerate().map(entry))?;
         let call = self.clients.calls.delete_message_batch().queue_url(&self.url);
         let output = counted("delete", call.set_entries(Some(entries)).send().await)?;
         Ok(answers(
             "delete",
-            handles.len(),
+            count,
             output.successful.iter().map(DeleteMessageBatchResultEntry::id),
             &output.failed,
         ))

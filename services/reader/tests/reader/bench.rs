@@ -12,7 +12,7 @@ use crate::masker::ScriptedMasker;
 use crate::sqs::Sqs;
 
 /// Nothing in these tests takes longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Bench {
     pub(crate) sqs: Sqs,

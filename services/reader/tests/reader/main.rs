@@ -11,6 +11,7 @@ mod bench;
 mod contract;
 mod draining;
 mod masker;
+mod pacing;
 mod pausing;
 mod settling;
 mod sqs;

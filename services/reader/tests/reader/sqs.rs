@@ -30,6 +30,8 @@ struct Front {
     queue: EmbeddedQueue,
     upstream: legacy::Client<HttpConnector, Body>,
     calls: Mutex<HashMap<String, usize>>,
+    /// Calls that are not answered yet, and the most there have been, by operation.
+    under_way: Mutex<HashMap<String, (usize, usize)>>,
     faults: Mutex<HashMap<String, (usize, Fault)>>,
 }
 
@@ -56,6 +58,7 @@ impl Sqs {
             queue: EmbeddedQueue::start("127.0.0.1:0".parse().unwrap()).await.unwrap(),
             upstream: legacy::Client::builder(TokioExecutor::new()).build_http(),
             calls: Mutex::default(),
+            under_way: Mutex::default(),
             faults: Mutex::default(),
         });
         let limit = DefaultBodyLimit::disable();
@@ -79,6 +82,16 @@ impl Sqs {
     /// How often `operation` has been called, faults included.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.front.calls.lock().unwrap().get(operation).copied().unwrap_or_default()
+    }
+
+    /// How many calls of `operation` have come and are not answered yet.
+    pub(crate) fn under_way(&self, operation: &str) -> usize {
+        self.front.under_way.lock().unwrap().get(operation).copied().unwrap_or_default().0
+    }
+
+    /// The most of them at any one time.
+    pub(crate) fn most_under_way(&self, operation: &str) -> usize {
+        self.front.under_way.lock().unwrap().get(operation).copied().unwrap_or_default().1
     }
 
     pub(crate) async fn create(&self, name: &str) -> String {
@@ -142,8 +155,22 @@ async fn handle(
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     *front.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
+    front.count(&operation, 1);
+    let answer = answered(&front, &operation, method, uri, headers, body).await;
+    front.count(&operation, -1);
+    answer
+}
+
+async fn answered(
+    front: &Front,
+    operation: &str,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     let forward = |body: Bytes| front.forward(method, uri, headers, body);
-    match front.next_fault(&operation) {
+    match front.next_fault(operation) {
         None => forward(body).await,
         Some(Fault::Fails(status, code)) => {
             answer(status, &json!({ "__type": code, "message": "on demand" }))
@@ -180,6 +207,13 @@ async fn handle(
 }
 
 impl Front {
+    fn count(&self, operation: &str, change: isize) {
+        let mut under_way = self.under_way.lock().unwrap();
+        let (now, most) = under_way.entry(operation.to_owned()).or_default();
+        *now = now.checked_add_signed(change).unwrap();
+        *most = (*most).max(*now);
+    }
+
     async fn forward(&self, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::new(Body::from(body));

@@ -1,0 +1,95 @@
+//! The reader makes as many calls at once as the queue's latency and the flow of messages ask for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+
+use crate::bench::{Bench, PATIENCE, eventually};
+use crate::masker::{STORED, ScriptedMasker};
+use crate::sqs::Fault;
+
+/// Batches of ten a second.
+const RATE: u64 = 50;
+
+/// For so long the number of receives is watched.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Sends batches of ten, evenly, and counts them, until it is dropped.
+async fn send(client: Client, url: String, batches: Arc<AtomicU32>) {
+    let entry = |id: usize| {
+        SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body("{}").build().unwrap()
+    };
+    let mut ticks = interval(Duration::from_millis(1000 / RATE));
+    loop {
+        ticks.tick().await;
+        let call =
+            client.send_message_batch().queue_url(&url).set_entries(Some((0..10).map(entry).collect()));
+        call.send().await.unwrap();
+        batches.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until the receives under way are near what Little's law says, for what is sent meanwhile and were each of them
+/// full.
+async fn littles_law_holds(bench: &Bench, batches: &AtomicU32, latency: Duration) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (since, before, mut most) = (Instant::now(), batches.load(Ordering::Relaxed), 0);
+        while since.elapsed() < WATCH {
+            sleep(Duration::from_millis(20)).await;
+            most = most.max(bench.sqs.under_way("ReceiveMessage"));
+        }
+        let sent = f64::from(batches.load(Ordering::Relaxed) - before);
+        let little = sent / since.elapsed().as_secs_f64() * latency.as_secs_f64();
+        // What a call takes beyond the latency that it is given depends on the machine.
+        let near = little.floor()..=4.0 * little + 6.0;
+        if near.contains(&f64::from(u32::try_from(most).unwrap())) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{latency:?} make {most} receives; Little's law says {little:.1}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_receives_are_under_way_as_littles_law_says_and_one_when_the_queue_is_empty() {
+    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    bench.read(&["--pollers-min", "1"]);
+    for latency in [1, 20, 100] {
+        let latency = Duration::from_millis(latency);
+        for call in ["ReceiveMessage", "DeleteMessageBatch"] {
+            bench.sqs.break_next(usize::MAX, call, Fault::Delays(latency));
+        }
+        let batches = Arc::<AtomicU32>::default();
+        let mut sender = JoinSet::new();
+        sender.spawn(send(bench.sqs.client.clone(), bench.url.clone(), Arc::clone(&batches)));
+        littles_law_holds(&bench, &batches, latency).await;
+        sender.shutdown().await;
+        bench.source_has(0, 0).await;
+        eventually("one long poll is left", || bench.sqs.under_way("ReceiveMessage") == 1).await;
+    }
+    bench.drain().await;
+}
+
+#[tokio::test]
+async fn no_more_is_asked_for_than_the_window_has_room_for() {
+    let masker = ScriptedMasker::scripted(|batch| {
+        Box::pin(async move {
+            sleep(Duration::from_millis(100)).await;
+            vec![STORED; batch.records.len()]
+        })
+    });
+    let mut bench = Bench::new(masker.await).await;
+    bench.sqs.break_next(usize::MAX, "ReceiveMessage", Fault::Delays(Duration::from_millis(20)));
+    for _ in 0..300 {
+        bench.sqs.send(&bench.url, "{}").await;
+    }
+    bench.read(&["--pollers-min", "1", "--window-messages", "40"]);
+    bench.source_has(0, 0).await;
+    assert!(bench.sqs.most_under_way("ReceiveMessage") <= 4);
+    bench.drain().await;
+}
