@@ -13,9 +13,9 @@ use super::schedule::Schedule;
 use super::tally::{Injection, Tally};
 use super::world::World;
 
-/// How long the queue may take to drain once nothing is broken any more. Visibility timeouts, backoffs and keepalives
-/// that are still running take a few seconds each.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts, backoffs and
+/// keepalives that are still running.
+const STANDSTILL: Duration = Duration::from_mins(1);
 
 /// The name in the ledger's keys: the queue's own.
 const PIPELINE: &str = "user-logins";
@@ -65,7 +65,7 @@ impl Round {
         }
         let (waiting, hidden) = world.depth().await?;
         let left = waiting + hidden;
-        let drained = world.drained(PATIENCE).await;
+        let drained = world.drained(STANDSTILL).await;
         let drained_in = drained.as_ref().ok().copied();
         let account = account(&world, &sent).await?;
         let mut peak_memory = Vec::new();

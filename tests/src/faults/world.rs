@@ -168,21 +168,24 @@ impl World {
         self.stack.lock().await.depth(&self.pair.url).await
     }
 
-    /// Waits until nothing is in the queue, neither waiting nor hidden, and tells how long it took. No process may end
-    /// meanwhile.
-    pub(super) async fn drained(&self, patience: Duration) -> anyhow::Result<Duration> {
+    /// Waits until nothing is in the queue, neither waiting nor hidden, and tells how long it took. It must get shorter
+    /// all the while, and no process may end.
+    pub(super) async fn drained(&self, standstill: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
+        let (mut least, mut since) = (i64::MAX, begun);
         loop {
-            let depth = self.depth().await?;
-            if depth == (0, 0) {
+            let (waiting, hidden) = self.depth().await?;
+            if (waiting, hidden) == (0, 0) {
                 return Ok(begun.elapsed());
             }
             self.ensure_running().await?;
+            if waiting + hidden < least {
+                (least, since) = (waiting + hidden, Instant::now());
+            }
+            let stands = since.elapsed();
             anyhow::ensure!(
-                begun.elapsed() < patience,
-                "after {patience:?} {} messages wait and {} are hidden",
-                depth.0,
-                depth.1
+                stands < standstill,
+                "{waiting} messages wait and {hidden} are hidden, no fewer since {stands:?}"
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

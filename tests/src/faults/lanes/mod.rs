@@ -12,7 +12,7 @@ use super::tally::Tally;
 use super::world::World;
 
 /// How long is waited for something that a fault could break.
-const PREY: Duration = Duration::from_secs(12);
+const PREY: Duration = Duration::from_secs(30);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 

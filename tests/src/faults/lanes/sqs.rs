@@ -14,8 +14,8 @@ use crate::{Armed, SqsFault};
 /// How long the lane waits for a fault to meet its calls before it goes on; the fault stays armed.
 const MEETING: Duration = Duration::from_millis(1500);
 
-/// How long faults of rare calls stay armed when the lane is over.
-const LAST_CHANCE: Duration = Duration::from_secs(12);
+/// How long faults that have met no call yet stay armed when the lane is over.
+const LAST_CHANCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
     let mut armed = Vec::new();
@@ -28,11 +28,10 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
             sleep(step.length).await;
             fault.disarm();
         }
-        spent(std::slice::from_ref(&fault), MEETING).await;
+        patiently(MEETING, || fault.is_spent()).await;
         armed.push((step.fault, begun, fault));
     }
-    let all: Vec<_> = armed.iter().map(|(_, _, fault)| fault.clone()).collect();
-    spent(&all, LAST_CHANCE).await;
+    patiently(LAST_CHANCE, || armed.iter().all(|(_, _, armed): &(_, _, Armed)| armed.hits() > 0)).await;
     for (fault, begun, armed) in armed {
         armed.disarm();
         tally.note(fault, begun, Some(armed.hits()));
@@ -57,9 +56,9 @@ fn lasting(fault: SqsFault, length: Duration) -> SqsFault {
     }
 }
 
-async fn spent(armed: &[Armed], patience: Duration) {
+async fn patiently(patience: Duration, enough: impl Fn() -> bool) {
     let until = Instant::now() + patience;
-    while Instant::now() < until && !armed.iter().all(Armed::is_spent) {
+    while Instant::now() < until && !enough() {
         sleep(LOOK_AGAIN).await;
     }
 }
