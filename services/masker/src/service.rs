@@ -16,19 +16,24 @@ const WAITING_PARCELS: usize = 1;
 
 /// Serves readers until the service drains and everything taken is answered.
 pub async fn serve(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
-    settings.link.check()?;
+    settings.link.check(&settings.tls)?;
     let policy = Policy::load(settings.policy.policy.as_deref())?;
     let mask = Mask::new(&policy, &settings.hmac_keys()?)?;
     for warning in warnings(&policy) {
         tracing::warn!("{warning}");
     }
     measure::describe();
+    let identity = settings.tls.open(&life)?;
+    let admission = identity.clone().map(|identity| identity.admitting(&settings.tls_callers)).transpose()?;
     let listener = bind(settings.listen_address).await?;
     let (link, parcels) = mpsc::channel(WAITING_PARCELS);
     let streams = Streams::new(mask, link, settings.in_flight_bytes, life.clone());
     let to_writer = ToWriter { target: policy.target() };
     let link_life = life.clone();
-    life.spawn("link", async move { run_link(to_writer, parcels, &settings.link, &link_life).await });
+    life.spawn(
+        "link",
+        async move { run_link(to_writer, parcels, &settings.link, identity, &link_life).await },
+    );
     life.set_ready(true);
-    serve_grpc(MaskerServer::new(streams), listener, &life).await
+    serve_grpc(MaskerServer::new(streams), listener, admission, &life).await
 }

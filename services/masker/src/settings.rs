@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use secrecy::SecretString;
-use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, secret};
+use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, secret};
 
 use crate::keys::HmacKeys;
 
@@ -58,6 +58,21 @@ pub struct Settings {
         help_heading = "Serving"
     )]
     pub in_flight_bytes: u32,
+
+    #[command(flatten)]
+    pub tls: TlsSettings,
+
+    /// Who may send records: names of which a caller's certificate has one among its alternative names, each a DNS name or a
+    /// URI such as spiffe://cluster.local/ns/veilpost/sa/reader. Several are separated by commas
+    #[arg(
+        long,
+        env = "VEILPOST_TLS_CALLERS",
+        default_value = "veilpost-reader",
+        value_delimiter = ',',
+        value_name = "NAME",
+        help_heading = "TLS"
+    )]
+    pub tls_callers: Vec<String>,
 
     #[command(flatten)]
     pub link: LinkSettings,

@@ -23,7 +23,7 @@ impl Reader {
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let aws = tokio::select! {
             () = lifecycle.draining() => return Ok(()),
-            aws = client::environment() => aws,
+            aws = client::environment() => aws?,
         };
         self.run_with(&aws, lifecycle).await
     }
@@ -31,6 +31,7 @@ impl Reader {
     /// Reads until the drain. When this returns nothing is in flight any more: everything is settled or given back.
     pub async fn run_with(self, aws: &SdkConfig, lifecycle: Lifecycle) -> anyhow::Result<()> {
         crate::metrics::describe();
+        let identity = self.settings.tls.open(&lifecycle)?;
         let clients = Clients::new(aws, self.settings.wait())?;
         let Some(queues) = Queues::open(&clients, &self.settings, &lifecycle).await? else { return Ok(()) };
         let queue = queues.source.url();
@@ -38,7 +39,7 @@ impl Reader {
         let rejected = if queues.dead_letters.is_some() { "dead-letter" } else { "leave" };
         tracing::info!(queue, pipeline, rejected, at = clients.place, "reading");
         lifecycle.set_ready(true);
-        Stages::start(&self.settings, queues, pipeline, lifecycle).ended().await;
+        Stages::start(&self.settings, queues, pipeline, identity, lifecycle).ended().await;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use veilpost_proto::MAX_BATCH_BYTES;
-use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, parse_bytes, parse_duration};
+use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, parse_duration};
 
 use crate::intake::BatchLimits;
 use crate::queue::MAX_ENTRIES;
@@ -13,7 +13,8 @@ use crate::queue::MAX_ENTRIES;
 /// Receives from Amazon SQS, keeps messages hidden while they are in flight, and settles them.
 ///
 /// Region, endpoint and credentials come from the AWS SDK's own chain: AWS_REGION, AWS_ENDPOINT_URL,
-/// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on.
+/// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on. AWS_CA_BUNDLE names a PEM file with the CAs that endpoints' certificates
+/// may be from, instead of the system's.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "veilpost-reader", version)]
 pub struct Settings {
@@ -102,6 +103,9 @@ pub struct Settings {
     pub admin_address: SocketAddr,
 
     #[command(flatten)]
+    pub tls: TlsSettings,
+
+    #[command(flatten)]
     pub link: LinkSettings,
 
     #[command(flatten)]
@@ -117,7 +121,7 @@ pub enum OnReject {
 impl Settings {
     /// Fails where no start could ever succeed.
     pub(crate) fn check(&self) -> Result<(), BadSettings> {
-        self.link.check()?;
+        self.link.check(&self.tls)?;
         let (shortest, longest) = (Duration::from_secs(2), Duration::from_hours(12));
         let problems = [
             (self.queue.is_empty(), "--queue is empty"),

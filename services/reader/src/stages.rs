@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use veilpost_runtime::{Lifecycle, ToMasker, run_link};
+use veilpost_runtime::{Identity, Lifecycle, ToMasker, run_link};
 
 use crate::acquitted::Acquitted;
 use crate::backlog;
@@ -45,6 +45,7 @@ impl Stages {
         settings: &Settings,
         Queues { source, dead_letters }: Queues,
         pipeline: String,
+        identity: Option<Identity>,
         lifecycle: Lifecycle,
     ) -> Self {
         let this = Self {
@@ -65,6 +66,7 @@ impl Stages {
         this.start_pollers(settings, arrivals);
         this.start_link(
             settings,
+            identity,
             Intake::new(pipeline, this.source.name().to_owned(), settings.batch_limits(), arriving, awaited),
         );
         let casualties = dead_letters.map(|to| this.start_dead_letters(to, deletions.clone(), room));
@@ -112,10 +114,10 @@ impl Stages {
         self.stage("backlog", succeeding(watch));
     }
 
-    fn start_link(&self, settings: &Settings, intake: Intake) {
+    fn start_link(&self, settings: &Settings, identity: Option<Identity>, intake: Intake) {
         let (settings, lifecycle) = (settings.link.clone(), self.lifecycle.clone());
         let link = async move {
-            run_link(ToMasker, intake, &settings, &lifecycle).await?;
+            run_link(ToMasker, intake, &settings, identity, &lifecycle).await?;
             anyhow::ensure!(lifecycle.is_draining(), "the link has ended, though there is no drain");
             Ok(())
         };

@@ -11,6 +11,7 @@ mod secret;
 mod serve;
 mod settings;
 pub mod telemetry;
+mod tls;
 
 pub use backoff::Backoff;
 pub use error::BadSettings;
@@ -20,3 +21,4 @@ pub use process::run;
 pub use secret::secret;
 pub use serve::{bind, serve_grpc};
 pub use settings::{CommonSettings, LogFormat, parse_bytes, parse_duration};
+pub use tls::{Admission, Identity, TlsSettings};

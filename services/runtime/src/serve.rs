@@ -2,20 +2,24 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::response::IntoResponse;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::codegen::{Service, http::Request};
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::Lifecycle;
+use crate::tls::{Admission, Guard, Identity, Refusals, accept};
 
 /// A peer that answers no ping within interval and timeout together is taken for dead.
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
@@ -25,6 +29,9 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// receiver with many senders.
 pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+
+/// Connections that have shaken hands and are not yet served.
+const ESTABLISHED: usize = 16;
 
 /// How long streams may take to tell their peers after an abort.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -39,31 +46,81 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Serves `service` and grpc.health.v1 on `listener`; returns when draining is over.
 ///
-/// Streams end themselves when the service drains; those that have not when it aborts are cut.
-pub async fn serve_grpc<S>(service: S, listener: TcpListener, life: &Lifecycle) -> anyhow::Result<()>
+/// With an admission, connections are mutual TLS, `service` answers only whom that admits, and health everybody with a
+/// certificate; without one they are plain text. Streams end themselves when the service drains; those that have not when it
+/// aborts are cut.
+pub async fn serve_grpc<S>(
+    service: S,
+    listener: TcpListener,
+    admission: Option<Admission>,
+    life: &Lifecycle,
+) -> anyhow::Result<()>
 where
     S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
     S::Response: IntoResponse,
     S::Future: Send + 'static,
 {
     let (reporter, health) = tonic_health::server::health_reporter();
-    tracing::info!(port = "grpc", address = %listener.local_addr()?, "listening");
+    let address = listener.local_addr()?;
+    tracing::info!(port = "grpc", %address, tls = admission.is_some(), "listening");
+    if admission.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "no TLS: whoever reaches this address can read records and send some");
+    }
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .add_service(health)
-        .add_service(service)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), life.draining());
+        .add_service(health);
+    let serving = async {
+        match admission {
+            None => serve_plain(server.add_service(Guard::open(service)), listener, life).await,
+            Some(Admission { identity, callers }) => {
+                let refusals = Arc::new(Refusals::new());
+                let service = Guard::admitting(service, callers, Arc::clone(&refusals));
+                serve_tls(server.add_service(service), listener, identity, refusals, life).await
+            }
+        }
+    };
     let cut = async {
         life.aborting().await;
         tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
-        ended = server => ended.context("the gRPC server failed"),
+        ended = serving => ended.context("the gRPC server failed"),
         () = cut => Ok(()),
         () = report_health(reporter, S::NAME, life) => Ok(()),
+    }
+}
+
+async fn serve_plain(
+    server: Router,
+    listener: TcpListener,
+    life: &Lifecycle,
+) -> Result<(), tonic::transport::Error> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    server.serve_with_incoming_shutdown(incoming, life.draining()).await
+}
+
+/// Handshakes end with the drain; connections live on until their streams are over.
+async fn serve_tls(
+    server: Router,
+    listener: TcpListener,
+    identity: Identity,
+    refusals: Arc<Refusals>,
+    life: &Lifecycle,
+) -> Result<(), tonic::transport::Error> {
+    let (established, connections) = mpsc::channel(ESTABLISHED);
+    let accepting = async {
+        tokio::select! {
+            () = accept(listener, identity, refusals, established) => {}
+            () = life.draining() => {}
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), life.draining()) => ended,
+        never = accepting => never,
     }
 }
 

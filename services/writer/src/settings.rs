@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
-use veilpost_runtime::{BadSettings, CommonSettings, parse_bytes, parse_duration, secret};
+use veilpost_runtime::{BadSettings, CommonSettings, TlsSettings, parse_bytes, parse_duration, secret};
 
 use crate::commit::Limits;
 use crate::database::Database;
@@ -113,6 +113,21 @@ pub struct Settings {
         value_name = "ADDRESS"
     )]
     pub admin_address: SocketAddr,
+
+    #[command(flatten)]
+    pub tls: TlsSettings,
+
+    /// Who may send records: names of which a caller's certificate has one among its alternative names, each a DNS name or a
+    /// URI such as spiffe://cluster.local/ns/veilpost/sa/masker. Several are separated by commas
+    #[arg(
+        long,
+        env = "VEILPOST_TLS_CALLERS",
+        default_value = "veilpost-masker",
+        value_delimiter = ',',
+        value_name = "NAME",
+        help_heading = "TLS"
+    )]
+    pub tls_callers: Vec<String>,
 
     #[command(flatten)]
     pub common: CommonSettings,

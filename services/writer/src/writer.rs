@@ -25,6 +25,7 @@ pub struct Writer {
 impl Writer {
     /// Fails only on bad settings.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        settings.tls.enabled()?;
         let database = settings.database.clone().open()?;
         let catalogue = Catalogue::new(TableName::parse(&settings.table));
         let shared = Shared::new(database, catalogue, settings.limits(), settings.queue_bytes);
@@ -35,6 +36,9 @@ impl Writer {
     /// is away holds the streams up and does not end them.
     pub async fn run(self, life: Lifecycle) -> anyhow::Result<()> {
         metrics::describe();
+        let identity = self.settings.tls.open(&life)?;
+        let admission =
+            identity.map(|identity| identity.admitting(&self.settings.tls_callers)).transpose()?;
         tokio::select! {
             prepared = self.prepare() => prepared?,
             () = life.draining() => return Ok(()),
@@ -47,7 +51,7 @@ impl Writer {
         life.spawn("upkeep", Upkeep::new(Arc::clone(&self.shared)).run(life.clone()));
         life.set_ready(true);
         let service = WriterService::new(Arc::clone(&self.shared), life.clone());
-        let served = serve_grpc(WriterServer::new(service), listener, &life).await;
+        let served = serve_grpc(WriterServer::new(service), listener, admission, &life).await;
         self.shared.queue.close();
         served
     }

@@ -1,6 +1,6 @@
 //! Runs the link: look-ups, streams and the source drive the fleet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,27 +9,28 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::fleet::{Ending, Fleet};
-use super::resolve::keep_resolved;
-use super::stream::{Event, KeeperId, Kind, keep_stream};
+use super::resolve::{Addresses, keep_resolved};
+use super::stream::{Event, KeeperId, Kind, Route, keep_stream};
 use super::{Hop, LinkSettings, Source};
-use crate::Lifecycle;
+use crate::{Identity, Lifecycle};
 
 /// Events of all streams that may wait to be handled.
 const EVENTS: usize = 64;
 
 /// Sends what `source` gives until it is exhausted and everything is receipted, or until the service aborts; then every
-/// unanswered parcel's reply is dropped.
+/// unanswered parcel's reply is dropped. With an identity, streams are mutual TLS; without one, plain text.
 pub async fn run_link<H, S>(
     hop: H,
     mut source: S,
     settings: &LinkSettings,
+    identity: Option<Identity>,
     life: &Lifecycle,
 ) -> anyhow::Result<()>
 where
     H: Hop,
     S: Source<Batch = H::Batch>,
 {
-    let mut link = Link::start(hop, settings)?;
+    let mut link = Link::start(hop, settings, identity)?;
     let mut exhausted = false;
     let mut draining = false;
     while !(exhausted && link.fleet.holds_nothing()) {
@@ -62,6 +63,7 @@ fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
 
 struct Link<H: Hop> {
     hop: H,
+    identity: Option<Identity>,
     unreceipted_batches: usize,
     fleet: Fleet<H::Batch>,
     /// The open streams' sending ends. Dropping one lets the peer end the stream in order.
@@ -70,7 +72,7 @@ struct Link<H: Hop> {
     last_keeper: u64,
     events: mpsc::Receiver<Event<H::Batch>>,
     event_sender: mpsc::Sender<Event<H::Batch>>,
-    addresses: watch::Receiver<BTreeSet<SocketAddr>>,
+    addresses: watch::Receiver<Addresses>,
     /// Ends its tasks when the link is dropped.
     tasks: JoinSet<()>,
 }
@@ -91,14 +93,16 @@ impl Drop for Keeper {
 }
 
 impl<H: Hop> Link<H> {
-    fn start(hop: H, settings: &LinkSettings) -> anyhow::Result<Self> {
+    fn start(hop: H, settings: &LinkSettings, identity: Option<Identity>) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
-        let (address_sender, addresses) = watch::channel(BTreeSet::new());
-        tasks.spawn(keep_resolved(settings.endpoints()?, settings.resolve_interval, address_sender));
+        let (address_sender, addresses) = watch::channel(Addresses::new());
+        let endpoints = settings.endpoints(identity.is_some())?;
+        tasks.spawn(keep_resolved(endpoints, settings.resolve_interval, address_sender));
         let (event_sender, events) = mpsc::channel(EVENTS);
         let unreceipted_batches = usize::from(settings.unreceipted_batches);
         Ok(Self {
             hop,
+            identity,
             unreceipted_batches,
             fleet: Fleet::new(unreceipted_batches),
             senders: BTreeMap::new(),
@@ -112,7 +116,7 @@ impl<H: Hop> Link<H> {
     }
 
     fn resolved(&mut self) {
-        let addresses = self.addresses.borrow_and_update().clone();
+        let addresses = self.addresses.borrow_and_update().keys().copied().collect();
         let moves = self.fleet.resolved(&addresses);
         for address in moves.joined {
             self.keep(address);
@@ -126,7 +130,9 @@ impl<H: Hop> Link<H> {
         self.last_keeper += 1;
         let id = KeeperId { address, number: self.last_keeper };
         let events = self.event_sender.clone();
-        let task = self.tasks.spawn(keep_stream(self.hop.clone(), id, self.unreceipted_batches, events));
+        let route = Route { addresses: self.addresses.clone(), identity: self.identity.clone() };
+        let task =
+            self.tasks.spawn(keep_stream(self.hop.clone(), id, route, self.unreceipted_batches, events));
         let unreceipted =
             metrics::gauge!("veilpost_link_unreceipted_records", "address" => address.to_string());
         self.keepers.insert(address, Keeper { id, task, unreceipted });
@@ -154,6 +160,10 @@ impl<H: Hop> Link<H> {
                     tracing::error!(downstream = H::DOWNSTREAM, %address, error = %misfit, "breaking the stream");
                     self.restart(address);
                 }
+            }
+            Kind::Ending => {
+                self.senders.remove(&address);
+                self.fleet.ending(address);
             }
             Kind::Closed(ending) => {
                 self.senders.remove(&address);

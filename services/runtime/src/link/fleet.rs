@@ -86,6 +86,13 @@ impl<B: Batch> Fleet<B> {
         }
     }
 
+    /// A stream gets nothing more and is about to end in order; what it has unreceipted stays with it.
+    pub(super) fn ending(&mut self, address: SocketAddr) {
+        if let Some(stream) = self.streams.get_mut(&address) {
+            stream.open = false;
+        }
+    }
+
     /// A stream is gone: what it had unreceipted waits to be sent again.
     pub(super) fn closed(&mut self, address: SocketAddr, ending: Ending) {
         let Some(stream) = self.streams.get_mut(&address) else {
@@ -284,6 +291,20 @@ mod tests {
         assert!(!fleet.has_room(), "the new one is not open yet and the old one is leaving");
         fleet.receipted(address(1), stored(&batch)).unwrap();
         assert_eq!(fleet.take_retired(), [address(1)]);
+    }
+
+    #[test]
+    fn a_stream_that_is_ending_gets_nothing_new_and_keeps_what_it_has() {
+        let mut fleet = fleet(&[1]);
+        let mut reply = send(&mut fleet, 1);
+        let (_, batch) = fleet.next_send().unwrap();
+        fleet.ending(address(1));
+        assert!(!fleet.has_room() && !fleet.holds_nothing());
+        fleet.receipted(address(1), stored(&batch)).unwrap();
+        fleet.closed(address(1), Ending::Orderly);
+        assert_eq!(reply.try_recv().unwrap().outcomes, [1]);
+        fleet.opened(address(1));
+        assert!(fleet.has_room());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Looking up the addresses of the service downstream, again and again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,11 +10,15 @@ use tokio::sync::watch;
 /// A look-up that takes longer counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The addresses of the service downstream, each with the name that it was found by: the first one given, where several
+/// resolve to it.
+pub(super) type Addresses = BTreeMap<SocketAddr, Arc<str>>;
+
 /// Keeps `addresses` at what `endpoints` resolve to; a failed look-up keeps the addresses known. Never returns.
 pub(super) async fn keep_resolved(
     endpoints: Vec<(String, u16)>,
     interval: Duration,
-    addresses: watch::Sender<BTreeSet<SocketAddr>>,
+    addresses: watch::Sender<Addresses>,
 ) {
     let mut known = vec![Known::default(); endpoints.len()];
     loop {
@@ -21,7 +26,7 @@ pub(super) async fn keep_resolved(
             let found = look_up(host, *port).await;
             known.take(host, found);
         }
-        let all = known.iter().flat_map(|known| known.addresses.iter().copied()).collect();
+        let all = named(&endpoints, &known);
         addresses.send_if_modified(|current| {
             let changed = *current != all;
             *current = all;
@@ -29,6 +34,16 @@ pub(super) async fn keep_resolved(
         });
         tokio::time::sleep(interval).await;
     }
+}
+
+fn named(endpoints: &[(String, u16)], known: &[Known]) -> Addresses {
+    let mut all = Addresses::new();
+    for ((host, _), known) in endpoints.iter().zip(known) {
+        for address in &known.addresses {
+            all.entry(*address).or_insert_with(|| host.as_str().into());
+        }
+    }
+    all
 }
 
 async fn look_up(host: &str, port: u16) -> Result<BTreeSet<SocketAddr>, String> {
@@ -75,6 +90,15 @@ mod tests {
 
     fn addresses(ports: &[u16]) -> BTreeSet<SocketAddr> {
         ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect()
+    }
+
+    #[test]
+    fn an_address_has_the_first_name_that_resolves_to_it() {
+        let endpoints = [("a".to_owned(), 1), ("b".to_owned(), 1)];
+        let known =
+            [addresses(&[1]), addresses(&[1, 2])].map(|addresses| Known { addresses, failing: false });
+        let named = named(&endpoints, &known);
+        assert_eq!(named.values().map(AsRef::as_ref).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use tonic::transport::Uri;
 
-use crate::{BadSettings, parse_duration};
+use crate::{BadSettings, TlsSettings, parse_duration};
 
 #[derive(Args, Clone, Debug)]
 pub struct LinkSettings {
-    /// Where the service downstream is, such as http://masker:50051; every address that the name resolves to gets a
-    /// stream. Several are separated by commas
+    /// Where the service downstream is, such as http://masker:50051, or https:// with TLS; every address that the name
+    /// resolves to gets a stream, and has to have a certificate for the name. Several are separated by commas
     #[arg(
         long,
         env = "VEILPOST_DOWNSTREAM",
@@ -34,21 +34,24 @@ pub struct LinkSettings {
 
 impl LinkSettings {
     /// Host and port of every downstream.
-    pub(super) fn endpoints(&self) -> Result<Vec<(String, u16)>, BadSettings> {
-        self.downstream.iter().map(endpoint).collect()
+    pub(super) fn endpoints(&self, tls: bool) -> Result<Vec<(String, u16)>, BadSettings> {
+        self.downstream.iter().map(|uri| endpoint(uri, tls)).collect()
     }
 
     /// Fails where no stream could ever be opened.
-    pub fn check(&self) -> Result<(), BadSettings> {
-        self.endpoints().map(|_| ())
+    pub fn check(&self, tls: &TlsSettings) -> Result<(), BadSettings> {
+        self.endpoints(tls.enabled()?).map(|_| ())
     }
 }
 
-fn endpoint(uri: &Uri) -> Result<(String, u16), BadSettings> {
-    let bad = |what: &str| BadSettings(format!("--downstream `{uri}` {what}; write http://host:port"));
+fn endpoint(uri: &Uri, tls: bool) -> Result<(String, u16), BadSettings> {
+    let scheme = if tls { "https" } else { "http" };
+    let bad = |what: &str| BadSettings(format!("--downstream `{uri}` {what}; write {scheme}://host:port"));
     match uri.scheme_str() {
-        Some("http") => {}
-        Some(_) => return Err(bad("has another scheme than http")),
+        Some(given) if given == scheme => {}
+        Some("https") => return Err(bad("needs --tls-certificate, --tls-key and --tls-ca")),
+        Some("http") => return Err(bad("is plain text, but --tls-certificate is given")),
+        Some(_) => return Err(bad("has another scheme")),
         None => return Err(bad("has no scheme")),
     }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -64,13 +67,23 @@ mod tests {
     use super::*;
 
     fn parsed(uri: &str) -> Result<(String, u16), String> {
-        endpoint(&uri.parse().unwrap()).map_err(|error| error.to_string())
+        endpoint(&uri.parse().unwrap(), false).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_downstream_is_scheme_host_and_port() {
         assert_eq!(parsed("http://masker:50051"), Ok(("masker".to_owned(), 50051)));
         assert_eq!(parsed("http://[::1]:50051/"), Ok(("::1".to_owned(), 50051)));
+    }
+
+    #[test]
+    fn the_scheme_says_what_the_tls_settings_say() {
+        let uri = |text: &str| text.parse().unwrap();
+        assert_eq!(endpoint(&uri("https://masker:1"), true).unwrap(), ("masker".to_owned(), 1));
+        let missing = endpoint(&uri("https://masker:1"), false).unwrap_err().to_string();
+        assert!(missing.contains("needs --tls-certificate"), "{missing}");
+        let plain = endpoint(&uri("http://masker:1"), true).unwrap_err().to_string();
+        assert!(plain.contains("plain text") && plain.contains("https://host:port"), "{plain}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Link {
         let life = Lifecycle::for_tests();
         let mut running = JoinSet::new();
         let own_life = life.clone();
-        running.spawn(async move { run_link(ToMasker, source, &settings, &own_life).await });
+        running.spawn(async move { run_link(ToMasker, source, &settings, None, &own_life).await });
         Self { parcels, life, running }
     }
 
