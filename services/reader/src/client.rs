@@ -9,6 +9,8 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use veilpost_runtime::BadSettings;
 
+use crate::ca_bundle;
+
 /// How long one attempt of a short call may take.
 const SHORT: Duration = Duration::from_secs(4);
 
@@ -24,9 +26,15 @@ pub(crate) struct Clients {
     pub(crate) place: String,
 }
 
-/// Region, endpoint and credentials by the SDK's own chain: `AWS_*` variables, profiles, roles.
-pub(crate) async fn environment() -> SdkConfig {
-    aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await
+/// Region, endpoint and credentials by the SDK's own chain: `AWS_*` variables, profiles, roles; and the CAs of `AWS_CA_BUNDLE`,
+/// which the SDK itself does not know.
+pub(crate) async fn environment() -> Result<SdkConfig, BadSettings> {
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+    let loader = match ca_bundle::client()? {
+        Some(client) => loader.http_client(client),
+        None => loader,
+    };
+    Ok(loader.load().await)
 }
 
 impl Clients {

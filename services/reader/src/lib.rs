@@ -4,6 +4,7 @@
 
 mod acquitted;
 mod backlog;
+mod ca_bundle;
 mod calls;
 mod client;
 mod dead_letter;

@@ -85,7 +85,8 @@ impl From<sqlx::Error> for DbError {
                 None => Self::Connection("an unknown kind of database error".to_owned()),
             },
             sqlx::Error::Io(error) => Self::Connection(error.to_string()),
-            sqlx::Error::Tls(_) => Self::Connection("TLS failed".to_owned()),
+            // Said by the TLS library or about its settings, before anything of a row is on its way.
+            sqlx::Error::Tls(error) => Self::Connection(format!("TLS failed: {error}")),
             sqlx::Error::Configuration(_) => {
                 Self::Connection("the connection's settings are wrong".to_owned())
             }
