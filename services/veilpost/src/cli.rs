@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::certificates_command::{self, CertificatesSettings};
 use crate::dead_letters_command::{self, DeadLettersSettings};
 use crate::demo::{self, DemoSettings};
 use crate::output::say;
@@ -28,6 +29,8 @@ enum Command {
     Demo(DemoSettings),
     /// Send synthetic login events to a queue
     Send(SendSettings),
+    /// Make a CA and a certificate for each service, for trials; with another CA in production
+    Certificates(CertificatesSettings),
     /// Serve an SQS-compatible queue with a dead-letter queue, in memory
     Queue(QueueSettings),
     /// List the messages of a dead-letter queue and why they are there, without their bodies; takes none away
@@ -51,6 +54,7 @@ pub fn run(cli: Cli) -> ExitCode {
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     let mut signals = EndingSignals::install()?;
     match command {
+        Command::Certificates(settings) => certificates_command::run(&settings),
         Command::Queue(settings) => queue_command::run(&settings, &mut signals).await,
         Command::Send(settings) => Box::pin(until_signal(&mut signals, send_command::run(&settings))).await,
         Command::DeadLetters(settings) => {

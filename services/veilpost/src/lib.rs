@@ -1,6 +1,8 @@
 //! Veilpost's command line, and what its tests and benchmarks use of it: sample events, the embedded queue, a
 //! throw-away Postgres, and the services as child processes.
 
+pub mod certificates;
+mod certificates_command;
 mod cli;
 mod dead_letters_command;
 mod demo;
