@@ -6,14 +6,18 @@ mod collector;
 pub mod faults;
 mod gate;
 mod messages;
+mod pki;
 mod sqs_gate;
 mod stack;
+mod tls_gate;
 mod wait;
 
 pub use binaries::binary;
 pub use collector::{Collector, Received};
 pub use gate::{Cut, Gate};
 pub use messages::{DeadLetter, login};
+pub use pki::{Pki, TlsFiles};
 pub use sqs_gate::{Armed, BODILESS, SqsFault, SqsGate};
 pub use stack::Stack;
+pub use tls_gate::TlsGate;
 pub use wait::eventually;

@@ -8,11 +8,12 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
+use veilpost::certificates::Role;
 use veilpost::postgres::{ThrowAwayPostgres, find_or_install};
 use veilpost::process::{Service, ServiceCommand};
 use veilpost::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
 
-use crate::{binary, eventually};
+use crate::{Pki, binary, eventually};
 
 /// How long a service may take to drain: longer than its own grace period.
 const DRAIN: Duration = Duration::from_secs(40);
@@ -29,6 +30,8 @@ pub struct Stack {
     pub postgres: ThrowAwayPostgres,
     /// What every service that is started from now on finds in its environment.
     pub variables: Vec<(String, String)>,
+    /// With it, services that are started from now on speak TLS.
+    pub pki: Option<Pki>,
     directory: TempDir,
     started: usize,
 }
@@ -48,6 +51,7 @@ impl Stack {
             pair,
             postgres,
             variables: Vec::new(),
+            pki: None,
             directory: tempfile::tempdir()?,
             started: 0,
         })
@@ -62,10 +66,15 @@ impl Stack {
         Ok(stack)
     }
 
-    pub async fn start_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
-        let command = Self::command("writer", arguments)?.env("DATABASE_URL", self.postgres.url());
+    /// Starts a writer that need not become ready; it is the caller's.
+    pub async fn launch_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<Service> {
+        let command = self.command(Role::Writer, arguments)?.env("DATABASE_URL", self.postgres.url());
         let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
-        let mut writer = self.start(&command).await?;
+        self.start(&command).await
+    }
+
+    pub async fn start_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
+        let mut writer = self.launch_writer(arguments).await?;
         let address = writer.grpc_address().await?;
         writer.ready().await?;
         self.writers.push(writer);
@@ -74,8 +83,9 @@ impl Stack {
 
     /// Sends to every writer, unless `--downstream` is among the arguments.
     pub async fn start_masker(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
-        let writers = uris(&mut self.writers).await?;
-        let command = Self::command("masker", arguments)?;
+        let scheme = self.scheme();
+        let writers = uris(scheme, &mut self.writers).await?;
+        let command = self.command(Role::Masker, arguments)?;
         let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
         let command = with_default(command, arguments, "--downstream", &writers);
         let mut masker = self.start(&command).await?;
@@ -96,8 +106,21 @@ impl Stack {
         endpoint: &str,
         arguments: &[(&str, &str)],
     ) -> anyhow::Result<()> {
-        let maskers = uris(&mut self.maskers).await?;
-        let command = Self::command("reader", arguments)?;
+        let mut reader = self.launch_reader_at(endpoint, arguments).await?;
+        reader.ready().await?;
+        self.readers.push(reader);
+        Ok(())
+    }
+
+    /// Starts a reader that need not become ready; it is the caller's.
+    pub async fn launch_reader_at(
+        &mut self,
+        endpoint: &str,
+        arguments: &[(&str, &str)],
+    ) -> anyhow::Result<Service> {
+        let scheme = self.scheme();
+        let maskers = uris(scheme, &mut self.maskers).await?;
+        let command = self.command(Role::Reader, arguments)?;
         let command = with_default(command, arguments, "--downstream", &maskers);
         let command = with_default(command, arguments, "--queue", "user-logins");
         let command = with_default(command, arguments, "--dead-letter-queue-url", &self.pair.dead_letter_url);
@@ -107,15 +130,19 @@ impl Stack {
             .env("AWS_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
             .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1);
-        let mut reader = self.start(&command).await?;
-        reader.ready().await?;
-        self.readers.push(reader);
-        Ok(())
+        self.start(&command).await
     }
 
-    fn command(service: &str, arguments: &[(&str, &str)]) -> anyhow::Result<ServiceCommand> {
-        let command = ServiceCommand::new(service, binary(&format!("veilpost-{service}"))?);
-        Ok(arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value)))
+    fn command(&self, role: Role, arguments: &[(&str, &str)]) -> anyhow::Result<ServiceCommand> {
+        let command = ServiceCommand::new(role.name(), binary(&format!("veilpost-{}", role.name()))?);
+        let command = arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value));
+        let Some(pki) = &self.pki else { return Ok(command) };
+        let files = pki.place(role)?.flags();
+        Ok(files.iter().fold(command, |command, (flag, file)| with_default(command, arguments, flag, file)))
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.pki.is_some() { "https" } else { "http" }
     }
 
     /// Each start logs into a directory of its own.
@@ -195,10 +222,10 @@ fn with_default(command: ServiceCommand, given: &[(&str, &str)], flag: &str, val
     if given.iter().any(|(known, _)| *known == flag) { command } else { command.arg(flag, value) }
 }
 
-async fn uris(services: &mut [Service]) -> anyhow::Result<String> {
+async fn uris(scheme: &str, services: &mut [Service]) -> anyhow::Result<String> {
     let mut uris = Vec::new();
     for service in services {
-        uris.push(format!("http://{}", service.grpc_address().await?));
+        uris.push(format!("{scheme}://{}", service.grpc_address().await?));
     }
     Ok(uris.join(","))
 }

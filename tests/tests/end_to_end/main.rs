@@ -8,4 +8,5 @@ mod leaks;
 mod refusals;
 mod rules;
 mod scale;
+mod tls;
 mod traces;
