@@ -4,7 +4,7 @@ import sys
 import time
 import traceback
 
-from . import files, first_start, images, isolation, telemetry, under_load
+from . import files, first_start, images, isolation, telemetry, tls, under_load
 from .stack import LASTING, containers, logs
 
 # Each finds the stack as the ones before it left it.
@@ -13,6 +13,7 @@ CHECKS = [
     *images.CHECKS,
     *first_start.CHECKS,
     *isolation.CHECKS,
+    *tls.CHECKS,
     *telemetry.CHECKS,
     *under_load.CHECKS,
     *telemetry.AT_THE_END,

@@ -8,7 +8,7 @@ import subprocess
 from .stack import ROOT, SERVICES, compose, run
 
 # Those that end by themselves; `secrets` lays files out for the others, and is the only one that has to be root.
-ONCE = {"secrets", "writer-role", "migrate", "producer"}
+ONCE = {"secrets", "certificates", "writer-role", "migrate", "producer"}
 
 
 def configuration(*options):
@@ -33,13 +33,13 @@ def every_service_is_limited_watched_and_restarted():
     # They end before anyone can look from inside.
     assert set(services["producer"]["networks"]) == {"queue"}
     assert set(services["migrate"]["networks"]) == set(services["writer-role"]["networks"]) == {"database"}
-    assert services["secrets"]["network_mode"] == "none"
+    assert services["secrets"]["network_mode"] == services["certificates"]["network_mode"] == "none"
 
 
 def every_setting_can_be_given_in_env():
     configured = configuration()["services"]
     text = (ROOT / "docker-compose.yml").read_text() + (ROOT / ".env.example").read_text()
-    fixed = {"VEILPOST_ADMIN_ADDRESS", "VEILPOST_LISTEN_ADDRESS", "VEILPOST_DOWNSTREAM", "VEILPOST_MIGRATE", "DATABASE_URL"}
+    fixed = {"VEILPOST_ADMIN_ADDRESS", "VEILPOST_LISTEN_ADDRESS", "VEILPOST_DOWNSTREAM", "VEILPOST_MIGRATE", "VEILPOST_TLS_CALLERS", "DATABASE_URL"}
     for service in [*SERVICES, "producer"]:
         command = ["send"] if service == "producer" else []
         image = configured[service]["image"]

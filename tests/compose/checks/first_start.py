@@ -27,7 +27,7 @@ def everything_comes_up_at_the_first_try():
     for service in LASTING:
         wait(f"{service} is healthy", lambda: healthy(service), 120)
     print(f"    healthy after {time.monotonic() - started:.0f} s")
-    for service in ["secrets", "writer-role", "migrate", "producer"]:
+    for service in ["secrets", "certificates", "writer-role", "migrate", "producer"]:
         status = wait(f"{service} has ended", lambda: ended(service), 120)
         assert status == "0", f"{service} ended with {status}: {logs(containers(service, ended=True)[0])}"
 
@@ -78,8 +78,8 @@ def secrets_are_in_files_only():
 
 def the_writer_has_a_role_of_its_own():
     owner, own = (secret("postgres", name) for name in ("password", "writer-password"))
-    (mount,) = [mount["Name"] for mount in container("writer")["Mounts"]]
-    assert mount == f"{PROJECT}_writer-secrets"
+    mounts = {mount["Name"] for mount in container("writer")["Mounts"]}
+    assert mounts == {f"{PROJECT}_writer-secrets", f"{PROJECT}_writer-certificates"}
     url = secret("writer", "database-url")
     assert own in url and owner not in url, "the writer's secrets are not the writer's own"
     assert sql("select distinct usename from pg_stat_activity where application_name = 'veilpost-writer'") == "veilpost_writer"
