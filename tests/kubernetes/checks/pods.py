@@ -22,7 +22,8 @@ MOUNTS = {
         "producer": {"veilpost-queue"}, "postgres": {"postgres"},
     },
     "production": {
-        "masker": {"veilpost-hmac"}, "writer": {"veilpost-database"}, "migrate": {"veilpost-database-owner"},
+        "reader": {"veilpost-reader-tls"}, "masker": {"veilpost-hmac", "veilpost-masker-tls"},
+        "writer": {"veilpost-database", "veilpost-writer-tls"}, "migrate": {"veilpost-database-owner"},
     },
 }
 

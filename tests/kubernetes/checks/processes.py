@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 from .binaries import BINARIES, program
-from .kustomizations import named, objects, pod_template, service, variables
+from .kustomizations import SERVICES, named, objects, pod_template, service, variables
 from .variants import each, expanded
 
 OVERLAYS = ["local", "production"]
@@ -22,8 +22,21 @@ OVERLAYS = ["local", "production"]
 # Nobody listens there: what is outside is away, which no probe of ours may mind.
 NOWHERE = "127.0.0.1:9"
 
+
+def certificates():
+    """The Secrets of TLS, with what `veilpost certificates` makes under the names that cert-manager uses."""
+    names = {"tls.crt": "certificate.pem", "tls.key": "key.pem", "ca.crt": "ca.pem"}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([BINARIES / "veilpost", "certificates", folder], check=True, capture_output=True)
+        return {
+            f"veilpost-{service}-tls": {
+                key: (pathlib.Path(folder) / service / file).read_text() for key, file in names.items()}
+            for service in SERVICES
+        }
+
+
 # Secrets that are made outside of the overlay.
-SECRETS = {
+SECRETS = certificates() | {
     "veilpost-database": {"url": f"postgres://writer:x@{NOWHERE}/events"},
     "veilpost-database-owner": {"url": f"postgres://owner:x@{NOWHERE}/events"},
     "veilpost-hmac": {"keys": "k1=" + "0f" * 32},
@@ -51,7 +64,7 @@ def environment(found, pod, container, folder):
             (inside / name).write_text(re.sub(r"@[\w.-]+:\d+/", f"@{NOWHERE}/", text))
         seen = {name: value.replace(mount["mountPath"], str(inside)) for name, value in seen.items()}
     for name, value in seen.items():
-        value = re.sub(r"https?://[\w.-]+(:\d+)?", f"http://{NOWHERE}", value)
+        value = re.sub(r"(https?)://[\w.-]+(:\d+)?", rf"\1://{NOWHERE}", value)
         seen[name] = re.sub(r"^0\.0\.0\.0:\d+$", "127.0.0.1:0", value)
     # No reader of this test may look for a real queue.
     return seen | {"AWS_ENDPOINT_URL": f"http://{NOWHERE}", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}

@@ -8,7 +8,7 @@ import unittest
 import kubernetes_validate
 import yaml
 
-from .kustomizations import COMPONENTS, KUBERNETES, VARIANTS, build, objects, of_kind, workloads
+from .kustomizations import COMPONENTS, KUBERNETES, SERVICES, VARIANTS, build, objects, of_kind, workloads
 from .variants import each, expanded
 
 # Minor versions that all overlays are for; the local one is also for older clusters.
@@ -16,7 +16,7 @@ VERSIONS = ["1.27", "1.29", "1.31", "1.33", "1.35", "1.37"]
 OLDER = ["1.25"]
 
 # Kinds of custom resources, whose schemas come with their operators and not with Kubernetes.
-CUSTOM = {"ScaledObject", "TriggerAuthentication", "PodMonitor", "PrometheusRule"}
+CUSTOM = {"ScaledObject", "TriggerAuthentication", "PodMonitor", "PrometheusRule", "Issuer", "Certificate"}
 
 
 @functools.cache
@@ -71,7 +71,8 @@ class Rendering(unittest.TestCase):
     @each(variant=VARIANTS)
     def test_names_only_config_maps_and_secrets_that_exist_or_are_documented(self, variant):
         made = {one["metadata"]["name"] for one in of_kind(objects(variant), "ConfigMap", "Secret")}
-        outside = set() if variant == "local" else {"veilpost-database", "veilpost-database-owner", "veilpost-hmac"}
+        outside = set() if variant == "local" else {"veilpost-database", "veilpost-database-owner", "veilpost-hmac"} | {
+            f"veilpost-{name}-tls" for name in SERVICES}
         for workload in workloads(objects(variant)):
             for name in references(workload):
                 self.assertIn(name, made | outside)

@@ -82,7 +82,8 @@ class Settings(unittest.TestCase):
         for name, downstream, port in [("reader", "masker", 50051), ("masker", "writer", 50052)]:
             (container,) = pod_template(service(objects(variant), name))["spec"]["containers"]
             seen = variables(objects(variant), container)
-            self.assertEqual(seen["VEILPOST_DOWNSTREAM"], f"http://veilpost-{downstream}:{port}")
+            scheme = "http" if variant == "local" else "https"
+            self.assertEqual(seen["VEILPOST_DOWNSTREAM"], f"{scheme}://veilpost-{downstream}:{port}")
 
     @each(variant=VARIANTS)
     def test_logs_are_json_and_migrations_are_left_to_the_init_container(self, variant):
