@@ -43,7 +43,7 @@ fn apply(criterion: &mut Criterion) {
             group.throughput(Throughput::Bytes(u64::try_from(body.len()).unwrap_or(u64::MAX)));
             let record = record(body.clone());
             group.bench_function(*size, |bencher| {
-                bencher.iter(|| mask.apply(black_box(&record), now).is_ok())
+                bencher.iter(|| mask.apply(black_box(&record), now).is_ok());
             });
         }
     }
