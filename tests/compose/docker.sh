@@ -19,7 +19,7 @@ die() {
 need() {
     local command=$1
     shift
-    "${sudo[@]}" sh -c "command -v $command" >/dev/null && return
+    (PATH=$PATH:/usr/sbin:/sbin && command -v "$command" >/dev/null) && return
     command -v apt-get >/dev/null || die "$command is missing, and there is no apt-get to install $* with"
     say "installing $*"
     local patiently=(-qq -o DPkg::Lock::Timeout=300)

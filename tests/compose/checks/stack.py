@@ -24,6 +24,10 @@ def run(*command, check=True, timeout=300):
     return done.stdout
 
 
+def as_root(*command):
+    return run(*([] if os.geteuid() == 0 else ["sudo", "-n"]), *command)
+
+
 def compose(*arguments, **options):
     return run("docker", "compose", *arguments, **options)
 
