@@ -8,6 +8,7 @@ from urllib.parse import quote
 from . import spans
 from .accounts import accounts
 from .first_start import personal
+from .picture import small_whole_trace
 from .stack import LASTING, ROOT, addresses, compose, container, containers, fetch, logs, run, sqs, wait
 
 
@@ -28,8 +29,8 @@ def one_trace_leads_from_the_receive_to_the_commit_and_the_delete():
     print(f"    {len(collected)} spans of {sorted({span.service for span in collected})}")
     spans.check_tree(collected)
     spans.check_content(collected, producer.split("-")[2])
-    shown = max(spans.by_trace(collected).values(), key=lambda trace: sum(len(span.events) for span in trace))
-    print(*spans.drawn(shown, next(span for span in shown if not span.parent)), sep="\n    ", end="\n")
+    shown = small_whole_trace(collected)
+    print("   ", "\n    ".join(spans.drawn(shown, next(span for span in shown if not span.parent))))
 
 
 def shared_calls_are_linked_with_every_batch_that_they_serve():
