@@ -71,10 +71,12 @@ def environment(found, pod, container, folder):
 
 
 @contextlib.contextmanager
-def running(found, workload, container):
+def running(found, workload, container, own={}):
+    """The container's program with its variables, and `own` ones in their place; those without a value are left out."""
     with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w+") as log:
         command = [BINARIES / program(container["image"]), *container.get("args", [])]
-        variables = environment(found, pod_template(workload)["spec"], container, folder)
+        variables = environment(found, pod_template(workload)["spec"], container, folder) | own
+        variables = {name: value for name, value in variables.items() if value is not None}
         process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             yield process, pathlib.Path(folder) / "log"
@@ -138,6 +140,19 @@ class Processes(unittest.TestCase):
     @each(overlay=OVERLAYS)
     def test_the_reader_is_alive_without_a_queue(self, overlay):
         self.starts(overlay, "reader", 503)
+
+    def test_the_reader_keeps_the_keys_of_its_credentials_file_to_itself(self):
+        found = objects("local")
+        deployment = service(found, "reader")
+        (container,) = pod_template(deployment)["spec"]["containers"]
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "credentials"
+            file.write_text("[default]\naws_access_key_id = AKIAMARKED\naws_secret_access_key = marked-secret\n")
+            own = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+            with running(found, deployment, container, own) as (process, log):
+                refused = lambda: next((True for line in lines(log) if line.get("level") == "WARN"), None)
+                patiently(refused, process, log)
+                self.assertNotRegex(log.read_text(), "AKIAMARKED|marked-secret")
 
     @each(overlay=OVERLAYS)
     def test_the_masker_is_ready_without_a_writer(self, overlay):

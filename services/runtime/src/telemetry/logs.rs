@@ -26,11 +26,11 @@ pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
 }
 
 /// Spans are no log lines, and what libraries say at trace level may quote bodies and receipt handles, what the AWS SDK says
-/// at debug level access keys: that is never logged, whatever the filter says.
+/// at info level the ids of access keys: that is never logged, whatever the filter says.
 pub(super) fn is_loggable(metadata: &Metadata<'_>) -> bool {
     let loudest = match metadata.target() {
         own if own.starts_with("veilpost") => Level::TRACE,
-        sdk if sdk.starts_with("aws_") => Level::INFO,
+        sdk if sdk.starts_with("aws_") => Level::WARN,
         _ => Level::DEBUG,
     };
     metadata.is_event() && *metadata.level() <= loudest
