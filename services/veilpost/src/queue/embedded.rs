@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use aws_sdk_sqs::types::QueueAttributeName;
 use awsim_core::{AppState, RequestDetailStore, gateway};
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
@@ -34,6 +36,7 @@ const MAX_RECEIVE_COUNT: u32 = 10;
 pub struct EmbeddedQueue {
     address: SocketAddr,
     runtime: Option<Runtime>,
+    has_queues: Arc<AtomicBool>,
 }
 
 /// A queue and its dead-letter queue.
@@ -55,14 +58,15 @@ impl EmbeddedQueue {
             .thread_name("embedded-queue")
             .enable_all()
             .build()?;
-        let queue = Self { address, runtime: None };
+        let has_queues = Arc::new(AtomicBool::new(false));
+        let routes = router(Arc::clone(&has_queues));
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener)?.tap_io(|connection| {
                 connection.set_nodelay(true).ok();
             });
-            axum::serve(listener, router()).await
+            axum::serve(listener, routes).await
         });
-        Ok(Self { runtime: Some(runtime), ..queue })
+        Ok(Self { address, runtime: Some(runtime), has_queues })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -83,7 +87,7 @@ impl EmbeddedQueue {
         client_for(&self.endpoint())
     }
 
-    /// Creates a queue whose messages move to the dead-letter queue after ten receives.
+    /// Creates a queue whose messages move to the dead-letter queue after ten receives. From then on `/health` is well.
     pub async fn create_pair(&self, name: &str, dead_letter_name: &str) -> anyhow::Result<QueuePair> {
         let client = self.client();
         let dead_letter_url = create(&client, dead_letter_name, None).await?;
@@ -92,6 +96,7 @@ impl EmbeddedQueue {
             "maxReceiveCount": MAX_RECEIVE_COUNT,
         });
         let url = create(&client, name, Some(redrive.to_string())).await?;
+        self.has_queues.store(true, Ordering::Release);
         Ok(QueuePair { url, dead_letter_url })
     }
 }
@@ -113,12 +118,19 @@ async fn create(client: &aws_sdk_sqs::Client, name: &str, redrive: Option<String
     created.queue_url.context("the queue server returned no URL")
 }
 
-fn router() -> axum::Router {
+fn router(has_queues: Arc<AtomicBool>) -> axum::Router {
     let mut state = AppState::new(REGION.to_owned(), ACCOUNT.to_owned());
     state.request_details = RequestDetailStore::new(1, 0);
     state.register(Arc::new(Handler::new()), Vec::new());
+    let health = async move || {
+        if has_queues.load(Ordering::Acquire) {
+            (StatusCode::OK, "ok\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "no queue yet\n")
+        }
+    };
     axum::Router::new()
-        .route("/health", get(async || "ok\n"))
+        .route("/health", get(health))
         .fallback(gateway::handle_request)
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(state)
