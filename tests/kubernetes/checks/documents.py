@@ -6,7 +6,10 @@ import unittest
 from .binaries import known
 from .kustomizations import COMPONENTS, KUBERNETES, OVERLAYS
 
-PROGRAMS = [("veilpost-reader",), ("veilpost-masker",), ("veilpost-writer",), ("veilpost", "send"), ("veilpost", "queue")]
+PROGRAMS = [
+    ("veilpost-reader",), ("veilpost-masker",), ("veilpost-writer",), ("veilpost-writer", "migrate"),
+    ("veilpost", "send"), ("veilpost", "queue"),
+]
 
 
 class Documents(unittest.TestCase):
