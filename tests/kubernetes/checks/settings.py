@@ -6,7 +6,7 @@ import unittest
 import urllib.parse
 
 from .binaries import known, program
-from .kustomizations import ROOT, SERVICES, VARIANTS, containers, objects, pod_template, service, variables, workloads
+from .kustomizations import ROOT, SERVICES, VARIANTS, containers, named, objects, pod_template, service, variables, workloads
 from .variants import each, expanded
 
 # Read by the AWS SDK and by OpenTelemetry's, under their own names.
