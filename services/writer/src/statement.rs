@@ -32,13 +32,16 @@ pub(crate) enum Form {
 impl Statements {
     pub(crate) fn new(table: &Table, columns: &[Column]) -> Self {
         let rows = Rows::new(table, columns, 3);
-        let keys = "INSERT INTO veilpost.ledger (slot, key) SELECT * FROM unnest($1::int2[], $2::uuid[])";
+        let Rows { into, .. } = &rows;
+        let keys = "INSERT INTO veilpost.ledger (slot, key) SELECT unnest($1::int2[]), unnest($2::uuid[])";
         let plain = format!("WITH keys AS ({keys}) {}", rows.insert());
-        let Rows { target, names, casts, arrays, aliases } = rows;
+        let given = rows.list(|index, array, _| format!("{array} AS c{index}"));
+        // Only values of fresh records are cast: what a copy holds is not judged.
+        let values = rows.list(|index, _, cast| format!("CAST(given.c{index} AS {cast})"));
         let skipping = format!(
             "WITH fresh AS ({keys} ON CONFLICT DO NOTHING RETURNING key), \
-             stored AS (INSERT INTO {target} ({names}) SELECT {casts} \
-             FROM unnest($2::uuid[], {arrays}) AS v(key, {aliases}) JOIN fresh ON fresh.key = v.key) \
+             given AS (SELECT unnest($2::uuid[]) AS key, {given}), \
+             stored AS (INSERT INTO {into} SELECT {values} FROM given JOIN fresh ON fresh.key = given.key) \
              SELECT key FROM fresh"
         );
         Self { plain: plain.into(), skipping: skipping.into() }
@@ -54,39 +57,56 @@ impl Statements {
 
 /// The parts of a statement that are about rows and not about keys.
 struct Rows {
-    target: String,
-    names: String,
-    casts: String,
-    arrays: String,
-    aliases: String,
+    /// The table and its columns.
+    into: String,
+    /// For each column an array, a row for each element, and the type that the elements are cast to. `unnest` in the list
+    /// of a SELECT hands rows on one by one; in FROM it would keep all of them aside first.
+    columns: Vec<(String, String)>,
 }
 
 impl Rows {
     /// Values travel as text, in parameters from `first` on, and are cast to the column's base type without its length; the
     /// assignment to the column then refuses what is too long, where a cast with the length would cut it.
     fn new(table: &Table, columns: &[Column], first: usize) -> Self {
-        let target = format!("{}.{}", quoted(&table.schema), quoted(&table.name));
-        let (mut names, mut casts, mut arrays, mut aliases) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (index, column) in columns.iter().enumerate() {
-            names.push(quoted(&column.name));
-            casts.push(format!("CAST(v.c{index} AS {})", column.cast));
-            arrays.push(format!("${}::text[]", index + first));
-            aliases.push(format!("c{index}"));
-        }
-        let [names, casts, arrays, aliases] = [names, casts, arrays, aliases].map(|parts| parts.join(", "));
-        Self { target, names, casts, arrays, aliases }
+        let names: Vec<_> = columns.iter().map(|column| quoted(&column.name)).collect();
+        let into = format!("{}.{} ({})", quoted(&table.schema), quoted(&table.name), names.join(", "));
+        let arrays = (first..).map(|parameter| format!("unnest(${parameter}::text[])"));
+        let columns = arrays.zip(columns.iter().map(|column| column.cast.clone())).collect();
+        Self { into, columns }
     }
 
     fn insert(&self) -> String {
-        let Self { target, names, casts, arrays, aliases } = self;
-        format!("INSERT INTO {target} ({names}) SELECT {casts} FROM unnest({arrays}) AS v({aliases})")
+        let values = self.list(|_, array, cast| format!("CAST({array} AS {cast})"));
+        format!("INSERT INTO {} SELECT {values}", self.into)
+    }
+
+    /// What `item` makes of each column's position, array and type, as a list.
+    fn list(&self, item: impl Fn(usize, &str, &str) -> String) -> String {
+        let columns = self.columns.iter().enumerate();
+        let items: Vec<_> = columns.map(|(index, (array, cast))| item(index, array, cast)).collect();
+        items.join(", ")
     }
 }
 
 /// A name as an identifier in SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Which keys a statement found to be new.
+#[derive(Debug)]
+pub(crate) enum Fresh {
+    All,
+    Only(HashSet<Key>),
+}
+
+impl Fresh {
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(keys) => keys.contains(key),
+        }
+    }
 }
 
 /// Stores all records and their keys, or nothing; returns the keys that were new.
@@ -98,7 +118,7 @@ pub(crate) async fn insert(
     statements: &Statements,
     records: &[&Record],
     form: Form,
-) -> Result<HashSet<Key>, DbError> {
+) -> Result<Fresh, DbError> {
     assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
     let columns = records.first().map_or(0, |record| record.values.len());
     let query = bind(statements.sql(form), records, columns);
@@ -106,12 +126,12 @@ pub(crate) async fn insert(
     match form {
         Form::Plain => {
             within(deadline, query.execute(session.connection())).await?;
-            Ok(records.iter().map(|record| record.key).collect())
+            Ok(Fresh::All)
         }
         Form::Skipping => {
             let rows = within(deadline, query.fetch_all(session.connection())).await?;
             let keys = rows.iter().map(|row| sqlx::Row::try_get::<Uuid, _>(row, 0).map(Key::from));
-            Ok(keys.collect::<Result<_, _>>()?)
+            Ok(Fresh::Only(keys.collect::<Result<_, _>>()?))
         }
     }
 }
@@ -197,11 +217,9 @@ mod tests {
     #[test]
     fn both_statements_cast_without_length_and_assign() {
         let Statements { plain, skipping } = statements("locale");
-        for sql in [&plain, &skipping] {
-            assert!(
-                sql.contains(r#"INSERT INTO "public"."logins" ("locale") SELECT CAST(v.c0 AS text)"#),
-                "{sql}"
-            );
+        for (sql, value) in [(&plain, "unnest($3::text[])"), (&skipping, "given.c0")] {
+            let insert = format!(r#"INSERT INTO "public"."logins" ("locale") SELECT CAST({value} AS text)"#);
+            assert!(sql.contains(&insert), "{sql}");
         }
         assert!(!plain.contains("ON CONFLICT"));
         assert!(skipping.contains("ON CONFLICT DO NOTHING"));

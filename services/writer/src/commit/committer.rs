@@ -1,6 +1,6 @@
 //! A committer: owns one connection, stores one load after the other, and stays with a load until all of it is settled.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use super::load::{Entry, Load};
 use super::piece::{Piece, Step};
 use super::recover::owner_for;
 use crate::database::{DbError, Owner, Session};
-use crate::ledger::{Key, accepts};
+use crate::ledger::accepts;
 use crate::metrics::{self, Cause};
 use crate::record::Fate;
 use crate::shared::Shared;
 use crate::spans;
-use crate::statement::{self, Form};
+use crate::statement::{self, Form, Fresh};
 
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -120,7 +120,7 @@ impl Committer {
         }
     }
 
-    async fn insert(&mut self, load: &Load, piece: &Piece) -> Result<HashSet<Key>, DbError> {
+    async fn insert(&mut self, load: &Load, piece: &Piece) -> Result<Fresh, DbError> {
         let session = self.session().await?;
         let records: Vec<_> = piece.entries.iter().map(|entry| &entry.record).collect();
         let span = spans::commit(&load.target.table, records.len(), load.spans(&piece.entries));
@@ -129,11 +129,15 @@ impl Committer {
         let inserted = insert.instrument(span.clone()).await;
         spans::committed(&span, &inserted);
         let fresh = inserted?;
-        metrics::commit(fresh.len(), begun.elapsed());
+        let stored = match &fresh {
+            Fresh::All => records.len(),
+            Fresh::Only(keys) => keys.len(),
+        };
+        metrics::commit(stored, begun.elapsed());
         Ok(fresh)
     }
 
-    fn settle_stored(&mut self, load: &mut Load, piece: &Piece, fresh: &HashSet<Key>) {
+    fn settle_stored(&mut self, load: &mut Load, piece: &Piece, fresh: &Fresh) {
         self.shared.count_commit();
         self.note_success();
         let now = self.shared.database.clock.now_ms();
