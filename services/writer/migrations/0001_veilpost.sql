@@ -4,16 +4,17 @@ CREATE SCHEMA IF NOT EXISTS veilpost;
 
 -- The keys of the messages that are stored. A key is 48 bits of sent time in milliseconds and 80 bits of SHA-256 over
 -- pipeline and message id. A slot is the UTC day of sending modulo 18; it is truncated once its day is past any redelivery.
+-- A key tells its slot, so that it is unique in all slots when it is in its own; an index without the slot is a quarter smaller.
 CREATE TABLE veilpost.ledger (
     slot smallint NOT NULL,
-    key  uuid     NOT NULL,
-    PRIMARY KEY (slot, key)
+    key  uuid     NOT NULL
 ) PARTITION BY LIST (slot);
 
 DO $$
 BEGIN
     FOR slot IN 0..17 LOOP
-        EXECUTE format('CREATE TABLE veilpost.ledger_%s PARTITION OF veilpost.ledger FOR VALUES IN (%s)', slot, slot);
+        EXECUTE format(
+            'CREATE TABLE veilpost.ledger_%s PARTITION OF veilpost.ledger (PRIMARY KEY (key)) FOR VALUES IN (%s)', slot, slot);
     END LOOP;
 END
 $$;
