@@ -29,12 +29,12 @@ pub(super) fn convert(given: Given, form: Form) -> Verdict {
             return Verdict::invalid("a number or boolean where a date or time is needed");
         }
     };
-    if is_relative(&text) {
-        return Verdict::invalid("a word whose meaning depends on the time of storing");
-    }
     match judge(text.as_bytes(), form) {
         Judgement::Fine => Verdict::Accept(text),
         Judgement::OutOfRange => Verdict::out_of_range("no such date or time"),
+        Judgement::Unknown if is_relative(&text) => {
+            Verdict::invalid("a word whose meaning depends on the time of storing")
+        }
         Judgement::Unknown => Verdict::Unsure(text),
     }
 }

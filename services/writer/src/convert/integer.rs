@@ -15,6 +15,12 @@ pub(super) fn convert(given: Given, least: i64, greatest: i64) -> Verdict {
 }
 
 fn judge(text: String, least: i64, greatest: i64) -> Verdict {
+    // Most integers are written as such; the others need more thought.
+    if let Ok(value) = text.parse::<i64>()
+        && (least..=greatest).contains(&value)
+    {
+        return Verdict::Accept(value.to_string());
+    }
     let Some(decimal) = Decimal::parse(&text) else { return Verdict::Unsure(text) };
     if !decimal.is_integral() {
         return Verdict::invalid("not an integer");
