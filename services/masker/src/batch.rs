@@ -79,7 +79,9 @@ async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (Answer, Vec<Share>) {
         mask_one(mask, position, &record, now, &mut answer, &mut shares);
     }
     measure::batch(started.elapsed());
-    (answer, shares.into_vec())
+    let shares = shares.into_vec();
+    measure::masked(shares.iter().map(|share| share.positions.len()).sum());
+    (answer, shares)
 }
 
 fn mask_one(
@@ -102,9 +104,8 @@ fn mask_one(
                 );
                 measure::unreadable_version();
             }
-            match shares.push(position, masked) {
-                Ok(()) => measure::masked(),
-                Err(_) => leave(record, "larger than a batch may be once masked"),
+            if shares.push(position, masked).is_err() {
+                leave(record, "larger than a batch may be once masked");
             }
         }
         Ok(Err(rejected)) => {

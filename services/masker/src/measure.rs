@@ -19,8 +19,8 @@ pub(crate) fn describe() {
     describe_histogram!(BATCH, "Time to mask a batch");
 }
 
-pub(crate) fn masked() {
-    counter!(RECORDS).increment(1);
+pub(crate) fn masked(records: usize) {
+    counter!(RECORDS).increment(records.try_into().unwrap_or(0));
 }
 
 pub(crate) fn rejected(reason: Reason) {
