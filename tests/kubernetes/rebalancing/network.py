@@ -14,7 +14,7 @@ SUBNET = "198.18.0.0/24"
 def run(*command, **options):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **options)
     if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}: exit status {done.returncode}: {done.stdout}")
+        raise AssertionError(f"{' '.join(map(str, command))}: exit status {done.returncode}: {done.stdout}")
     return done.stdout
 
 

@@ -5,7 +5,7 @@ import time
 
 from .backing import Postgres, Queue
 from .load import Load
-from .replicas import NAMES, Replica
+from .replicas import NAMES, Replica, make_certificates
 from .waiting import within
 
 # The order to start in, though it does not matter.
@@ -13,7 +13,7 @@ SERVICES = ("writer", "masker", "reader")
 
 
 class Pipeline:
-    def __init__(self, folder, names):
+    def __init__(self, folder, names, tls=False):
         self.folder = folder
         self.names = names
         self.names.addresses = {name: () for name in NAMES.values()}
@@ -21,6 +21,7 @@ class Pipeline:
         self.started = []
         self.queue = Queue(folder)
         self.postgres = Postgres(folder)
+        self.certificates = make_certificates(folder / "certificates") if tls else None
         self.load = None
         self.letters = set()
 
@@ -35,7 +36,7 @@ class Pipeline:
                 self.takes_its_share(replica, 20)
 
     def launch(self, service):
-        replica = Replica(service, self.folder)
+        replica = Replica(service, self.folder, self.certificates)
         self.started.append(replica)
         return replica
 

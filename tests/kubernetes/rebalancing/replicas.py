@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 
 from .backing import BINARIES, CREDENTIALS, DEAD_LETTERS, QUEUE, Postgres
-from .network import Host
+from .network import Host, run
 from .waiting import within
 
 POLICY = pathlib.Path(__file__).resolve().parents[3] / "deploy/policies/user_logins.toml"
@@ -40,8 +40,24 @@ HANDLED = {
 numbers = itertools.count(1)
 
 
+def make_certificates(folder):
+    """A CA, and for each service a folder with its certificate."""
+    hosts = (f"--masker-hosts={NAMES['masker']}", f"--writer-hosts={NAMES['writer']}")
+    run(BINARIES / "veilpost", "certificates", folder, *hosts)
+    return folder
+
+
+def encrypted(settings, own):
+    """What makes a replica use mutual TLS on both sides."""
+    files = {"CERTIFICATE": "certificate.pem", "KEY": "key.pem", "CA": "ca.pem"}
+    tls = {f"VEILPOST_TLS_{name}": str(own / file) for name, file in files.items()}
+    if downstream := settings.get("VEILPOST_DOWNSTREAM"):
+        tls["VEILPOST_DOWNSTREAM"] = downstream.replace("http://", "https://")
+    return tls
+
+
 class Replica:
-    def __init__(self, service, logs):
+    def __init__(self, service, logs, certificates=None):
         self.service = service
         self.name = f"{service}-{next(numbers)}"
         self.host = Host()
@@ -51,6 +67,8 @@ class Replica:
             "VEILPOST_LOG_FORMAT": "json",
             "OTEL_SDK_DISABLED": "true",
         }
+        if certificates:
+            settings |= encrypted(settings, certificates / service)
         if service in PORTS:
             settings["VEILPOST_LISTEN_ADDRESS"] = f"0.0.0.0:{PORTS[service]}"
         command = self.host.command(BINARIES / f"veilpost-{service}")

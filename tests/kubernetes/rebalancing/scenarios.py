@@ -29,15 +29,40 @@ def report(what, seconds):
     print(f"    {what} after {seconds:.1f} s", flush=True)
 
 
-class Rebalancing(unittest.TestCase):
+class Scenario(unittest.TestCase):
+    tls = False
+
     def setUp(self):
         print(f"  {self.id().rpartition('test_')[2].replace('_', ' ')}", flush=True)
         folder = pathlib.Path(tempfile.mkdtemp(dir=root.name))
         folder.chmod(0o755)
-        self.pipeline = Pipeline(folder, names)
+        self.pipeline = Pipeline(folder, names, self.tls)
         self.addCleanup(self.pipeline.stop)
         self.pipeline.start(replicas=2)
 
+    def cut_off(self, service):
+        lost = self.pipeline.replicas[service][0]
+        senders = self.pipeline.senders(service)
+        streams = lambda sender: sender.metric("veilpost_link_open_streams")
+        lost.host.cut_off()
+        report("the others go on", self.pipeline.flows(5, but=[lost]))
+        noticed = within(NOTICED, f"{lost.name} is given up", lambda: all(streams(sender) == 1 for sender in senders))
+        report(f"{lost.name} is given up", noticed)
+        for sender in senders:
+            self.assertEqual(sender.unreceipted()[lost.address], 0)
+        self.assertGreater(sum(sender.metric("veilpost_link_resent_records_total") for sender in senders), 0)
+        lost.host.connect_again()
+        report(f"{lost.name} has its share again", self.pipeline.takes_its_share(lost, 15))
+
+    def replace_all(self, service):
+        for old in list(self.pipeline.replicas[service]):
+            self.pipeline.join(service)
+            self.pipeline.withdraw(old)
+            old.told_to_end().ended()
+        report(f"records flow through new {service}s", self.pipeline.flows(10))
+
+
+class Rebalancing(Scenario):
     def test_a_replica_that_joins_takes_its_share(self):
         for service in SERVICES:
             newcomer = self.pipeline.join(service)
@@ -63,20 +88,6 @@ class Rebalancing(unittest.TestCase):
             self.cut_off(service)
         self.pipeline.account()
 
-    def cut_off(self, service):
-        lost = self.pipeline.replicas[service][0]
-        senders = self.pipeline.senders(service)
-        streams = lambda sender: sender.metric("veilpost_link_open_streams")
-        lost.host.cut_off()
-        report("the others go on", self.pipeline.flows(5, but=[lost]))
-        noticed = within(NOTICED, f"{lost.name} is given up", lambda: all(streams(sender) == 1 for sender in senders))
-        report(f"{lost.name} is given up", noticed)
-        for sender in senders:
-            self.assertEqual(sender.unreceipted()[lost.address], 0)
-        self.assertGreater(sum(sender.metric("veilpost_link_resent_records_total") for sender in senders), 0)
-        lost.host.connect_again()
-        report(f"{lost.name} has its share again", self.pipeline.takes_its_share(lost, 15))
-
     def test_a_reader_that_is_cut_off_leaves_its_messages_to_the_others(self):
         lost = self.pipeline.replicas["reader"][0]
         lost.host.cut_off()
@@ -89,9 +100,15 @@ class Rebalancing(unittest.TestCase):
 
     def test_a_rolling_restart_of_every_replica_ends_with_exact_counts(self):
         for service in SERVICES:
-            for old in list(self.pipeline.replicas[service]):
-                self.pipeline.join(service)
-                self.pipeline.withdraw(old)
-                old.told_to_end().ended()
-            report(f"records flow through new {service}s", self.pipeline.flows(10))
+            self.replace_all(service)
+        self.pipeline.account()
+
+
+class OverMutualTls(Scenario):
+    tls = True
+
+    def test_over_mutual_tls_replicas_that_are_cut_off_or_replaced_lose_nothing(self):
+        self.cut_off("writer")
+        for service in SERVICES:
+            self.replace_all(service)
         self.pipeline.account()
