@@ -11,8 +11,11 @@ pub mod v1 {
     tonic::include_proto!("veilpost.v1");
 }
 
+mod codec;
 mod names;
 mod secrecy;
+
+pub use codec::Codec;
 
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.
 pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
