@@ -3,9 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use veilpost::process::EndingSignals;
 use veilpost_tests::faults::Arguments;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    Arguments::parse().run().await
+    let arguments = Arguments::parse();
+    let mut signals = EndingSignals::install()?;
+    // What runs is dropped when a signal comes, and takes its processes with it.
+    tokio::select! {
+        done = arguments.run() => done,
+        () = signals.next() => Ok(ExitCode::FAILURE),
+    }
 }

@@ -49,7 +49,7 @@ impl Round {
 
     /// Runs the round to its end, whatever goes wrong on the way. An error is one of the harness's own.
     pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
-        let world = World::start().await?;
+        let world = World::start(schedule.encrypted).await?;
         let tally = Tally::default();
         let over = AtomicBool::new(false);
         let faults = async {

@@ -11,6 +11,8 @@ use super::fault::{self, Blow, Fault, Outage, Trouble};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
     pub(super) seed: u64,
+    /// Whether the services speak TLS: they do when the seed is even.
+    pub(super) encrypted: bool,
     pub(super) sqs: Vec<Step>,
     pub(super) network: Vec<Step>,
     pub(super) processes: [Vec<Step>; 2],
@@ -34,6 +36,7 @@ impl Schedule {
         let lane = |number, faults, pauses| lane(&mut Dice::new(seed, number), faults, pauses);
         Self {
             seed,
+            encrypted: seed.is_multiple_of(2),
             sqs: lane(1, fault::of_sqs(), (100, 900)),
             network: lane(2, fault::of_networks(), (200, 1200)),
             processes: [3, 5].map(|number| lane(number, fault::of_processes(), (200, 3000))),
@@ -72,7 +75,8 @@ fn lengths(fault: Fault) -> (u64, u64) {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "seed {}", self.seed)?;
+        let transport = if self.encrypted { "mutual TLS" } else { "plain text" };
+        writeln!(formatter, "seed {}, {transport} between the services", self.seed)?;
         let [first, second] = &self.processes;
         let lanes = [
             ("SQS", &self.sqs),

@@ -7,6 +7,7 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::sync::{Mutex, MutexGuard};
+use veilpost::certificates;
 use veilpost::process::ServiceCommand;
 use veilpost::queue::{CREDENTIALS, QueuePair, REGION};
 
@@ -14,7 +15,7 @@ use super::database::{self, Database};
 use super::fault::{Hop, ROLES, Role};
 use super::replica::Replica;
 use super::small_disk::SmallDisk;
-use crate::{Gate, SqsGate, Stack, binary};
+use crate::{Gate, Pki, SqsGate, Stack, binary};
 
 const REPLICAS: usize = 2;
 
@@ -46,12 +47,14 @@ pub(super) struct World {
     pub(super) pair: QueuePair,
     /// Where the table is; the error says why it is not on one.
     pub(super) disk: Result<SmallDisk, String>,
+    pki: Option<Pki>,
     stack: Mutex<Stack>,
     directory: PathBuf,
 }
 
 impl World {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// With `encrypted` the services speak mutual TLS with each other.
+    pub(super) async fn start(encrypted: bool) -> anyhow::Result<Self> {
         let stack = Stack::bare().await?;
         let directory = stack.file("policy.toml", &database::policy())?;
         let directory = directory.parent().context("a file has a directory")?.to_owned();
@@ -73,6 +76,7 @@ impl World {
             sqs: stack.sqs.clone(),
             pair: stack.pair.clone(),
             disk,
+            pki: encrypted.then(Pki::new).transpose()?,
             stack: Mutex::new(stack),
             directory,
         };
@@ -124,15 +128,18 @@ impl World {
             arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value))
         };
         let command = ServiceCommand::new(&format!("{name}-{number}"), binary(&format!("veilpost-{name}"))?);
+        let files = self.pki.as_ref().map(|pki| pki.place(certified(role))).transpose()?;
+        let flags = files.map(|files| files.flags()).unwrap_or_default();
+        let command = flags.into_iter().fold(command, |command, (flag, file)| command.arg(flag, file));
         Ok(match role {
             Role::Reader => with(command, &READER)
-                .arg("--downstream", uris(&self.masker_gates))
+                .arg("--downstream", self.uris(&self.masker_gates))
                 .env("AWS_ENDPOINT_URL", self.sqs_gate.endpoint())
                 .env("AWS_REGION", REGION)
                 .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
                 .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1),
             Role::Masker => command
-                .arg("--downstream", uris(&self.writer_gates))
+                .arg("--downstream", self.uris(&self.writer_gates))
                 .arg("--policy", self.directory.join("policy.toml").to_string_lossy())
                 .arg("--hmac-keys-file", self.directory.join("keys").to_string_lossy()),
             Role::Writer => {
@@ -140,6 +147,11 @@ impl World {
                 with(command, &WRITER).env("DATABASE_URL", Database::writers_url(port))
             }
         })
+    }
+
+    fn uris(&self, gates: &[Gate]) -> String {
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
+        gates.iter().map(|gate| format!("{scheme}://{}", gate.address())).collect::<Vec<_>>().join(",")
     }
 
     pub(super) fn replicas(&self, role: Role) -> &[Mutex<Replica>] {
@@ -237,6 +249,10 @@ impl World {
     }
 }
 
-fn uris(gates: &[Gate]) -> String {
-    gates.iter().map(|gate| format!("http://{}", gate.address())).collect::<Vec<_>>().join(",")
+fn certified(role: Role) -> certificates::Role {
+    match role {
+        Role::Reader => certificates::Role::Reader,
+        Role::Masker => certificates::Role::Masker,
+        Role::Writer => certificates::Role::Writer,
+    }
 }
