@@ -92,7 +92,8 @@ impl Database {
     /// Migrations, table, role; the table is on `disk` where there is one.
     pub(super) async fn prepare(&self, disk: Option<&SmallDisk>) -> anyhow::Result<()> {
         let mut migrate = Command::new(binary("veilpost-writer")?);
-        let migrated = migrate.arg("migrate").env("DATABASE_URL", &self.url).output().await?;
+        let migrated =
+            migrate.kill_on_drop(true).arg("migrate").env("DATABASE_URL", &self.url).output().await?;
         anyhow::ensure!(migrated.status.success(), "migrations failed: {}", migrated.status);
         let mut connection = self.connect().await?;
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await.context("the harness's schema")?;
