@@ -20,12 +20,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
 /// What every connection must have, whatever role, database or server say. `remote_apply` is stronger than `on`, so it
-/// stays. Postgres before 14 lacks one of the settings and is refused.
-const SETTINGS: &str = "
+/// stays. A role with the name of Veilpost's own schema would have that in its search path by Postgres's default, and its tables
+/// there. Postgres before 14 lacks one of the settings and is refused.
+const SETTINGS: &str = r#"
     SELECT set_config('synchronous_commit',
                       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
            set_config('default_transaction_isolation', 'read committed', false),
            set_config('default_transaction_deferrable', 'off', false),
+           set_config('search_path',
+                      CASE current_user WHEN 'veilpost' THEN replace(current_setting('search_path'), '"$user"', 'public')
+                      ELSE current_setting('search_path') END, false),
            set_config('DateStyle', 'ISO, MDY', false),
            set_config('TimeZone', 'UTC', false),
            set_config('IntervalStyle', 'postgres', false),
@@ -37,7 +41,7 @@ const SETTINGS: &str = "
            set_config('idle_session_timeout', '0', false),
            set_config('client_connection_check_interval', '5s', false),
            set_config('tcp_keepalives_idle', '60', false),
-           set_config('tcp_user_timeout', '30s', false)";
+           set_config('tcp_user_timeout', '30s', false)"#;
 
 const LOUD_LOG: &str = "this role may not set log_error_verbosity, so Postgres's own log shows the row that a constraint \
                         refuses; as a superuser run GRANT SET ON PARAMETER log_error_verbosity TO the role (Postgres 15 \

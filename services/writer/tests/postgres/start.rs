@@ -38,6 +38,16 @@ async fn the_default_table_is_exactly_the_documented_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_owner_with_the_name_of_our_schema_makes_no_table_in_it() {
+    let world = World { database: "veilpost".to_owned(), ..World::without_database() };
+    world.create_database().await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    assert_eq!(stream.store(vec![record(1, vec![null()])]).await.outcomes, [STORED]);
+    assert_eq!(world.count("public.user_logins").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_there_yet_is_waited_for() {
     let world = World::without_database();
     let writer = world.start(&[]);
