@@ -30,7 +30,7 @@ pub(crate) async fn run(settings: &DemoSettings, signals: &mut EndingSignals) ->
         kept = run;
         Ok(if report.accounted() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     });
-    let outcome = outcome.await?;
+    let outcome = Box::pin(outcome).await?;
     if let Some(mut run) = kept {
         say(&run.how_to_look());
         signals.next().await;
