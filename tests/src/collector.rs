@@ -12,16 +12,19 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::task::JoinSet;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
+
+use crate::TlsFiles;
 
 /// Serves OTLP/gRPC on loopback; dropping it ends it.
 #[derive(Debug)]
 pub struct Collector {
+    scheme: &'static str,
     address: SocketAddr,
     spans: Spans,
-    _server: JoinSet<()>,
+    _serving: JoinSet<()>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,20 +40,30 @@ pub struct Received {
 
 impl Collector {
     pub fn start() -> anyhow::Result<Self> {
+        Self::serve("http", Server::builder())
+    }
+
+    /// Speaks TLS only, with a certificate that is valid for `localhost`.
+    pub fn encrypted(files: &TlsFiles) -> anyhow::Result<Self> {
+        let identity = Identity::from_pem(std::fs::read(files.certificate())?, std::fs::read(files.key())?);
+        Self::serve("https", Server::builder().tls_config(ServerTlsConfig::new().identity(identity))?)
+    }
+
+    fn serve(scheme: &'static str, mut server: Server) -> anyhow::Result<Self> {
         let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = incoming.local_addr()?;
         let spans = Spans::default();
         let service = TraceServiceServer::new(spans.clone());
-        let mut server = JoinSet::new();
-        server.spawn(async move {
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
             // It runs until it is dropped.
-            let _over = Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let _over = server.add_service(service).serve_with_incoming(incoming).await;
         });
-        Ok(Self { address, spans, _server: server })
+        Ok(Self { scheme, address, spans, _serving: serving })
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://localhost:{}", self.scheme, self.address.port())
     }
 
     pub fn received(&self) -> Vec<Received> {

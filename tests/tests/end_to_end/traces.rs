@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use veilpost::certificates::Role;
 use veilpost::queue::EmbeddedQueue;
-use veilpost_tests::{Collector, Received, Stack, eventually, login};
+use veilpost_tests::{Collector, Pki, Received, Stack, eventually, login};
 
 const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -189,7 +190,7 @@ async fn calls_that_batches_share_are_linked_with_each_of_them() {
     let mut database = stack.database().await.unwrap();
     sqlx::query("BEGIN").execute(&mut database).await.unwrap();
     sqlx::query("LOCK TABLE user_logins IN ACCESS EXCLUSIVE MODE").execute(&mut database).await.unwrap();
-    stack.start_reader(&[("--batch-records", "15"), ("--deletes", "1")]).await.unwrap();
+    stack.start_reader(&[("--batch-records", "15"), ("--deletes-max", "1")]).await.unwrap();
     let all_hidden = async || match stack.depth(&stack.pair.url).await {
         Ok((0, 100)) => Ok(()),
         other => Err(format!("(waiting, hidden) is {other:?}")),
@@ -257,6 +258,27 @@ async fn the_environment_names_the_service_and_its_resource() {
 fn with<const N: usize>(endpoint: &(String, String), variables: [(&str, &str); N]) -> Vec<(String, String)> {
     let further = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     std::iter::once(endpoint.clone()).chain(further).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_speaks_tls_is_trusted_by_the_certificate_that_is_named() {
+    let pki = Pki::new().unwrap();
+    let files = pki.place_as("collector", &Role::Masker.wish(&[])).unwrap();
+    let collector = Collector::encrypted(&files).unwrap();
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint());
+    let authority = files.ca().display().to_string();
+    let mut stack = Stack::bare().await.unwrap();
+    stack.variables = with(&endpoint, [("OTEL_EXPORTER_OTLP_CERTIFICATE", &authority)]);
+    stack.start_writer(&[]).await.unwrap();
+    stack.variables = vec![endpoint];
+    stack.start_masker(&[]).await.unwrap();
+    stack.variables.clear();
+    stack.start_reader(&[]).await.unwrap();
+    stack.send_logins("user-", 20).await.unwrap();
+    stack.queue_is_empty().await.unwrap();
+    stack.stop().await.unwrap();
+    let services: BTreeSet<_> = collector.received().into_iter().map(|received| received.service).collect();
+    assert_eq!(services, BTreeSet::from(["veilpost-writer".to_owned()]), "only the writer trusts it");
 }
 
 /// Accepts connections, as the kernel does for whoever listens, and never says a word.
