@@ -16,7 +16,7 @@ def small_whole_trace(received):
     """One batch from the receive to the delete, with a rejection, in as few spans as there is."""
     names = {name for name, *_ in spans.TREE}
     whole = [trace for trace in spans.by_trace(received).values() if names <= {span.name for span in trace}]
-    with_rejection = [trace for trace in whole if any(span.events for span in trace)]
+    with_rejection = [trace for trace in whole if any(event["name"] == "rejected" for span in trace for event in span.events)]
     return min(with_rejection or whole, key=len)
 
 
@@ -32,7 +32,7 @@ def bar(row, span, depth, begin, scale):
     label = f"{(span.end - span.start) / 1e6:.1f} ms"
     rejected = sum(event["name"] == "rejected" for event in span.events)
     label += f", {rejected} rejected" if rejected else ""
-    label += f", {len(span.links)} links" if span.links else ""
+    label += f", {len(span.links)} link{'s' * (len(span.links) > 1)}" if span.links else ""
     inside = x + width > LEFT + (WIDTH - LEFT) * 0.75
     anchor = f'x="{x - 6:.1f}" text-anchor="end"' if inside else f'x="{x + width + 6:.1f}"'
     return [
