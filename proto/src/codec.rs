@@ -8,6 +8,8 @@ use tonic::Status;
 use tonic::codec::{self, DecodeBuf};
 use tonic_prost::ProstEncoder;
 
+use crate::frame::{self, Frame};
+
 /// Protobuf as tonic's own codec has it, except that a message is taken off the connection's buffer as a whole before
 /// it is decoded: taking it off field by field costs as much as all the rest of decoding.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl<T, U> Default for Codec<T, U> {
 impl<T, U> codec::Codec for Codec<T, U>
 where
     T: Message + 'static,
-    U: Message + Default + 'static,
+    U: Frame + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -34,20 +36,25 @@ where
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Decoder(PhantomData)
+        Decoder::default()
     }
 }
 
+/// A message that takes too much memory ends the stream.
 #[derive(Debug)]
 pub struct Decoder<U>(PhantomData<U>);
 
-impl<U: Message + Default> codec::Decoder for Decoder<U> {
+impl<U> Default for Decoder<U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<U: Frame> codec::Decoder for Decoder<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let message = buffer.copy_to_bytes(buffer.remaining());
-        // The error tells fields and wire types, never a value.
-        U::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
+        frame::decode(buffer.copy_to_bytes(buffer.remaining())).map(Some)
     }
 }

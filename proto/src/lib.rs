@@ -12,10 +12,11 @@ pub mod v1 {
 }
 
 mod codec;
+pub mod frame;
 mod names;
 mod secrecy;
 
-pub use codec::Codec;
+pub use codec::{Codec, Decoder};
 
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.
 pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
-use tonic_prost::ProstDecoder;
+use veilpost_proto::Decoder;
+use veilpost_proto::frame::Frame;
 
 pub(super) struct SharedCodec<T, U>(PhantomData<(T, U)>);
 
@@ -19,19 +20,19 @@ impl<T, U> SharedCodec<T, U> {
 impl<T, U> Codec for SharedCodec<T, U>
 where
     T: Message + 'static,
-    U: Message + Default + 'static,
+    U: Frame + 'static,
 {
     type Encode = Arc<T>;
     type Decode = U;
     type Encoder = SharedEncoder<T>;
-    type Decoder = ProstDecoder<U>;
+    type Decoder = Decoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
         SharedEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::default()
+        Decoder::default()
     }
 }
 

@@ -1,0 +1,212 @@
+//! Refuses a message that is small on the wire and large in memory before it is decoded.
+//!
+//! An empty record takes two bytes on the wire and a hundred in memory: without this, a message within gRPC's limit could
+//! claim several hundred megabytes.
+
+use std::mem::size_of;
+
+use bytes::Bytes;
+use prost::Message;
+use tonic::Status;
+
+use crate::MAX_BATCH_BYTES;
+use crate::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, Receipt, Rejection, Value};
+
+/// What the elements of a message's repeated fields may take in memory, beside the texts that are in them. The largest batch
+/// that says the least in most elements, nothing but NULLs, still fits.
+pub const MAX_ELEMENT_BYTES: usize = 16 * MAX_BATCH_BYTES;
+
+/// A repeated field: its number, what each element takes in memory, and which of an element's own fields repeat.
+#[derive(Debug)]
+pub struct Repeated {
+    number: u64,
+    bytes: usize,
+    within: &'static [Repeated],
+}
+
+const fn repeated<T>(number: u64, within: &'static [Repeated]) -> Repeated {
+    Repeated { number, bytes: size_of::<T>(), within }
+}
+
+/// A message that a peer sends.
+pub trait Frame: Message + Default {
+    const REPEATED: &'static [Repeated];
+}
+
+impl Frame for RawBatch {
+    const REPEATED: &'static [Repeated] = &[repeated::<RawRecord>(3, &[])];
+}
+
+impl Frame for MaskedBatch {
+    const REPEATED: &'static [Repeated] = &[
+        repeated::<MaskedRecord>(3, &[repeated::<Value>(3, &[])]),
+        // The target, which is there once, and its columns.
+        Repeated { number: 5, bytes: 0, within: &[repeated::<String>(2, &[])] },
+    ];
+}
+
+impl Frame for Receipt {
+    const REPEATED: &'static [Repeated] = &[repeated::<Rejection>(3, &[])];
+}
+
+/// Decodes a message, unless it would take too much memory.
+pub fn decode<M: Frame>(encoded: Bytes) -> Result<M, Status> {
+    if element_bytes(&encoded, M::REPEATED) > MAX_ELEMENT_BYTES {
+        return Err(Status::invalid_argument("the message has more elements than any batch has"));
+    }
+    // The error tells fields and wire types, never a value.
+    M::decode(encoded).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// What the elements take, as far as the message can be read; what cannot be read is not decoded either.
+fn element_bytes(message: &[u8], repeated: &[Repeated]) -> usize {
+    let mut total: usize = 0;
+    for (number, content) in Fields(message) {
+        if let Some(field) = repeated.iter().find(|field| field.number == number) {
+            total = total.saturating_add(field.bytes);
+            if !field.within.is_empty() {
+                total = total.saturating_add(element_bytes(content, field.within));
+            }
+        }
+    }
+    total
+}
+
+/// The length-delimited fields of a message, by number. <https://protobuf.dev/programming-guides/encoding/>
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, bytes: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(bytes).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        prost::encoding::decode_varint(&mut self.0).ok()
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u64, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.0.is_empty() {
+            let key = self.varint()?;
+            match key & 7 {
+                0 => {
+                    self.varint()?;
+                }
+                1 => {
+                    self.take(8)?;
+                }
+                2 => {
+                    let length = self.varint()?;
+                    return Some((key >> 3, self.take(length)?));
+                }
+                // A group's fields are read as if they stood outside of it.
+                3 | 4 => {}
+                5 => {
+                    self.take(4)?;
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Frame, MAX_BATCH_BYTES, MaskedBatch, MaskedRecord, RawBatch, Receipt, Value, element_bytes, size_of,
+    };
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use prost::Message;
+    use tonic::Status;
+
+    /// gRPC's own limit.
+    const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+    fn decode<M: Frame>(encoded: &[u8]) -> Result<M, Status> {
+        super::decode(Bytes::copy_from_slice(encoded))
+    }
+
+    fn refused<M: Frame>(encoded: &[u8]) -> bool {
+        decode::<M>(encoded).is_err_and(|status| status.code() == tonic::Code::InvalidArgument)
+    }
+
+    /// A field of a number below 16, length first.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        prost::encoding::encode_varint(content.len().try_into().unwrap(), &mut field);
+        [field, content.to_vec()].concat()
+    }
+
+    #[test]
+    fn millions_of_empty_elements_are_refused_in_each_message() {
+        let empty = |number: u8| vec![[number << 3 | 2, 0]; MAX_MESSAGE / 2 - 8].concat();
+        assert!(refused::<RawBatch>(&empty(3)));
+        assert!(refused::<MaskedBatch>(&empty(3)));
+        assert!(refused::<MaskedBatch>(&field(3, &empty(3))));
+        assert!(refused::<Receipt>(&empty(3)));
+        assert!(decode::<RawBatch>(&empty(9)).is_ok(), "unknown fields are skipped");
+    }
+
+    #[test]
+    fn groups_hide_no_elements() {
+        let hidden =
+            [vec![3 << 3 | 3], vec![[3 << 3 | 2, 0]; MAX_MESSAGE / 2 - 8].concat(), vec![3 << 3 | 4]]
+                .concat();
+        assert!(decode::<RawBatch>(&hidden).is_err());
+    }
+
+    #[test]
+    fn the_largest_batch_of_nothing_but_nulls_is_taken() {
+        let values = vec![Value::default(); 1000];
+        let record =
+            MaskedRecord { message_id: "m".repeat(36), sent_timestamp_ms: 1_700_000_000_000, values };
+        let size = record.encoded_len() + 3;
+        let batch = MaskedBatch { records: vec![record; MAX_BATCH_BYTES / size], ..MaskedBatch::default() };
+        let encoded = batch.encode_to_vec();
+        assert!(encoded.len() > MAX_BATCH_BYTES - 2 * size && encoded.len() <= MAX_BATCH_BYTES);
+        assert_eq!(decode::<MaskedBatch>(&encoded).unwrap(), batch);
+    }
+
+    #[test]
+    fn lengths_that_lie_are_errors() {
+        for lie in [
+            "1a05",
+            "1affffffff0f",
+            "1affffffffffffffffff01",
+            "1a020a05",
+            "08ffffffffffffffffffff",
+            "1b",
+            "1f",
+        ] {
+            let bytes: Vec<u8> = (0..lie.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&lie[at..at + 2], 16).unwrap())
+                .collect();
+            assert!(decode::<RawBatch>(&bytes).is_err(), "{lie}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_counted_is_what_is_decoded(counts in prop::collection::vec(0usize..20, 0..20)) {
+            let record = |values: &usize| MaskedRecord { values: vec![Value::default(); *values], ..MaskedRecord::default() };
+            let batch = MaskedBatch { id: 7, records: counts.iter().map(record).collect(), ..MaskedBatch::default() };
+            let expected = counts.len() * size_of::<MaskedRecord>() + counts.iter().sum::<usize>() * size_of::<Value>();
+            prop_assert_eq!(element_bytes(&batch.encode_to_vec(), MaskedBatch::REPEATED), expected);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, tagged in prop::collection::vec(prop::sample::select(&[0x08u8, 0x12, 0x1a, 0x22, 0x2a, 0x1b, 0x1c, 0, 1, 2, 3, 0x7f, 0xff][..]), 0..64)) {
+            for bytes in [&bytes, &tagged] {
+                drop((decode::<RawBatch>(bytes), decode::<MaskedBatch>(bytes), decode::<Receipt>(bytes)));
+            }
+        }
+    }
+}
