@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, telemetry::Metrics};
+use crate::{Lifecycle, doors, telemetry::Metrics};
 
 /// How often the metrics' histograms are folded, so that their memory stays bounded when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -35,10 +35,6 @@ impl Admin {
     /// Serves until dropped: health and metrics stay visible during a drain.
     pub(crate) async fn serve(self) -> anyhow::Result<Infallible> {
         let metrics = self.metrics.clone();
-        let routes = Router::new()
-            .route("/livez", get(async || "alive\n"))
-            .route("/readyz", get(readiness).with_state(self.life))
-            .route("/metrics", get(exposition).with_state(self.metrics));
         let upkeep = async {
             loop {
                 tokio::time::sleep(UPKEEP_INTERVAL).await;
@@ -46,11 +42,18 @@ impl Admin {
             }
         };
         tokio::select! {
-            served = axum::serve(self.listener, routes).into_future() => served.context("the admin port failed")?,
+            never = doors::serve(self.listener, routes(self.life, self.metrics)) => never,
             () = upkeep => {}
         }
         anyhow::bail!("the admin port ended")
     }
+}
+
+fn routes(life: Lifecycle, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readiness).with_state(life))
+        .route("/metrics", get(exposition).with_state(metrics))
 }
 
 async fn readiness(State(life): State<Lifecycle>) -> (StatusCode, &'static str) {
@@ -64,4 +67,58 @@ async fn readiness(State(life): State<Lifecycle>) -> (StatusCode, &'static str) 
 async fn exposition(State(metrics): State<Metrics>) -> impl IntoResponse {
     // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::Request;
+    use tonic::codegen::Service;
+
+    const KNOWN: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+    const UNKNOWN: [&str; 9] = [
+        "/",
+        "/drain",
+        "/quit",
+        "/-/reload",
+        "/log",
+        "/debug/pprof",
+        "/metrics/",
+        "//livez",
+        "/livez/../readyz",
+    ];
+
+    #[tokio::test]
+    async fn every_method_but_reading_is_refused_and_nothing_changes() {
+        let life = Lifecycle::for_tests();
+        life.set_ready(true);
+        let metrics = Metrics::for_tests();
+        let mut routes = routes(life.clone(), metrics.clone());
+        let mut status = async |method: &str, path: &str| {
+            let request =
+                Request::builder().method(method).uri(path).body(Body::from("level=trace")).unwrap();
+            routes.call(request).await.unwrap().status()
+        };
+        for path in KNOWN {
+            for method in ["GET", "HEAD"] {
+                assert_eq!(status(method, path).await, StatusCode::OK, "{method} {path}");
+            }
+        }
+        let before = metrics.render();
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "SHUTDOWN"] {
+            for path in KNOWN {
+                assert_eq!(status(method, path).await, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            }
+            for path in UNKNOWN {
+                assert_eq!(status(method, path).await, StatusCode::NOT_FOUND, "{method} {path}");
+            }
+        }
+        for path in UNKNOWN {
+            assert_eq!(status("GET", path).await, StatusCode::NOT_FOUND, "{path}");
+        }
+        assert!(life.is_ready() && !life.is_draining() && !life.is_aborting());
+        assert_eq!(metrics.render(), before);
+    }
 }

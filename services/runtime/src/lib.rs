@@ -3,9 +3,11 @@
 
 mod admin;
 mod backoff;
+mod doors;
 mod error;
 mod lifecycle;
 pub mod link;
+mod memory;
 mod process;
 mod secret;
 mod serve;

@@ -13,6 +13,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// None at all, and nothing that is installed.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self { lasting: PrometheusBuilder::new().build_recorder().handle(), passing: Passing::default() }
+    }
+
     /// Everything in Prometheus's text format.
     pub(crate) fn render(&self) -> String {
         self.lasting.render() + &self.passing.render()
