@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::telemetry::{Metrics, Telemetry};
-use crate::{BadSettings, CommonSettings, Lifecycle};
+use crate::{BadSettings, CommonSettings, Lifecycle, memory};
 
 /// How long blocking work may hold up the end of the process.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
@@ -35,6 +35,12 @@ where
         match Telemetry::start(name, common) {
             Ok(telemetry) => {
                 tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
+                if let Err(error) = memory::keep_private() {
+                    tracing::warn!(
+                        error = error.to_string(),
+                        "a crash could leave a core dump with clear text and keys"
+                    );
+                }
                 let result = live(common, admin_address, telemetry.metrics.clone(), service).await;
                 let code = exit_code(result);
                 telemetry.flush().await;

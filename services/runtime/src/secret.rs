@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 use crate::BadSettings;
 
@@ -27,7 +28,7 @@ pub fn secret(
 }
 
 fn read(file: &Path) -> std::io::Result<SecretString> {
-    let text = std::fs::read_to_string(file)?;
+    let text = Zeroizing::new(std::fs::read_to_string(file)?);
     Ok(text.trim_end_matches(['\r', '\n']).into())
 }
 
