@@ -4,6 +4,9 @@ use veilpost_proto::v1::TraceContext;
 
 use crate::delivery::Attributes;
 
+/// Version, trace, span and flags.
+const TRACEPARENT_BYTES: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
+
 /// The context in the `traceparent` message attribute, else the one in the `AWSTraceHeader` system attribute.
 /// A malformed one counts as none.
 pub(crate) fn context(attributes: &Attributes, trace_header: Option<&str>) -> Option<TraceContext> {
@@ -13,8 +16,16 @@ pub(crate) fn context(attributes: &Attributes, trace_header: Option<&str>) -> Op
 fn w3c(attributes: &Attributes) -> Option<TraceContext> {
     let text = |name: &str| attributes.get(name).and_then(|value| value.string_value.as_deref());
     let traceparent = text("traceparent").filter(|text| is_traceparent(text))?;
-    let tracestate = text("tracestate").unwrap_or_default();
+    // What later versions add behind it nobody here reads.
+    let traceparent = traceparent.get(..TRACEPARENT_BYTES)?;
+    let tracestate = text("tracestate").filter(|text| is_tracestate(text)).unwrap_or_default();
     Some(TraceContext { traceparent: traceparent.to_owned(), tracestate: tracestate.to_owned() })
+}
+
+/// What every implementation passes on, after <https://www.w3.org/TR/trace-context/#tracestate-limits>; more would only take
+/// room in the batch from others.
+fn is_tracestate(text: &str) -> bool {
+    text.len() <= 512 && text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
 }
 
 /// <https://www.w3.org/TR/trace-context/#traceparent-header>; later versions may have further fields.
@@ -112,6 +123,18 @@ mod tests {
         ] {
             assert_eq!(traceparent(&[], Some(header)), None, "{header}");
         }
+    }
+
+    #[test]
+    fn what_others_add_does_not_travel() {
+        let long = format!("01-{}-{}", &TRACEPARENT[3..], "x".repeat(100_000));
+        let found =
+            context(&attributes(&[("traceparent", &long), ("tracestate", &"a=b,".repeat(129))]), None)
+                .unwrap();
+        assert_eq!(found.traceparent, format!("01-{}", &TRACEPARENT[3..]));
+        assert_eq!(found.tracestate, "");
+        let personal = [("traceparent", TRACEPARENT), ("tracestate", "a=é")];
+        assert_eq!(context(&attributes(&personal), None).unwrap().tracestate, "");
     }
 
     proptest! {
