@@ -88,6 +88,34 @@ mod tests {
         const_hex::encode(Sha512::digest([pad(0x5c), inner.to_vec()].concat()))
     }
 
+    /// <https://www.rfc-editor.org/rfc/rfc4231#section-4>: a short key, a shorter one, and one longer than a block.
+    #[test]
+    fn the_hmac_by_hand_is_the_one_of_rfc_4231() {
+        let cases: [(&[u8], &str, &str); 3] = [
+            (
+                &[0x0b; 20],
+                "Hi There",
+                "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
+                 daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
+            ),
+            (
+                b"Jefe",
+                "what do ya want for nothing?",
+                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554\
+                 9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+            ),
+            (
+                &[0xaa; 131],
+                "Test Using Larger Than Block-Size Key - Hash Key First",
+                "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352\
+                 6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598",
+            ),
+        ];
+        for (key, message, expected) in cases {
+            assert_eq!(by_hand(key, message.as_bytes()), expected, "{message}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_keyed_digest_is_hmac_over_domain_nul_and_text(

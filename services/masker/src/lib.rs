@@ -12,12 +12,16 @@ mod personal;
 mod pointer;
 mod policy;
 mod policy_file;
+#[cfg(test)]
+mod reference;
 mod rejected;
 mod service;
 mod settings;
 mod shares;
 mod streams;
 mod strict;
+#[cfg(test)]
+mod untrusted;
 mod version;
 
 pub use check::check;

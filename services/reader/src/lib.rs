@@ -30,6 +30,8 @@ mod slots;
 mod spans;
 mod stages;
 mod start;
+#[cfg(test)]
+mod untrusted;
 mod window;
 
 pub use reader::Reader;

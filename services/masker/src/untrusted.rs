@@ -1,0 +1,141 @@
+//! What holds for whatever bytes come, as functions that take any input.
+
+use jiff::Timestamp;
+use veilpost_proto::v1::{RawRecord, Reason};
+
+use crate::keys::HmacKeys;
+use crate::mask::Mask;
+use crate::personal::warnings;
+use crate::policy::Policy;
+
+/// Every rule, pointers into depth and into arrays, and the whole body.
+const POLICY: &str = "
+    table = 't'
+    [[column]]\nname = 'whole'\nsource = ''\ntransform = 'copy'
+    [[column]]\nname = 'copied'\nsource = '/a'\ntransform = 'copy'
+    [[column]]\nname = 'deep'\nsource = '/a/a/0/a'\ntransform = 'copy'
+    [[column]]\nname = 'digest'\nsource = '/b'\ntransform = 'sha512'
+    [[column]]\nname = 'keyed'\nsource = '/c'\ntransform = 'hmac-sha512'\ndomain = 'd'\nkey = 'k1'
+    [[column]]\nname = 'version'\nsource = '/d'\ntransform = 'major-version'";
+
+/// A mask that does all that masks can do.
+pub(crate) fn mask() -> Mask {
+    let keys =
+        HmacKeys::parse(&format!("k1={}", "0b".repeat(32)).into(), "keys").expect("the key is well-formed");
+    let policy = Policy::parse(POLICY, "p").expect("the policy is well-formed");
+    Mask::new(&policy, &keys).expect("the key is there")
+}
+
+/// A body is masked or rejected for the reason that `serde_json` sees too.
+pub(crate) fn body(mask: &Mask, body: &[u8]) {
+    let record = RawRecord { body: Some(body.to_vec().into()), ..RawRecord::default() };
+    let rejected = mask.apply(&record, Timestamp::UNIX_EPOCH).err().map(|rejected| rejected.reason);
+    match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(value) if value.is_object() => {
+            let of_fields = [None, Some(Reason::NotAScalar), Some(Reason::NulInText)];
+            assert!(of_fields.contains(&rejected), "an object, and {rejected:?}");
+        }
+        Ok(_) => assert_eq!(rejected, Some(Reason::NotAnObject)),
+        // The one thing that it refuses and that is JSON.
+        Err(error) if error.to_string().starts_with("number out of range") => {}
+        Err(_) => assert_eq!(rejected, Some(Reason::NotJson)),
+    }
+}
+
+/// A policy is read, or refused with its place.
+pub(crate) fn policy(text: &str) {
+    match Policy::parse(text, "p") {
+        Ok(policy) => {
+            assert!(!policy.columns.is_empty() && policy.target().columns.len() == policy.columns.len());
+            drop((warnings(&policy), Mask::new(&policy, &HmacKeys::default())));
+        }
+        Err(error) => assert!(
+            error.0.lines().all(|line| line.starts_with("p:")) || error.0.starts_with("p:"),
+            "{error}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// One mebibyte of the worst of each kind.
+    fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+        let fill = |unit: &str| unit.repeat(MIB / unit.len());
+        let text = |name: &'static str, text: String| (name, text.into_bytes());
+        vec![
+            text("deep arrays", fill("[")),
+            text("deep objects", fill("{\"a\":")),
+            text("deep in a field", format!("{{\"a\":{}", fill("["))),
+            text("balanced depth", format!("{{\"a\":{}{}}}", "[".repeat(MIB / 2), "]".repeat(MIB / 2))),
+            text("many keys", format!("{{{}\"a\":1}}", fill("\"x\":0,"))),
+            text("many duplicates", format!("{{{}\"a\":1}}", fill("\"a\":{\"a\":[{}]},"))),
+            text("many elements", format!("{{\"a\":{{\"a\":[{}0]}}}}", fill("0,"))),
+            text("a long key", format!("{{\"{}\":1}}", fill("a"))),
+            text("a long text", format!("{{\"a\":\"{}\"}}", fill("a"))),
+            text("escapes", format!("{{\"a\":\"{}\"}}", fill("\\u0061"))),
+            text("escaped quotes", format!("{{\"a\":\"{}\"}}", fill("\\\""))),
+            text("backslashes", format!("{{\"a\":\"{}", fill("\\"))),
+            text("pairs of surrogates", format!("{{\"b\":\"{}\"}}", fill("\\ud83d\\ude00"))),
+            text("lone surrogates", format!("{{\"b\":\"{}\"}}", fill("\\ud83d"))),
+            text("a hundred thousand digits", format!("{{\"d\":{}}}", "9".repeat(100_000))),
+            text("a mebibyte of digits", format!("{{\"d\":\"{}\"}}", fill("9"))),
+            text("a huge exponent", format!("{{\"d\":1e{}}}", "9".repeat(100_000))),
+            text("many decimal places", format!("{{\"c\":0.{}1}}", fill("0"))),
+            text("spaces", format!("{}{{}}", fill(" "))),
+            text("commas", fill(",")),
+            ("not UTF-8", [b"{\"a\":\"".to_vec(), vec![0xff; MIB]].concat()),
+            ("half a character", b"{\"a\":\"\xe2\x82\"}".to_vec()),
+            ("zeros", vec![0; MIB]),
+        ]
+    }
+
+    #[test]
+    fn a_mebibyte_of_the_worst_is_judged_at_once() {
+        let mask = mask();
+        for (what, bytes) in hostile() {
+            let begun = Instant::now();
+            body(&mask, &bytes);
+            // Milliseconds; what grows with the square of the size would take minutes.
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what} took {:?}", begun.elapsed());
+        }
+    }
+
+    #[test]
+    fn policies_of_the_worst_are_refused_at_once() {
+        for (_, bytes) in hostile() {
+            policy(&String::from_utf8_lossy(&bytes));
+        }
+        for unit in
+            ["[[column]]\n", "[a.", "a.", "x = [", "x = {a=", "\"\"\"", "[[column.a]]\n", "name = 'x'\n"]
+        {
+            policy(&unit.repeat(10_000));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_masked_or_rejected(bytes: Vec<u8>) {
+            body(&mask(), &bytes);
+        }
+
+        #[test]
+        fn what_looks_like_json_is_masked_or_rejected(text in r#"(\{"[abcd]":)?[\[\]{}":,\\uda0-9nultrefs.eE+ -]{0,64}\}?"#) {
+            body(&mask(), text.as_bytes());
+        }
+
+        #[test]
+        fn what_looks_like_a_policy_is_read_or_refused(
+            lines in prop::collection::vec(r#"(\[\[?column\]?\]|table|name|source|transform|domain|key|unknown_record)?( = )?['"\[{]?(copy|sha512|hmac-sha512|major-version|message-id|/[ab~01]{0,3}|\PC{0,8})['"\]}]?"#, 0..12),
+        ) {
+            policy(&lines.join("\n"));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What holds for whatever messages come, as a function that takes any input.
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use crate::delivery::Delivery;
+use crate::letter::Letter;
+use crate::settle::Rejection;
+use crate::window::{MAX_MESSAGE_BYTES, Window};
+
+/// Names that attributes take in turn: those that mean something, and others.
+const NAMES: [&str; 8] = [
+    "traceparent",
+    "tracestate",
+    "veilpost.message-id",
+    "veilpost.sent-timestamp",
+    "veilpost.reason",
+    "a",
+    "b",
+    "c",
+];
+
+/// A message whose every part is the producer's choice becomes a record and a letter within SQS's limits.
+pub(crate) fn message(body: &str, parts: &[&str]) {
+    let part = |index: usize| parts.get(index).copied().unwrap_or_default();
+    let mut message = Message::builder()
+        .message_id(part(0))
+        .receipt_handle("h")
+        .body(body)
+        .attributes(System::SentTimestamp, part(1))
+        .attributes(System::ApproximateReceiveCount, part(2))
+        .attributes(System::AwsTraceHeader, part(3));
+    for (name, value) in NAMES.iter().zip(parts) {
+        if let Ok(value) = MessageAttributeValue::builder().data_type("String").string_value(*value).build() {
+            message = message.message_attributes(*name, value);
+        }
+    }
+    let window = Window::new(1, MAX_MESSAGE_BYTES);
+    let share = window.reserve().now_or_never().map(|mut room| room.share(1)).expect("the window is empty");
+    let delivery = Delivery::new(message.build(), Instant::now(), share).expect("it has an id and a handle");
+    let context = delivery.record().producer;
+    if let Some(context) = context {
+        assert!(context.traceparent.len() == 55 && context.traceparent.is_ascii(), "no traceparent");
+        assert!(context.tracestate.len() <= 512 && context.tracestate.is_ascii(), "no tracestate");
+    }
+    let rejection = Rejection { reason: "not-json", detail: part(4).to_owned() };
+    let (letter, _) = Letter::of(&delivery, &rejection, MAX_MESSAGE_BYTES);
+    assert!(letter.attributes.len() <= 10, "more attributes than SQS takes");
+    assert!(body.is_empty() || letter.body == body, "the body stays whole");
+    let values = letter.attributes.values().filter_map(|value| value.string_value.as_ref());
+    let size = values.map(String::len).sum::<usize>() + letter.body.len();
+    assert!(size <= MAX_MESSAGE_BYTES.max(body.len()), "larger than SQS takes");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_message_becomes_a_record_and_a_letter(
+            body: String,
+            parts in prop::collection::vec(
+                prop_oneof![
+                    any::<String>(),
+                    "[0-9]{1,25}",
+                    "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,4})?",
+                    "Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01?]",
+                ],
+                0..9,
+            ),
+        ) {
+            let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+            message(&body, &parts);
+        }
+    }
+}

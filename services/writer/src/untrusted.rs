@@ -1,0 +1,211 @@
+//! What holds for whatever values and batches come, as functions that take any input.
+
+use std::sync::Arc;
+
+use veilpost_proto::frame;
+use veilpost_proto::v1::{self, MaskedBatch, value::Kind as Given};
+
+use crate::catalogue::{Column, Kind, NumericShape, Table, Target, TextLimit};
+use crate::convert::{Verdict, convert};
+use crate::record::prepare;
+
+/// A column of each kind.
+fn columns() -> Vec<Column> {
+    let kinds = [
+        Kind::Text { limit: TextLimit::None },
+        Kind::Text { limit: TextLimit::Characters(8) },
+        Kind::Text { limit: TextLimit::Bytes(63) },
+        Kind::Integer { least: i16::MIN.into(), greatest: i16::MAX.into() },
+        Kind::Integer { least: i64::MIN, greatest: i64::MAX },
+        Kind::Numeric { shape: None },
+        Kind::Numeric { shape: Some(NumericShape { precision: 5, scale: 2 }) },
+        Kind::Numeric { shape: Some(NumericShape { precision: 2, scale: -3 }) },
+        Kind::Float4,
+        Kind::Float8,
+        Kind::Boolean,
+        Kind::Date,
+        Kind::Timestamp,
+        Kind::Time,
+        Kind::Uuid,
+        Kind::Json,
+        Kind::Jsonb,
+        Kind::Other,
+    ];
+    kinds.into_iter().enumerate().map(|(number, kind)| column(format!("c{number}"), kind)).collect()
+}
+
+fn column(name: String, kind: Kind) -> Column {
+    Column {
+        name,
+        kind,
+        cast: "text".to_owned(),
+        type_oid: 25,
+        typmod: -1,
+        not_null: false,
+        has_default: false,
+        unusable: None,
+    }
+}
+
+/// A target of a column of each kind.
+fn target() -> Target {
+    let columns = columns();
+    let wanted = v1::Target {
+        table: "t".to_owned(),
+        columns: columns.iter().map(|column| column.name.clone()).collect(),
+    };
+    let table = Table {
+        oid: 1,
+        schema: "public".to_owned(),
+        name: "t".to_owned(),
+        visible: true,
+        has_before_triggers: false,
+        columns,
+    };
+    Target::resolve(&Arc::new(table), &wanted).expect("the columns are the table's")
+}
+
+/// A text as a value of each kind that has one.
+pub(crate) fn texts(text: &str) {
+    for given in [Given::Text(text.to_owned()), Given::Number(text.to_owned()), Given::Json(text.to_owned())]
+    {
+        value(&given);
+    }
+}
+
+/// A value is refused without being quoted, or fits its column as far as it is judged here.
+fn value(given: &Given) {
+    let text = match given {
+        Given::Text(text) | Given::Number(text) | Given::Json(text) => text.as_str(),
+        Given::Boolean(_) => "",
+    };
+    for column in columns() {
+        match convert(given.clone(), &column) {
+            // What is short may stand in a rule by chance.
+            Verdict::Reject(refusal) => {
+                assert!(text.len() < 16 || !refusal.rule.contains(text), "a value in {}", refusal.rule);
+            }
+            Verdict::Accept(taken) => fits(&column, &taken),
+            Verdict::Unsure(taken) => assert!(!taken.contains('\0')),
+        }
+    }
+}
+
+fn fits(column: &Column, taken: &str) {
+    assert!(!taken.contains('\0'), "Postgres has no such text");
+    match column.kind {
+        Kind::Text { limit: TextLimit::Characters(most) } => assert!(taken.chars().count() <= most),
+        Kind::Text { limit: TextLimit::Bytes(most) } => assert!(taken.len() <= most),
+        Kind::Integer { least, greatest } => {
+            assert!(
+                taken.parse().is_ok_and(|number: i64| (least..=greatest).contains(&number)),
+                "{least} to {greatest}"
+            );
+        }
+        Kind::Json | Kind::Jsonb => assert!(serde_json::from_str::<serde::de::IgnoredAny>(taken).is_ok()),
+        _ => {}
+    }
+}
+
+/// A batch is refused as a whole, or every record of it has its place on the sheet.
+pub(crate) fn batch(encoded: &[u8]) {
+    let Ok(batch) = frame::decode::<MaskedBatch>(encoded) else { return };
+    let records = batch.records.len();
+    if let Ok((prepared, sheet)) = prepare(batch, &target()) {
+        assert!(prepared.len() <= records);
+        assert_eq!(sheet.into_receipt(0).outcomes.len(), records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+    use prost::Message;
+    use veilpost_proto::v1::{MaskedRecord, Value};
+
+    use super::*;
+
+    /// Enough that what grows with the square of the size would take minutes.
+    const SIZE: usize = 100_000;
+
+    #[test]
+    fn a_hundred_thousand_characters_of_the_worst_are_judged_at_once() {
+        for unit in [
+            "9",
+            "0",
+            "-",
+            ".",
+            "e9",
+            "1e9",
+            "1.5",
+            "[",
+            "{\"a\":",
+            "\\",
+            "\\u0000",
+            "\"",
+            "\u{1f600}",
+            " ",
+            "2024-01-01 ",
+            ":",
+        ] {
+            let worst = unit.repeat(SIZE / unit.len());
+            let exponent = format!("1e{worst}");
+            let document = format!("[\"{worst}\"]");
+            let decimal = format!("0.{worst}1");
+            for text in [worst, exponent, document, decimal] {
+                let begun = Instant::now();
+                texts(&text);
+                assert!(begun.elapsed() < Duration::from_secs(30), "{unit:?} took {:?}", begun.elapsed());
+            }
+        }
+    }
+
+    fn given() -> impl Strategy<Value = Given> {
+        let text = prop_oneof![
+            any::<String>(),
+            r"[+-]?[0-9]{0,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{0,20})?",
+            r#"[\[\]{}":,\\u0-9eE.nultrefs -]{0,40}"#,
+            r"[0-9]{1,6}-[0-9]{1,3}-[0-9]{1,3}([ T][0-9]{1,3}:[0-9]{1,3}(:[0-9]{1,3}(\.[0-9]{0,9})?)?)?([+-][0-9:]{1,8}|Z| BC)?",
+        ];
+        (text, 0..4).prop_map(|(text, kind)| match kind {
+            0 => Given::Text(text),
+            1 => Given::Number(text),
+            2 => Given::Json(text),
+            _ => Given::Boolean(text.len() % 2 == 0),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn any_value_fits_or_is_refused_without_being_quoted(given in given()) {
+            value(&given);
+        }
+
+        #[test]
+        fn any_batch_is_refused_or_has_a_place_for_every_record(
+            records in prop::collection::vec(prop::collection::vec(prop::option::of(given()), 17..20), 0..4),
+            sent: i64,
+            cut in 0usize..40,
+        ) {
+            let record = |values: Vec<Option<Given>>| MaskedRecord {
+                message_id: "m".to_owned(),
+                sent_timestamp_ms: sent,
+                values: values.into_iter().map(|kind| Value { kind }).collect(),
+            };
+            let records = records.into_iter().map(record).collect();
+            let mut encoded = MaskedBatch { records, ..MaskedBatch::default() }.encode_to_vec();
+            batch(&encoded);
+            encoded.truncate(encoded.len().saturating_sub(cut));
+            batch(&encoded);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_a_batch(bytes: Vec<u8>) {
+            batch(&bytes);
+        }
+    }
+}
