@@ -4,6 +4,7 @@
 mod binaries;
 mod collector;
 pub mod faults;
+mod frames;
 mod gate;
 mod messages;
 mod pki;
@@ -14,6 +15,7 @@ mod wait;
 
 pub use binaries::binary;
 pub use collector::{Collector, Received};
+pub use frames::{Frame, say};
 pub use gate::{Cut, Gate};
 pub use messages::{DeadLetter, login};
 pub use pki::{Pki, TlsFiles};

@@ -10,3 +10,4 @@ mod rules;
 mod scale;
 mod tls;
 mod traces;
+mod untrusted;

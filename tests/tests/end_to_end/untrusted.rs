@@ -1,0 +1,104 @@
+//! Peers that do not keep to the contract are refused, and cost nobody else anything.
+
+use std::time::Duration;
+
+use veilpost_tests::{Frame, Stack, say};
+
+const MASK: &str = "/veilpost.v1.Masker/Mask";
+const WRITE: &str = "/veilpost.v1.Writer/Write";
+
+const INVALID_ARGUMENT: i32 = 3;
+const OUT_OF_RANGE: i32 = 11;
+const UNIMPLEMENTED: i32 = 12;
+const INTERNAL: i32 = 13;
+
+/// What a service may take at its peak, in a build without optimisation and while it is attacked.
+const PEAK_BYTES: u64 = 200 << 20;
+
+/// `gzip` of a proper message, so that it is the compression that is refused.
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xe3\x60\x07\x00\x54\x0d\x64\x17\x02\x00\x00\x00";
+
+/// Millions of empty records: four megabytes on the wire, hundreds in memory.
+fn empty_records() -> Frame {
+    Frame::of([0x1a, 0].repeat(2 * 1024 * 1024 - 64))
+}
+
+/// What no proper peer says: its name, how it is announced, itself, and the statuses with which it may be refused.
+type Attack = (&'static str, &'static [(&'static str, &'static str)], Frame, &'static [i32]);
+
+fn attacks() -> Vec<Attack> {
+    let gzip = Frame { compressed: true, ..Frame::of(GZIP) };
+    vec![
+        ("no protobuf", &[], Frame::of("\u{7f}no protobuf at all"), &[INTERNAL]),
+        ("a length that is too long", &[], Frame { claimed: 3 << 20, ..Frame::of("abc") }, &[INTERNAL]),
+        ("a length of four gigabytes", &[], Frame { claimed: u32::MAX, ..Frame::of("abc") }, &[OUT_OF_RANGE]),
+        (
+            "a length that is too short",
+            &[],
+            Frame { claimed: 1, ..Frame::of(vec![0x80; 64]) },
+            &[INTERNAL, OUT_OF_RANGE],
+        ),
+        ("more than gRPC's limit", &[], Frame::of(vec![0; 5 << 20]), &[OUT_OF_RANGE]),
+        (
+            "a record longer than its batch",
+            &[],
+            Frame::of(vec![0x1a, 0xff, 0xff, 0xff, 0x7f, 1]),
+            &[INTERNAL],
+        ),
+        ("gzip", &[("grpc-encoding", "gzip")], gzip.clone(), &[UNIMPLEMENTED]),
+        ("zstd", &[("grpc-encoding", "zstd")], gzip.clone(), &[UNIMPLEMENTED]),
+        ("gzip that is not announced", &[], gzip, &[INTERNAL]),
+        ("millions of empty records", &[], empty_records(), &[INVALID_ARGUMENT]),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_lie_are_refused_and_their_neighbours_are_served() {
+    let mut stack = Stack::bare().await.unwrap();
+    let writer = stack.start_writer(&[]).await.unwrap();
+    let masker = stack.start_masker(&[]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    stack.send_logins("before-", 200).await.unwrap();
+    for (address, path) in [(masker, MASK), (writer, WRITE)] {
+        for (what, headers, frame, statuses) in attacks() {
+            let status = say(address, path, headers, &[frame]).await.unwrap();
+            assert!(status.is_some_and(|status| statuses.contains(&status)), "{path}, {what}: {status:?}");
+        }
+        let elsewhere = say(address, "/veilpost.v1.Admin/Stop", &[], &[Frame::of("")]).await.unwrap();
+        assert_eq!(elsewhere, Some(UNIMPLEMENTED));
+    }
+    stack.send_logins("after-", 200).await.unwrap();
+    stack.queue_is_empty().await.unwrap();
+    stack.rows_are(400).await.unwrap();
+    for service in stack.maskers.iter().chain(&stack.writers) {
+        // Elsewhere than on Linux nothing is known.
+        let peak = service.peak_memory().unwrap_or_default();
+        assert!(peak < PEAK_BYTES, "{} took {peak} bytes", service.name());
+    }
+    stack.stop().await.unwrap();
+    for (file, log) in stack.logs().unwrap() {
+        assert!(!log.contains("panicked"), "a panic in {}", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_begin_a_message_and_do_not_go_on_keep_nobody_out() {
+    let mut stack = Stack::bare().await.unwrap();
+    stack.start_writer(&[]).await.unwrap();
+    let masker = stack.start_masker(&[]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        let mut stream = tokio::net::TcpStream::connect(masker).await.unwrap();
+        // The preface of HTTP/2 and no more than the beginning of a frame.
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x40")
+            .await
+            .unwrap();
+        held.push(stream);
+    }
+    stack.send_logins("a-", 50).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), stack.rows_are(50)).await.unwrap().unwrap();
+    stack.stop().await.unwrap();
+    drop(held);
+}
