@@ -127,11 +127,12 @@ mod tests {
 
     #[test]
     fn what_others_add_does_not_travel() {
-        let long = format!("01-{}-{}", &TRACEPARENT[3..], "x".repeat(100_000));
+        let later = TRACEPARENT.replacen("00", "01", 1);
+        let long = format!("{later}-{}", "x".repeat(100_000));
         let found =
             context(&attributes(&[("traceparent", &long), ("tracestate", &"a=b,".repeat(129))]), None)
                 .unwrap();
-        assert_eq!(found.traceparent, format!("01-{}", &TRACEPARENT[3..]));
+        assert_eq!(found.traceparent, later);
         assert_eq!(found.tracestate, "");
         let personal = [("traceparent", TRACEPARENT), ("tracestate", "a=é")];
         assert_eq!(context(&attributes(&personal), None).unwrap().tracestate, "");
