@@ -109,7 +109,7 @@ fn fits(column: &Column, taken: &str) {
 
 /// A batch is refused as a whole, or every record of it has its place on the sheet.
 pub(crate) fn batch(encoded: &[u8]) {
-    let Ok(batch) = frame::decode::<MaskedBatch>(encoded) else { return };
+    let Ok(batch) = frame::decode::<MaskedBatch>(encoded.to_vec().into()) else { return };
     let records = batch.records.len();
     if let Ok((prepared, sheet)) = prepare(batch, &target()) {
         assert!(prepared.len() <= records);
