@@ -86,5 +86,9 @@ def nothing_shows_personal_data():
             assert not shown, f"{service} shows {len(shown)} personal values"
 
 
-CHECKS = [one_trace_leads_from_the_receive_to_the_commit_and_the_delete, alert_rules_and_dashboard_fit_the_metrics]
-AT_THE_END = [shared_calls_are_linked_with_every_batch_that_they_serve, log_lines_lead_to_traces, nothing_shows_personal_data]
+CHECKS = [
+    one_trace_leads_from_the_receive_to_the_commit_and_the_delete,
+    log_lines_lead_to_traces,
+    alert_rules_and_dashboard_fit_the_metrics,
+]
+AT_THE_END = [shared_calls_are_linked_with_every_batch_that_they_serve, nothing_shows_personal_data]
