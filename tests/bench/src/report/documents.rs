@@ -1,14 +1,14 @@
 //! Figures in the documents: between markers, filled from the measurements.
 //!
 //! A marker is `<!-- bench:NAME -->…<!-- /bench -->`. NAME is a figure's (its number with its unit), or one of `origin`,
-//! `sizes`, `targets`, `table:GROUP`, `growth:KIND`, `model` and `assumptions`.
+//! `sizes`, `summary`, `targets`, `table:GROUP`, `growth:KIND`, `model` and `assumptions`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::catalogue::Group;
-use super::{Report, growth, model, number, table, targets};
+use super::{Report, growth, model, number, summary, table, targets};
 use crate::figures::Checks;
 
 const OPEN: &str = "<!-- bench:";
@@ -105,6 +105,7 @@ fn content(name: &str, report: &Report) -> anyhow::Result<String> {
     Ok(match name.split_once(':').unwrap_or((name, "")) {
         ("origin", _) => block(report.origin.sentence()),
         ("sizes", _) => block(report.origin.sizes()),
+        ("summary", _) => block(summary::list(figures)?),
         ("targets", _) => block(table::for_document(&targets::rows(figures))),
         ("model", _) => block(table::for_document(&model::rows(figures)?)),
         ("assumptions", _) => block(model::assumptions()),

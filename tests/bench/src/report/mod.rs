@@ -8,6 +8,7 @@ mod model;
 mod number;
 mod origin;
 mod picture;
+mod summary;
 mod table;
 mod targets;
 
