@@ -8,18 +8,18 @@ mod traces;
 pub(crate) use metrics::Metrics;
 pub use traces::{Traces, context_of, lasts_until_now, link, link_to, note_rejection, parent};
 
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::CommonSettings;
+use crate::{CommonSettings, LogFormat};
 
 /// Traces without logs and metrics, for a command that is no service; to be called once, inside the asynchronous runtime. An
 /// exporter that cannot be built is an error that need not stop anything.
 pub fn export_traces(name: &'static str) -> anyhow::Result<Traces> {
     let (traces, unusable) = Traces::from_environment(name);
-    tracing_subscriber::registry().with(traces.layer()).try_init()?;
+    tracing_subscriber::registry().with(Vec::from_iter(traces.layer())).try_init()?;
     unusable.map_or(Ok(traces), |error| Err(anyhow::anyhow!(error)))
 }
 
@@ -35,8 +35,7 @@ impl Telemetry {
     pub(crate) fn start(service: &'static str, common: &CommonSettings) -> anyhow::Result<Self> {
         let (traces, unusable) = Traces::from_environment(service);
         let (filter, refused) = logs::filter(&common.log);
-        let lines = logs::lines(common.log_format).with_filter(filter.and(filter_fn(logs::is_loggable)));
-        tracing_subscriber::registry().with(traces.layer()).with(lines).try_init()?;
+        tracing_subscriber::registry().with(layers(&traces, filter, common.log_format)).try_init()?;
         std::panic::set_hook(Box::new(logs::log_panic));
         if let Some(error) = unusable {
             tracing::warn!(error, "traces are off: the exporter cannot be built");
@@ -48,5 +47,37 @@ impl Telemetry {
     /// Exports what is still buffered, within a bound.
     pub(crate) async fn flush(self) {
         self.traces.flush().await;
+    }
+}
+
+/// The layers that there are. An absent one must not hold a place: it would count as one that wants every span and event of
+/// every library, and each call to SQS makes dozens of them.
+fn layers(
+    traces: &Traces,
+    filter: EnvFilter,
+    log_format: LogFormat,
+) -> Vec<Box<dyn Layer<Registry> + Send + Sync>> {
+    let loggable = filter_fn(logs::is_loggable).with_max_level_hint(LevelFilter::TRACE);
+    let lines = logs::lines(log_format).with_filter(filter.and(loggable));
+    traces.layer().into_iter().chain([lines.boxed()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn without_a_collector_there_are_no_spans_and_nothing_below_the_logs_level() {
+        let (traces, _) = Traces::from_environment("test");
+        let (filter, _) = logs::filter("info");
+        let subscriber = tracing_subscriber::registry().with(layers(&traces, filter, LogFormat::Json));
+        assert_eq!(tracing::Subscriber::max_level_hint(&subscriber), Some(LevelFilter::INFO));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::info_span!("own").is_disabled());
+            assert!(tracing::debug_span!(target: "h2", "library").is_disabled());
+            assert!(!tracing::event_enabled!(target: "h2", Level::DEBUG));
+            assert!(tracing::event_enabled!(Level::INFO));
+        });
     }
 }
