@@ -213,5 +213,5 @@ class Rolling(unittest.TestCase):
 
     def test_a_generated_secret(self):
         path = "kubernetes/overlays/local/kustomization.yaml"
-        change = self.edit(path, "url=postgres://veilpost:local-only", "url=postgres://veilpost:other")
+        change = self.edit(path, "url=postgres://postgres:local-only@", "url=postgres://postgres:other@")
         self.assertEqual(self.changed(change), {"writer"})
