@@ -1,14 +1,35 @@
-"""Says whether a server speaks HTTP/2 with whoever calls: `python3 http2.py ADDRESS PORT [NAME CA [CERTIFICATE KEY]]`.
+"""Says whether a server takes a call: `python3 http2.py ADDRESS PORT METHOD [NAME CA [CERTIFICATE KEY]]`.
 
-Without a name in plain text, with it over TLS. Runs alone, inside another container's network namespace.
+Without a name in plain text, with it over TLS. Prints `taken`, or `refused` and by what. Runs alone, inside another container's
+network namespace.
 """
 
 import socket
 import ssl
 import sys
 
-# The client's preface and an empty SETTINGS frame: https://www.rfc-editor.org/rfc/rfc9113#section-3.4
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+# The client's preface: https://www.rfc-editor.org/rfc/rfc9113#section-3.4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADERS, SETTINGS = 1, 4
+END_STREAM, END_HEADERS = 1, 4
+# A refusal comes at once; a call that is taken may stay without an answer until it has said something.
+PATIENCE = 3
+
+
+def frame(kind, flags, stream, payload):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+def text(value):
+    return bytes([len(value)]) + value.encode()
+
+
+def call(method):
+    """The head of a gRPC call; numbers are places in the static table: https://www.rfc-editor.org/rfc/rfc7541#appendix-A"""
+    post, https, path, authority = bytes([0x83]), bytes([0x87]), bytes([0x04]), bytes([0x01])
+    content_type, te = bytes([0x0F, 31 - 15]), bytes([0x00]) + text("te")
+    head = post + https + path + text(method) + authority + text("check")
+    return head + content_type + text("application/grpc") + te + text("trailers")
 
 
 def tls(connection, name, authority, own):
@@ -19,23 +40,42 @@ def tls(connection, name, authority, own):
     return context.wrap_socket(connection, server_hostname=name)
 
 
-def answer(address, port, name=None, authority=None, *own):
-    with socket.create_connection((address, int(port)), timeout=10) as connection:
-        if name:
-            connection = tls(connection, name, authority, own)
-        connection.sendall(HELLO)
-        # A server that refuses a certificate under TLS 1.3 says so only after the handshake.
-        return connection.recv(9)
+def read(connection, length):
+    found = b""
+    while len(found) < length:
+        more = connection.recv(length - len(found))
+        if not more:
+            raise ConnectionError("the connection was closed")
+        found += more
+    return found
 
 
-def main():
+def answer(connection, method):
+    connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_HEADERS, 1, call(method)))
+    greeted = False
+    while True:
+        try:
+            head = read(connection, 9)
+        except TimeoutError:
+            return "taken" if greeted else "refused: nothing was said"
+        read(connection, int.from_bytes(head[:3], "big"))
+        kind, flags = head[3], head[4]
+        greeted = greeted or kind == SETTINGS
+        if kind == HEADERS:
+            # An answer that is over with its head is a status.
+            return "refused: by a status" if flags & END_STREAM else "taken"
+
+
+def main(address, port, method, name=None, authority=None, *own):
     try:
-        frame = answer(*sys.argv[1:])
+        with socket.create_connection((address, int(port)), timeout=10) as connection:
+            if name:
+                connection = tls(connection, name, authority, own)
+            connection.settimeout(PATIENCE)
+            print(answer(connection, method))
     except OSError as error:
         print(f"refused: {error}")
-        return
-    print("spoken" if frame[3:4] == b"\x04" else f"refused: {len(frame)} bytes that are no SETTINGS frame")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

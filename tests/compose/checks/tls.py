@@ -8,6 +8,7 @@ from .stack import PROJECT, addresses, any_address, as_root, beside, compose, co
 
 SERVICES = ["reader", "masker", "writer"]
 PORTS = {"masker": 50051, "writer": 50052}
+METHODS = {"masker": "/veilpost.v1.Masker/Mask", "writer": "/veilpost.v1.Writer/Write"}
 # Who calls whom, and on which network.
 HOPS = [("reader", "masker", "reader-masker"), ("masker", "writer", "masker-writer")]
 FILES = "/run/veilpost-tls"
@@ -43,7 +44,7 @@ def call(caller, callee, network, *how):
     """From inside the caller's network namespace."""
     address = addresses(container(callee))[network]
     namespace = f"/proc/{container(caller)['State']['Pid']}/ns/net"
-    script = [sys.executable, HERE / "http2.py", address, PORTS[callee], *how]
+    script = [sys.executable, HERE / "http2.py", address, PORTS[callee], METHODS[callee], *how]
     return as_root("nsenter", f"--net={namespace}", *map(str, script)).strip()
 
 
@@ -59,7 +60,7 @@ def only_the_right_certificate_is_answered():
             hop = f"{caller} to {callee}"
             over_tls = [callee, authority]
             answer = call(caller, callee, network, *over_tls, *own[caller])
-            assert answer == "spoken", f"{hop}: the caller's own certificate is {answer}"
+            assert answer == "taken", f"{hop}: with the caller's own certificate a call is {answer}"
             assert refused(call(caller, callee, network)), f"{hop} works in plain text"
             assert refused(call(caller, callee, network, *over_tls)), f"{hop} works without a certificate"
             for other in own.keys() - {caller}:
