@@ -181,7 +181,8 @@ impl Committer {
                 Ok(verdict) => {
                     verdict?;
                     self.backoff.reset();
-                    leave(load, &piece.entries, &error);
+                    piece.note_database_works();
+                    pieces.push_back(piece);
                 }
                 Err(error) => {
                     self.recover(&error, &load.target).await?;

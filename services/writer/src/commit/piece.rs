@@ -25,6 +25,8 @@ pub(super) struct Piece {
     failures_alone: u32,
     /// How many commits all committers had made when it began to fail.
     commits_before: Option<u64>,
+    /// Whether the database has answered, since this piece began to fail, that it takes rows.
+    database_works: bool,
 }
 
 /// What to do with a piece whose statement failed.
@@ -50,7 +52,15 @@ pub(super) enum Step {
 
 impl Piece {
     pub(super) fn new(entries: Vec<Entry>, form: Form) -> Self {
-        Self { entries, form, failures: 0, catalogue_failures: 0, failures_alone: 0, commits_before: None }
+        Self {
+            entries,
+            form,
+            failures: 0,
+            catalogue_failures: 0,
+            failures_alone: 0,
+            commits_before: None,
+            database_works: false,
+        }
     }
 
     pub(super) fn halves(mut self) -> [Self; 2] {
@@ -80,11 +90,18 @@ impl Piece {
         self.commits_before.get_or_insert(commits);
     }
 
+    /// Notes that the database takes rows. This piece is left when it fails once more: what was in its way may have gone
+    /// between its last failure and the question.
+    pub(super) fn note_database_works(&mut self) {
+        self.database_works = true;
+    }
+
     /// Decides by the error's owner. `commits` counts the commits of all committers: one that was made since this piece
     /// began to fail shows that the database works.
     pub(super) fn step(&self, owner: Owner, commits: u64) -> Step {
         let single = self.entries.len() == 1;
-        let others_succeed = self.commits_before.is_some_and(|before| commits > before);
+        let others_succeed =
+            self.database_works || self.commits_before.is_some_and(|before| commits > before);
         match owner {
             Owner::Ledger | Owner::Record(_) | Owner::Undecided if self.form == Form::Plain => Step::Skip,
             Owner::Record(reason) if single => Step::Reject(reason),
@@ -167,6 +184,20 @@ mod tests {
         for owner in [Owner::Undecided, Owner::Cancelled] {
             let retried = [Step::RetryLast; 4].as_slice();
             assert_eq!(steps(owner, |_| 7), [retried, &[Step::Probe; 2]].concat(), "{owner:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_fails_again_after_the_database_took_rows_is_left() {
+        for owner in [Owner::Undecided, Owner::Cancelled] {
+            let mut piece = piece(1);
+            for _ in 0..PATIENCE_ALONE {
+                piece.note_failure(owner, 7);
+            }
+            assert_eq!(piece.step(owner, 7), Step::Probe);
+            piece.note_database_works();
+            piece.note_failure(owner, 7);
+            assert_eq!(piece.step(owner, 7), Step::Leave);
         }
     }
 

@@ -6,7 +6,7 @@ use veilpost::certificates::{Authority, Role, Wish};
 use veilpost::process::Service;
 use veilpost_tests::{Pki, Stack, TlsFiles, eventually};
 
-use super::masker::masker;
+use super::masker::{LoneMasker, masker};
 
 /// A stack whose services are to speak TLS.
 pub(super) async fn stack() -> Stack {
@@ -69,14 +69,15 @@ async fn a_masker_that_the_writer_does_not_admit_says_so_and_tries_calmly() {
     assert_eq!(log.matches("call refused").count(), 1, "{log}");
 }
 
-/// A masker as a client of another one that has `server`'s files; gives it once it has tried.
-async fn client_of(pki: &Pki, server: Option<&TlsFiles>, host: &str) -> super::masker::LoneMasker {
+/// A masker as a client of another one that has `server`'s files; gives it once it has tried. Its first try may end before
+/// it has been told why, so the server, which is given too, has to live for further ones.
+async fn client_of(pki: &Pki, server: Option<&TlsFiles>, host: &str) -> [LoneMasker; 2] {
     let server = masker(pki, server, &[]).await;
     let downstream = format!("https://{host}:{}", server.address.port());
     let client = pki.place_as("client", &Role::Masker.wish(&[])).unwrap();
     let client = masker(pki, Some(&client), &[("--downstream", &downstream)]).await;
     says(&client.service, &["cannot open a stream"]).await;
-    client
+    [client, server]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +88,7 @@ async fn a_client_says_what_is_wrong_with_a_server() {
 
     let elsewhere = Wish { names: vec!["elsewhere".to_owned()], ..good.clone() };
     let elsewhere = pki.place_as("elsewhere", &elsewhere).unwrap();
-    let client = client_of(&pki, Some(&elsewhere), "localhost").await;
+    let [client, _server] = client_of(&pki, Some(&elsewhere), "localhost").await;
     says(&client.service, &["wrong-name", "certified for `localhost`", "DNS:elsewhere"]).await;
 
     let expired = Wish {
@@ -96,15 +97,15 @@ async fn a_client_says_what_is_wrong_with_a_server() {
         ..good.clone()
     };
     let expired = pki.place_as("expired", &expired).unwrap();
-    let client = client_of(&pki, Some(&expired), "localhost").await;
+    let [client, _server] = client_of(&pki, Some(&expired), "localhost").await;
     says(&client.service, &["cannot open a stream", "expired", "DNS:veilpost-masker"]).await;
 
     let strange = pki.place_as("strange", &good).unwrap();
     strange.replace(&Authority::new("Other CA").unwrap().issue(&good).unwrap()).unwrap();
-    let client = client_of(&pki, Some(&strange), "localhost").await;
+    let [client, _server] = client_of(&pki, Some(&strange), "localhost").await;
     says(&client.service, &["cannot open a stream", "unknown-ca"]).await;
 
-    let client = client_of(&pki, None, "localhost").await;
+    let [client, _server] = client_of(&pki, None, "localhost").await;
     says(&client.service, &["cannot open a stream", "not-tls"]).await;
 }
 
@@ -113,6 +114,6 @@ async fn a_client_says_that_its_own_certificate_is_refused() {
     let pki = Pki::new().unwrap();
     let trusting = pki.place(Role::Masker).unwrap();
     trusting.trust(&[&Authority::new("Other CA").unwrap()]).unwrap();
-    let client = client_of(&pki, Some(&trusting), "localhost").await;
+    let [client, _server] = client_of(&pki, Some(&trusting), "localhost").await;
     says(&client.service, &["cannot open a stream", "this service's own certificate", "UnknownCA"]).await;
 }
