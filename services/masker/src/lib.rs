@@ -20,8 +20,8 @@ mod settings;
 mod shares;
 mod streams;
 mod strict;
-#[cfg(test)]
-mod untrusted;
+#[cfg(any(test, fuzzing))]
+pub mod untrusted;
 mod version;
 
 pub use check::check;

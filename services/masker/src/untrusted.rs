@@ -19,7 +19,7 @@ const POLICY: &str = "
     [[column]]\nname = 'version'\nsource = '/d'\ntransform = 'major-version'";
 
 /// A mask that does all that masks can do.
-pub(crate) fn mask() -> Mask {
+pub fn mask() -> Mask {
     let keys =
         HmacKeys::parse(&format!("k1={}", "0b".repeat(32)).into(), "keys").expect("the key is well-formed");
     let policy = Policy::parse(POLICY, "p").expect("the policy is well-formed");
@@ -27,7 +27,7 @@ pub(crate) fn mask() -> Mask {
 }
 
 /// A body is masked or rejected for the reason that `serde_json` sees too.
-pub(crate) fn body(mask: &Mask, body: &[u8]) {
+pub fn body(mask: &Mask, body: &[u8]) {
     let record = RawRecord { body: Some(body.to_vec().into()), ..RawRecord::default() };
     let rejected = mask.apply(&record, Timestamp::UNIX_EPOCH).err().map(|rejected| rejected.reason);
     match serde_json::from_slice::<serde_json::Value>(body) {
@@ -43,7 +43,7 @@ pub(crate) fn body(mask: &Mask, body: &[u8]) {
 }
 
 /// A policy is read, or refused with its place.
-pub(crate) fn policy(text: &str) {
+pub fn policy(text: &str) {
     match Policy::parse(text, "p") {
         Ok(policy) => {
             assert!(!policy.columns.is_empty() && policy.target().columns.len() == policy.columns.len());

@@ -30,8 +30,8 @@ mod slots;
 mod spans;
 mod stages;
 mod start;
-#[cfg(test)]
-mod untrusted;
+#[cfg(any(test, fuzzing))]
+pub mod untrusted;
 mod window;
 
 pub use reader::Reader;

@@ -22,7 +22,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// A message whose every part is the producer's choice becomes a record and a letter within SQS's limits.
-pub(crate) fn message(body: &str, parts: &[&str]) {
+pub fn message(body: &str, parts: &[&str]) {
     let part = |index: usize| parts.get(index).copied().unwrap_or_default();
     let mut message = Message::builder()
         .message_id(part(0))

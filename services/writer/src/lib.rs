@@ -15,8 +15,8 @@ mod settings;
 mod shared;
 mod spans;
 mod statement;
-#[cfg(test)]
-mod untrusted;
+#[cfg(any(test, fuzzing))]
+pub mod untrusted;
 mod writer;
 
 pub use bare::{Bare, BareBatch};

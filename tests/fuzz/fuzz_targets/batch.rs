@@ -1,0 +1,7 @@
+//! Batches, decoded and made ready for their commit.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|encoded: &[u8]| veilpost_writer::untrusted::batch(encoded));

@@ -1,0 +1,7 @@
+//! Policy files.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| veilpost_masker::untrusted::policy(text));

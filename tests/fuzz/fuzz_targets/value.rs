@@ -1,0 +1,8 @@
+//! One value for a column of each kind.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use veilpost_writer::untrusted;
+
+fuzz_target!(|text: &str| untrusted::texts(text));
