@@ -2,6 +2,7 @@
 //! and the streams between services.
 
 mod admin;
+mod allocator;
 mod backoff;
 mod doors;
 mod error;

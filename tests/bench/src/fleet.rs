@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) maskers: u32,
     pub(crate) writers: u32,
     pub(crate) queue_url: String,
+    /// Where readers find the queue, when it is not where it is.
+    pub(crate) queue_endpoint: Option<String>,
     /// Where maskers send when there are no writers.
     pub(crate) masker_downstream: String,
     pub(crate) policy: Option<PathBuf>,
@@ -33,6 +35,7 @@ impl Default for Plan {
             maskers: 1,
             writers: 1,
             queue_url: String::new(),
+            queue_endpoint: None,
             masker_downstream: String::new(),
             policy: None,
             table: "user_logins".to_owned(),
@@ -141,7 +144,7 @@ pub(crate) fn reader(
         .arg("--queue", &plan.queue_url)
         .arg("--dead-letter-queue-url", &queue.dead_letter_url)
         .arg("--wait-time", "1s")
-        .env("AWS_ENDPOINT_URL", &queue.endpoint)
+        .env("AWS_ENDPOINT_URL", plan.queue_endpoint.as_ref().unwrap_or(&queue.endpoint))
         .env("AWS_REGION", REGION)
         .env("AWS_ACCESS_KEY_ID", key)
         .env("AWS_SECRET_ACCESS_KEY", secret)

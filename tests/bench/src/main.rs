@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cpu;
+mod distance;
 mod feed;
 mod figures;
 mod fleet;

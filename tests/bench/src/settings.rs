@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     #[arg(long, value_delimiter = ',', value_name = "SECTION", help_heading = "What")]
     pub(crate) only: Vec<Section>,
 
-    /// Also measure how cost grows with replicas, body sizes and columns
+    /// Also measure how cost grows with replicas, body sizes and columns, and queues of 1 to 100 ms
     #[arg(long, help_heading = "What")]
     pub(crate) growth: bool,
 
@@ -62,7 +62,7 @@ pub(crate) struct Settings {
     pub(crate) rows: u64,
 
     /// Records to mask in one repetition
-    #[arg(long, default_value_t = 500_000, value_name = "COUNT", help_heading = "How much")]
+    #[arg(long, default_value_t = 1_000_000, value_name = "COUNT", help_heading = "How much")]
     pub(crate) records: u64,
 
     /// How often each side of a comparison takes its turn
@@ -130,7 +130,7 @@ pub(crate) enum Section {
     Writer,
     /// The writer's statement with and without the ledger
     Ledger,
-    /// Replicas, body sizes, columns
+    /// Replicas, body sizes, columns, distance to the queue
     Growth,
 }
 

@@ -3,19 +3,23 @@
 use super::number::number;
 use super::table::{self, Rows, row};
 use crate::figures::Figures;
-use crate::sections::growth::{BODY_BYTES, COLUMNS, REPLICAS};
+use crate::sections::growth::{BODY_BYTES, COLUMNS, LATENCIES, REPLICAS};
 
 /// What grows: its name in figures, its heading, and the steps.
-const KINDS: [(&str, &str, &[u32]); 3] = [
+const KINDS: [(&str, &str, &[u32]); 4] = [
     ("replicas", "replicas of each service", &REPLICAS),
     ("body", "bytes of a body", &BODY_BYTES),
     ("columns", "columns", &COLUMNS),
+    ("latency", "ms until an answer", &LATENCIES),
 ];
 
 /// The figures of one step, and how their columns are headed.
-const SHOWN: [(&str, &str); 9] = [
+const SHOWN: [(&str, &str); 12] = [
     ("rate", "msg/s"),
     ("bytes", "MB/s"),
+    ("eight", "eight at once: msg/s"),
+    ("receives", "receives at once"),
+    ("deletes", "deletes at once"),
     ("cpu-reader", "reader µs"),
     ("cpu-masker", "masker µs"),
     ("cpu-writer", "writer µs"),

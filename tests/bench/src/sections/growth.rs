@@ -1,14 +1,20 @@
-//! How cost grows with replicas, body sizes and columns.
+//! How cost grows with replicas, body sizes and columns, and what the distance to the queue does.
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use veilpost::numbers::whole;
+use tokio::time::sleep;
+use veilpost::numbers::{float, whole};
 use veilpost::output::say;
+use veilpost::process::Service;
 
 use super::pipeline::{Through, through};
 use crate::bodies::Bodies;
+use crate::cpu::cpu_of;
+use crate::distance::Distance;
+use crate::feed::Feed;
 use crate::fleet::Plan;
 use crate::run::Sheet;
 use crate::world::World;
@@ -16,6 +22,14 @@ use crate::world::World;
 pub(crate) const REPLICAS: [u32; 3] = [1, 2, 3];
 pub(crate) const BODY_BYTES: [u32; 6] = [200, 1_024, 4_096, 16_384, 65_536, 262_144];
 pub(crate) const COLUMNS: [u32; 4] = [3, 7, 20, 50];
+
+/// Milliseconds by which the queue's answers are late.
+pub(crate) const LATENCIES: [u32; 3] = [1, 20, 100];
+
+/// Of the messages of a repetition one in so many is sent to a distant queue: eight calls at once take long.
+const DISTANT_SHARE: u64 = 4;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Of a policy's columns every so many is a digest, as in the default policy.
 const DIGEST_EVERY: u32 = 4;
@@ -50,7 +64,87 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
         let through = grown(world, sheet, &bodies, plan).await?;
         record(sheet, &format!("growth.columns.{columns}"), &through);
     }
+    for latency in LATENCIES {
+        say(&format!("  answers {latency} ms later"));
+        let name = format!("growth.latency.{latency}");
+        let distance = Distance::before(&world.queue.endpoint, Duration::from_millis(latency.into())).await?;
+        let adapting = distant(world, sheet, &distance, &[]).await?;
+        sheet.figures.add(&format!("{name}.rate"), "msg/s", adapting.rate);
+        sheet.figures.add(&format!("{name}.cpu-reader"), "µs", adapting.reader_cpu);
+        sheet.figures.add(&format!("{name}.receives"), "calls", adapting.receives);
+        sheet.figures.add(&format!("{name}.deletes"), "calls", adapting.deletes);
+        let flags = ["--pollers-min", "--pollers-max", "--deletes-max"];
+        let eight = distant(world, sheet, &distance, &flags.map(|flag| (flag, "8".to_owned()))).await?;
+        sheet.figures.add(&format!("{name}.eight"), "msg/s", eight.rate);
+    }
     Ok(())
+}
+
+/// A reader far from its queue.
+struct Distant {
+    rate: f64,
+    /// Microseconds a message.
+    reader_cpu: f64,
+    /// The most receives and deletes that it allowed itself at once.
+    receives: f64,
+    deletes: f64,
+}
+
+async fn distant(
+    world: &mut World,
+    sheet: &mut Sheet,
+    distance: &Distance,
+    arguments: &[(&'static str, String)],
+) -> anyhow::Result<Distant> {
+    let plan = Plan {
+        queue_url: world.new_queue().await?,
+        queue_endpoint: Some(distance.endpoint.clone()),
+        reader_arguments: arguments.to_vec(),
+        ..Plan::default()
+    };
+    let mut fleet = world.fleet(&plan).await?;
+    let keys_before = world.count("SELECT count(*) FROM veilpost.ledger").await?;
+    let (bodies, count) = (Bodies::logins(), world.settings.messages / DISTANT_SHARE);
+    let backlog = world.settings.backlog;
+    let feed = Feed {
+        client: &world.queue.client,
+        url: &plan.queue_url,
+        bodies: &bodies,
+        count,
+        backlog,
+        rate: None,
+    };
+    let (mut receives, mut deletes) = (0.0, 0.0);
+    let [reader] = fleet.readers.as_mut_slice() else { anyhow::bail!("not one reader") };
+    let cpu_before = cpu_of(reader.pid())?;
+    let drained = tokio::select! {
+        drained = feed.until_drained() => drained?,
+        error = watch_pace(reader, &mut receives, &mut deletes) => return Err(error),
+    };
+    let cpu = cpu_of(reader.pid())? - cpu_before;
+    fleet.stop().await?;
+    let keys = world.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
+    sheet.checks.equal("keys in the ledger from a distant queue", keys, count);
+    Ok(Distant {
+        rate: float(count) / drained.seconds,
+        reader_cpu: cpu * 1e6 / float(count),
+        receives,
+        deletes,
+    })
+}
+
+/// Never ends but by an error.
+async fn watch_pace(reader: &mut Service, receives: &mut f64, deletes: &mut f64) -> anyhow::Error {
+    loop {
+        match reader.metrics().await {
+            Ok(metrics) => {
+                *receives = receives.max(metrics.sum("veilpost_reader_pollers", &[]));
+                *deletes = deletes.max(metrics.sum("veilpost_reader_deletes", &[]));
+            }
+            Err(error) => return error,
+        }
+        sleep(LOOK_AGAIN).await;
+    }
 }
 
 fn record(sheet: &mut Sheet, name: &str, through: &Through) {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use sqlx::{Connection, PgConnection};
+use tonic::transport::Channel;
 use veilpost::numbers::float;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_client::WriterClient;
@@ -34,24 +35,28 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
     Ok(())
 }
 
-/// One writer process with a masker that is played here; rows a second.
+/// One writer process with as many maskers that are played here as it has connections; rows a second.
 async fn service(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
     let mut fleet = world.fleet(&Plan { readers: 0, maskers: 0, ..Plan::default() }).await?;
     let writer = fleet.writers.first_mut().ok_or_else(|| anyhow::anyhow!("no writer"))?;
-    let mut client = WriterClient::connect(format!("http://{}", writer.grpc_address().await?)).await?;
+    let uri = format!("http://{}", writer.grpc_address().await?);
     let rows = world.settings.rows;
-    let opening = MaskedBatch { target: Some(target()), ..MaskedBatch::default() };
-    let batches = masked_batches(rows, world.settings.batch);
+    let mut shares = vec![Vec::new(); CONNECTIONS];
+    for (number, batch) in masked_batches(rows, world.settings.batch).into_iter().enumerate() {
+        if let Some(share) = shares.get_mut(number % CONNECTIONS) {
+            share.push(batch);
+        }
+    }
+    let mut maskers = Vec::new();
+    for share in shares.into_iter().filter(|share| !share.is_empty()) {
+        maskers.push((WriterClient::connect(uri.clone()).await?, share));
+    }
     world.checkpoint().await?;
     let (rows_before, writer_before) = (world.rows().await?, fleet.cpu()?.writer);
     let postgres_before = cpu_of(world.postgres.pid())?;
     let started = Instant::now();
-    let stored = exchange(batches, async |stream| {
-        let opening = tokio_stream::once(opening);
-        let stream = futures_util::StreamExt::chain(opening, stream);
-        Ok(client.write(stream).await?.into_inner())
-    });
-    let stored = stored.await?;
+    let stored = try_join_all(maskers.into_iter().map(|(client, share)| store(client, share))).await?;
+    let stored = stored.into_iter().sum();
     let seconds = started.elapsed().as_secs_f64();
     let writer = fleet.cpu()?.writer - writer_before;
     let postgres = cpu_of(world.postgres.pid())? - postgres_before;
@@ -59,9 +64,18 @@ async fn service(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
     sheet.checks.equal("rows that the writer has stored", world.rows().await? - rows_before, rows);
     sheet.figures.add("writer.cpu", "µs", writer * 1e6 / float(rows));
     sheet.figures.add("writer.postgres-cpu", "µs", postgres * 1e6 / float(rows));
-    drop(client);
     fleet.stop().await?;
     Ok(float(rows) / seconds)
+}
+
+/// Sends batches over a stream of their own; how many records were stored.
+async fn store(mut client: WriterClient<Channel>, batches: Vec<MaskedBatch>) -> anyhow::Result<u64> {
+    let opening = MaskedBatch { target: Some(target()), ..MaskedBatch::default() };
+    exchange(batches, async |stream| {
+        let stream = futures_util::StreamExt::chain(tokio_stream::once(opening), stream);
+        Ok(client.write(stream).await?.into_inner())
+    })
+    .await
 }
 
 /// Rows a second over as many connections as the writer has.
