@@ -1,17 +1,15 @@
 """What the pipeline stands between: the embedded queue and a throw-away Postgres, both on the hub."""
 
-import json
 import os
 import pathlib
 import pwd
 import subprocess
-import urllib.request
 
 from .network import HUB, SUBNET, run
+from .sqs import Sqs
 from .waiting import within
 
 BINARIES = pathlib.Path(os.environ["VEILPOST_BINARIES"])
-QUEUE, DEAD_LETTERS = "user-logins", "user-logins-dead-letter"
 ENDPOINT = f"http://{HUB}:9324"
 
 # The queue takes anybody's word; the SDK wants to have something to sign with.
@@ -63,38 +61,13 @@ def known_user(name):
         return None
 
 
-class Queue:
+class Queue(Sqs):
     def __init__(self, folder):
+        super().__init__(ENDPOINT)
         with open(folder / "queue.log", "w") as log:
             command = [BINARIES / "veilpost", "queue", "--address", f"{HUB}:9324"]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         within(20, "the queue answers", lambda: self.waiting() == 0)
-
-    def call(self, action, queue=QUEUE, **parameters):
-        parameters["QueueUrl"] = f"{ENDPOINT}/000000000000/{queue}"
-        headers = {
-            "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": f"AmazonSQS.{action}",
-            "Authorization": "AWS4-HMAC-SHA256 Credential=veilpost/20200101/us-east-1/sqs/aws4_request, "
-            "SignedHeaders=host, Signature=none",
-        }
-        request = urllib.request.Request(ENDPOINT + "/", json.dumps(parameters).encode(), headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"{}")
-
-    def waiting(self):
-        """Messages in the queue, hidden ones among them."""
-        attributes = self.call("GetQueueAttributes", AttributeNames=["All"])["Attributes"]
-        counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        return sum(int(attributes[count]) for count in counts)
-
-    def dead_letters(self):
-        """The original ids of the messages in the dead-letter queue, which it empties."""
-        found = set()
-        receive = {"MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"], "VisibilityTimeout": 600}
-        while messages := self.call("ReceiveMessage", DEAD_LETTERS, **receive).get("Messages"):
-            found |= {message["MessageAttributes"]["veilpost.message-id"]["StringValue"] for message in messages}
-        return found
 
     def stop(self):
         self.process.terminate()

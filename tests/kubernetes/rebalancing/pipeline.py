@@ -1,10 +1,10 @@
 """A pipeline of replicas behind names, and the account of what went through."""
 
 import collections
-import time
 
 from .backing import Postgres, Queue
 from .load import Load
+from .metrics import takes_its_share
 from .replicas import NAMES, Replica, make_certificates
 from .waiting import within
 
@@ -59,20 +59,7 @@ class Pipeline:
         return self.replicas[{"masker": "reader", "writer": "masker"}[service]]
 
     def takes_its_share(self, replica, seconds):
-        """Waits until it handles at least half of what falls to each of the replicas; returns after how many seconds."""
-        fellows = self.replicas[replica.service]
-        handled = lambda: {fellow.name: fellow.handled() for fellow in fellows}
-        before = handled()
-
-        def has_share():
-            nonlocal before
-            time.sleep(0.8)
-            now = handled()
-            moved = {name: now[name] - before[name] for name in now}
-            before = now
-            return moved[replica.name] >= 0.5 * sum(moved.values()) / len(moved) and moved[replica.name] > 0
-
-        return within(seconds, f"{replica.name} has its share", has_share)
+        return takes_its_share(replica, self.replicas[replica.service], seconds)
 
     def flows(self, seconds, but=()):
         """Waits until every replica handles records again; returns after how many seconds."""

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import urllib.request
 
-from .backing import BINARIES, CREDENTIALS, DEAD_LETTERS, QUEUE, Postgres
+from .backing import BINARIES, CREDENTIALS, Postgres
+from .metrics import ADMIN, HANDLED, total
 from .network import Host, run
+from .sqs import DEAD_LETTERS, QUEUE
 from .waiting import within
 
 POLICY = pathlib.Path(__file__).resolve().parents[3] / "deploy/policies/user_logins.toml"
@@ -16,7 +18,6 @@ POLICY = pathlib.Path(__file__).resolve().parents[3] / "deploy/policies/user_log
 # A downstream's name, as on Kubernetes; the writers' is asked by the maskers.
 NAMES = {"masker": "veilpost-masker.veilpost.svc.cluster.local", "writer": "veilpost-writer.veilpost.svc.cluster.local"}
 PORTS = {"masker": 50051, "writer": 50052}
-ADMIN = {"reader": 9101, "masker": 9102, "writer": 9103}
 
 SETTINGS = {
     "reader": CREDENTIALS
@@ -28,13 +29,6 @@ SETTINGS = {
     },
     "masker": {"VEILPOST_POLICY": str(POLICY), "VEILPOST_DOWNSTREAM": f"http://{NAMES['writer']}:{PORTS['writer']}"},
     "writer": {"DATABASE_URL": Postgres.URL, "VEILPOST_TABLE": "user_logins"},
-}
-
-# What a replica has handled, by its own count.
-HANDLED = {
-    "reader": "veilpost_reader_deliveries_total",
-    "masker": "veilpost_masker_masked_records_total",
-    "writer": "veilpost_writer_records_total",
 }
 
 numbers = itertools.count(1)
@@ -85,9 +79,7 @@ class Replica:
         return self
 
     def metric(self, name):
-        """The sum of a metric over its labels."""
-        values = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", self.ask("/metrics"), re.MULTILINE)
-        return sum(map(float, values))
+        return total(self.ask("/metrics"), name)
 
     def handled(self):
         return self.metric(HANDLED[self.service])
