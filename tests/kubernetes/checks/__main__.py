@@ -3,7 +3,7 @@
 import sys
 import unittest
 
-CHECKS = ["rendering", "pods", "settings", "network", "scaling", "alerts", "tls", "documents", "processes"]
+CHECKS = ["rendering", "pods", "settings", "network", "scaling", "alerts", "tls", "documents", "refusals", "processes"]
 
 
 def main() -> int:
