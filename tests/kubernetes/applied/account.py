@@ -26,17 +26,18 @@ class Account:
     def rows(self):
         return int(self.cluster.sql("select count(*) from user_logins"))
 
-    def settle(self):
-        """Waits until nothing is in the queue, and counts: every message is one row or one dead letter."""
+    def settle(self, latest):
+        """Waits until nothing is in the queue, and counts: every message, also of the latest load, is a row or a dead letter."""
         took = within(240, "the queue is empty", lambda: self.queue.waiting() == 0)
-        print(f"    {self.count()}; settled after {took:.1f} s", flush=True)
+        print(f"    {self.count(*latest)}; settled after {took:.1f} s", flush=True)
 
-    def count(self):
+    def count(self, sent, rejected):
+        sent, rejected = self.sent + sent, self.rejected + rejected
         rows, keys = self.rows(), int(self.cluster.sql("select count(*) from veilpost.ledger"))
         self.letters |= self.queue.dead_letters()
-        found = f"{self.sent} sent: {rows} rows, {keys} keys, {len(self.letters)} dead letters"
-        stored = self.sent - self.rejected
-        assert (rows, keys, len(self.letters)) == (stored, stored, self.rejected), f"{found}, of {stored} and {self.rejected}"
+        found = f"{sent} sent: {rows} rows, {keys} keys, {len(self.letters)} dead letters"
+        stored = sent - rejected
+        assert (rows, keys, len(self.letters)) == (stored, stored, rejected), f"{found}, of {stored} and {rejected}"
         return found
 
     def close(self):

@@ -93,5 +93,5 @@ class Cluster:
 
     def last_words(self):
         """The pods, and the ends of their logs."""
-        logs = ("logs", "--selector=app.kubernetes.io/name", "--all-containers", "--prefix", "--tail=10", "--ignore-errors")
+        logs = ("logs", "--selector=app.kubernetes.io/name", "--all-containers", "--prefix", "--tail=3", "--ignore-errors")
         return self.run("get", "pods", "--output=wide", check=False) + self.run(*logs, "--max-log-requests=40", check=False)

@@ -1,6 +1,7 @@
 """The pods of the services, and what they say of themselves."""
 
 import datetime
+import json
 import urllib.request
 
 from rebalancing.metrics import ADMIN, HANDLED, total
@@ -23,6 +24,15 @@ class Pod:
 
     def handled(self):
         return total(self.ask("/metrics"), HANDLED[self.service])
+
+    def has_drained(self):
+        """Whether it has ended by itself, as far as can be seen: a kubelet may remove it before it has told how it ended."""
+        found = self.cluster.run("get", f"pod/{self.name}", "--ignore-not-found", "--output=json")
+        if not found:
+            return True
+        ends = [one["state"].get("terminated") for one in json.loads(found)["status"]["containerStatuses"]]
+        assert all(end is None or end["exitCode"] == 0 for end in ends), f"{self.name} ended so: {ends}"
+        return all(ends)
 
     def close(self):
         if self.forward:

@@ -24,13 +24,17 @@ def takes_its_share(replica, fellows, seconds):
     """Waits until it handles at least half of what falls to each of the replicas; returns after how many seconds."""
     handled = lambda: {fellow.name: fellow.handled() for fellow in fellows}
     before = handled()
+    moved = {}
 
     def has_share():
-        nonlocal before
+        nonlocal before, moved
         time.sleep(0.8)
         now = handled()
         moved = {name: now[name] - before[name] for name in now}
         before = now
         return moved[replica.name] >= 0.5 * sum(moved.values()) / len(moved) and moved[replica.name] > 0
 
-    return within(seconds, f"{replica.name} has its share", has_share)
+    try:
+        return within(seconds, f"{replica.name} has its share", has_share)
+    except AssertionError as late:
+        raise AssertionError(f"{late}; at last they handled {moved}") from None
