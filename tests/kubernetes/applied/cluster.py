@@ -8,7 +8,6 @@ import re
 import subprocess
 import tempfile
 
-
 NAMESPACE = "veilpost"
 OVERLAY = pathlib.Path(__file__).resolve().parents[3] / "deploy/kubernetes/overlays/local"
 

@@ -10,10 +10,10 @@ from .forward import Forward
 
 
 class Pod:
-    def __init__(self, cluster, service, described):
+    def __init__(self, cluster, service, name):
         self.cluster = cluster
         self.service = service
-        self.name = described["metadata"]["name"]
+        self.name = name
         self.forward = None
 
     def ask(self, path):
@@ -52,8 +52,8 @@ class Pods:
         return [one for one in found["items"] if "deletionTimestamp" not in one["metadata"]]
 
     def of(self, service):
-        found = [one for one in self.described(service)]
-        return [self.known.setdefault(one["metadata"]["name"], Pod(self.cluster, service, one)) for one in found]
+        names = [one["metadata"]["name"] for one in self.described(service)]
+        return [self.known.setdefault(name, Pod(self.cluster, service, name)) for name in names]
 
     def ready(self, service):
         """The pods that are ready, with the time since which they are."""
