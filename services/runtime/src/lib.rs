@@ -1,6 +1,7 @@
 //! What at least two of Veilpost's services share: process and drain, settings, telemetry, admin port, gRPC server,
 //! and the streams between services.
 
+mod accept;
 mod admin;
 mod allocator;
 mod backoff;
@@ -9,6 +10,7 @@ mod error;
 mod lifecycle;
 pub mod link;
 mod memory;
+mod places;
 mod process;
 mod secret;
 mod serve;

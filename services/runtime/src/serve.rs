@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::response::IntoResponse;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::codegen::{Service, http::Request};
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::{Connected, Router};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::Lifecycle;
-use crate::tls::{Admission, Guard, Identity, Refusals, accept};
+use crate::accept::{accept, hear};
+use crate::tls::{Admission, Door, Guard, Refusals};
 
 /// A peer that answers no ping within interval and timeout together is taken for dead.
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
@@ -72,13 +74,18 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(health);
+    let refusals = Arc::new(Refusals::new());
     let serving = async {
         match admission {
-            None => serve_plain(server.add_service(Guard::open(service)), listener, life).await,
+            None => {
+                let heard = |tcp, peer| hear(tcp, peer, Arc::clone(&refusals));
+                serve(server.add_service(Guard::open(service)), listener, &refusals, life, heard).await
+            }
             Some(Admission { identity, callers }) => {
-                let refusals = Arc::new(Refusals::new());
                 let service = Guard::admitting(service, callers, Arc::clone(&refusals));
-                serve_tls(server.add_service(service), listener, identity, refusals, life).await
+                let door = Door { identity, refusals: Arc::clone(&refusals) };
+                let admit = |tcp, peer| door.clone().admit(tcp, peer);
+                serve(server.add_service(service), listener, &refusals, life, admit).await
             }
         }
     };
@@ -93,27 +100,22 @@ where
     }
 }
 
-async fn serve_plain(
-    server: Router,
-    listener: TcpListener,
-    life: &Lifecycle,
-) -> Result<(), tonic::transport::Error> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    server.serve_with_incoming_shutdown(incoming, life.draining()).await
-}
-
 /// Handshakes end with the drain; connections live on until their streams are over.
-async fn serve_tls(
+async fn serve<C, F>(
     server: Router,
     listener: TcpListener,
-    identity: Identity,
-    refusals: Arc<Refusals>,
+    refusals: &Arc<Refusals>,
     life: &Lifecycle,
-) -> Result<(), tonic::transport::Error> {
+    admit: impl Fn(TcpStream, SocketAddr) -> F,
+) -> Result<(), tonic::transport::Error>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    F: Future<Output = Option<C>> + Send + 'static,
+{
     let (established, connections) = mpsc::channel(ESTABLISHED);
     let accepting = async {
         tokio::select! {
-            () = accept(listener, identity, refusals, established) => {}
+            () = accept(listener, Arc::clone(refusals), established, admit) => {}
             () = life.draining() => {}
         }
         std::future::pending().await

@@ -1,6 +1,7 @@
 //! Says who was refused and why: every refusal is counted, and so many have a log line that no stranger can flood the log.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,16 @@ impl Refusals {
     /// Counts a refusal that is told otherwise.
     pub(super) fn count(reason: Reason) {
         metrics::counter!(REFUSED, "reason" => reason.name()).increment(1);
+    }
+
+    /// Tells of a connection that there was no room for.
+    pub(crate) fn crowded(&self, peer: SocketAddr, error: &str) {
+        self.refused("connection", peer, None, Reason::Crowded, error);
+    }
+
+    /// Tells of a connection that ended before anything was known of its peer.
+    pub(crate) fn unheard(&self, peer: SocketAddr, error: &io::Error) {
+        self.refused("connection", peer, None, Reason::of(error), &error.to_string());
     }
 
     /// Counts the refusal, and logs it unless there have been like ones.

@@ -50,6 +50,12 @@ impl LoneMasker {
         self.endpoint("http").connect_lazy()
     }
 
+    /// A channel whose connection comes from `address`.
+    #[cfg(target_os = "linux")]
+    pub(super) fn plain_from(&self, address: std::net::IpAddr) -> Channel {
+        self.endpoint("http").local_address(Some(address)).connect_lazy()
+    }
+
     /// A channel of another TLS client than the services', tonic's own; without a certificate of its own where `own` is none.
     pub(super) fn tls(&self, ca: &Authority, own: Option<&Issued>) -> Channel {
         let config = ClientTlsConfig::new()

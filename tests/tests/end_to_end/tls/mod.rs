@@ -5,5 +5,6 @@ mod openssl;
 mod outside;
 mod peers;
 mod pipeline;
+mod plain;
 mod rotation;
 mod settings;

@@ -1,0 +1,82 @@
+//! A masker without TLS: what it warns of, and what it stands.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use veilpost::certificates::Role;
+use veilpost_tests::Pki;
+
+use super::masker::{health, masker, open};
+
+const WARNING: &str = "no TLS: whoever reaches this address can read records and send some";
+
+/// What a client of HTTP/2 says first: the preface, and settings without any.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_text_on_more_than_loopback_is_warned_about_and_nothing_else_is() {
+    let pki = Pki::new().unwrap();
+    let files = pki.place(Role::Masker).unwrap();
+    for (address, files, warned) in [
+        ("0.0.0.0:0", None, true),
+        ("127.0.0.1:0", None, false),
+        ("[::1]:0", None, false),
+        ("0.0.0.0:0", Some(&files), false),
+    ] {
+        if address.starts_with('[') && std::net::TcpListener::bind(address).is_err() {
+            continue;
+        }
+        let masker = masker(&pki, files, &[("--listen-address", address)]).await;
+        assert_eq!(masker.lines("listening").iter().filter(|line| line["port"] == "grpc").count(), 1);
+        let lines = masker.lines(WARNING);
+        assert_eq!(lines.len(), usize::from(warned), "on {address}, TLS: {}", files.is_some());
+        assert!(lines.iter().all(|line| line["level"] == "WARN" && line["address"].is_string()));
+    }
+}
+
+/// A connection that has said the preface, if the masker answers it.
+async fn seat(address: SocketAddr) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(PREFACE).await.ok()?;
+    let answer = timeout(Duration::from_secs(20), stream.read_u8()).await.expect("an answer or an end");
+    answer.ok().map(|_| stream)
+}
+
+/// Addresses beside 127.0.0.1 need no set-up on Linux only, which also tells how many files a process has open.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_opens_thousands_of_connections_keeps_no_other_host_out() {
+    let pki = Pki::new().unwrap();
+    let mut masker = masker(&pki, None, &[]).await;
+    let other = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    let mut there_before = open(masker.plain_from(other)).await.unwrap();
+    let files = format!("/proc/{}/fd", masker.service.pid());
+    let open_files = || std::fs::read_dir(&files).unwrap().count();
+    let before = open_files();
+    let (mut silent, mut seated, mut refused) = (Vec::new(), Vec::new(), 0);
+    for round in 0..2000 {
+        match seat(masker.address).await {
+            Some(stream) => seated.push(stream),
+            None => refused += 1,
+        }
+        silent.push(TcpStream::connect(masker.address).await.unwrap());
+        assert!(open_files() < before + 400, "after {round} rounds");
+        // Fewer descriptors of our own; the masker has ended the oldest itself.
+        if silent.len() > 200 {
+            silent.remove(0);
+        }
+        if refused == 100 {
+            break;
+        }
+    }
+    assert!(seated.len() >= 100 && refused == 100, "{} seated, {refused} refused", seated.len());
+    health(masker.plain_from(other)).await.unwrap();
+    open(masker.plain_from(other)).await.unwrap();
+    masker.refusal("connection", "crowded").await;
+    assert!(masker.refused("crowded").await >= 100.0);
+    let still = timeout(Duration::from_millis(100), there_before.message()).await;
+    assert!(still.is_err(), "the stream that was there before goes on");
+}
