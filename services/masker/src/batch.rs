@@ -24,6 +24,7 @@ pub(crate) fn span(batch: &RawBatch) -> Span {
         "veilpost.v1.Masker/Mask",
         otel.kind = "server",
         otel.status_code = Empty,
+        error.type = Empty,
         rpc.system.name = "grpc",
         rpc.method = "veilpost.v1.Masker/Mask",
         rpc.response.status_code = Empty,

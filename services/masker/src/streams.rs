@@ -6,9 +6,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use veilpost_proto::v1::{MaskedBatch, RawBatch, Receipt, masker_server::Masker};
-use veilpost_runtime::{Lifecycle, Parcel};
+use veilpost_runtime::{Lifecycle, Parcel, telemetry};
 
 use crate::batch;
 use crate::mask::Mask;
@@ -97,7 +97,10 @@ impl Streams {
                 // A client that has gone away gets its records from the queue again.
                 Ok(receipt) => drop(receipts.send(Ok(receipt)).await),
                 // The first trouble is the one that is told.
-                Err(status) => drop(trouble.try_send(status)),
+                Err(status) => {
+                    telemetry::call_failed(&Span::current(), &status);
+                    drop(trouble.try_send(status));
+                }
             }
             drop(place);
             Ok(())

@@ -7,7 +7,7 @@ use metrics::Gauge;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
-use veilpost_runtime::Lifecycle;
+use veilpost_runtime::{Lifecycle, telemetry};
 
 use crate::acquitted::Acquitted;
 use crate::delete::Deletion;
@@ -75,7 +75,7 @@ impl DeadLetters {
         let settling = Settling::of("send", &self.queue, batch.len(), batches);
         let again = self.send(batch).instrument(settling.span.clone()).await;
         if !again.is_empty() {
-            settling.span.record("otel.status_code", "ERROR");
+            telemetry::failed(&settling.span, telemetry::OTHER);
         }
         drop(settling);
         if let Some(tries) = again.iter().map(|casualty| casualty.tries).max() {

@@ -7,7 +7,7 @@ use metrics::gauge;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
-use veilpost_runtime::Lifecycle;
+use veilpost_runtime::{Lifecycle, telemetry};
 
 use crate::delivery::{DeliveryNumber, ReceiptHandle};
 use crate::in_flight::InFlight;
@@ -61,7 +61,7 @@ impl Deleter {
         let settling = Settling::of("delete", &self.queue, batch.len(), batches);
         let again = self.delete(batch).instrument(settling.span.clone()).await;
         if !again.is_empty() {
-            settling.span.record("otel.status_code", "ERROR");
+            telemetry::failed(&settling.span, telemetry::OTHER);
         }
         drop(settling);
         if let Some(tries) = again.iter().map(|deletion| deletion.tries).max() {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
-use veilpost_runtime::{Backoff, Lifecycle};
+use veilpost_runtime::{Backoff, Lifecycle, telemetry};
 
 use crate::acquitted::Acquitted;
 use crate::delivery::{self, Delivery};
@@ -67,7 +67,7 @@ impl Pollers {
                 }
             }
         };
-        Ok(rest_of(&mut polls, ended).await?)
+        told(rest_of(&mut polls, ended).await)
     }
 
     /// One receive, and a rest when there should be one after it.
@@ -84,7 +84,7 @@ impl Pollers {
                 (haul, idle.then_some(TOO_SOON))
             }
             Err(problem) => {
-                span.record("otel.status_code", "ERROR");
+                telemetry::failed(&span, problem.kind());
                 drop(room);
                 span.in_scope(|| self.trouble.met(&problem));
                 (Haul { room: messages, ..Haul::default() }, Some(rest(self.trouble.lasts())))
@@ -180,6 +180,11 @@ async fn rest_of(polls: &mut JoinSet<Haul>, mut ended: Result<(), JoinError>) ->
     ended
 }
 
+/// The error of a task repeats the message of its panic, which may quote the data at hand.
+fn told(ended: Result<(), JoinError>) -> anyhow::Result<()> {
+    ended.map_err(|_| anyhow::anyhow!("a receive panicked"))
+}
+
 /// Rests grow with the time for which there has been no success, whatever the number of calls that fail.
 fn rest(lasts: Duration) -> Duration {
     Backoff::new((lasts / 2).clamp(SHORTEST_REST, LONGEST_REST), LONGEST_REST).next_delay()
@@ -193,6 +198,15 @@ fn epoch_ms() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_without_its_message() {
+        let mut polls = JoinSet::new();
+        polls.spawn(async { panic!("a body stands here") });
+        let ended = rest_of(&mut polls, Ok(())).await;
+        assert!(ended.as_ref().is_err_and(|error| error.to_string().contains("a body stands here")));
+        assert_eq!(format!("{:#}", told(ended).unwrap_err()), "a receive panicked");
+    }
 
     #[test]
     fn rests_grow_with_the_trouble_and_stay_within_bounds() {

@@ -45,6 +45,18 @@ impl Problem {
         }
     }
 
+    /// The class of the problem, as a span's `error.type`.
+    pub(crate) fn kind(&self) -> &str {
+        match self {
+            Self::NoSuchQueue => "no_such_queue",
+            Self::NoCredentials => "no_credentials",
+            Self::Refused(code) | Self::Code(code) => code,
+            Self::Unreachable(_) => "unreachable",
+            Self::Timeout => "timeout",
+            Self::NotSqs => "not_sqs",
+        }
+    }
+
     /// Whether the very message is what SQS refuses, so that sending it again cannot help.
     pub(crate) fn blames_message(&self) -> bool {
         matches!(self, Self::Code(code) if blames_message(code))

@@ -1,6 +1,7 @@
 //! The writer's spans, named after OpenTelemetry's conventions for RPC and databases. They exist only while traces are
 //! exported.
 
+use tonic::Status;
 use tracing::Span;
 use tracing::field::Empty;
 use veilpost_proto::v1::MaskedBatch;
@@ -15,6 +16,7 @@ pub(crate) fn write(batch: &MaskedBatch) -> Span {
         "veilpost.v1.Writer/Write",
         otel.kind = "server",
         otel.status_code = Empty,
+        error.type = Empty,
         rpc.system.name = "grpc",
         rpc.method = "veilpost.v1.Writer/Write",
         rpc.response.status_code = Empty,
@@ -36,6 +38,7 @@ pub(crate) fn commit<'a>(table: &Table, rows: usize, batches: impl Iterator<Item
         otel.name = format!("INSERT {}.{}", table.schema, table.name),
         otel.kind = "client",
         otel.status_code = Empty,
+        error.type = Empty,
         db.system.name = "postgresql",
         db.operation.name = "INSERT",
         db.collection.name = format!("{}.{}", table.schema, table.name),
@@ -55,16 +58,21 @@ pub(crate) fn answered(span: &Span) {
 }
 
 /// Notes that a batch gets none: its stream ends.
-pub(crate) fn refused(span: &Span) {
-    span.record("otel.status_code", "ERROR");
+pub(crate) fn refused(span: &Span, status: &Status) {
+    telemetry::call_failed(span, status);
     telemetry::lasts_until_now(span);
 }
 
 /// Notes on `span` what became of one statement.
 pub(crate) fn committed<T>(span: &Span, result: &Result<T, DbError>) {
     if let Err(error) = result {
-        span.record("otel.status_code", "ERROR");
-        span.record("db.response.status_code", error.label());
+        match error {
+            DbError::Server(error) => {
+                span.record("db.response.status_code", error.sqlstate.as_str());
+                telemetry::failed(span, &error.sqlstate);
+            }
+            other => telemetry::failed(span, other.label()),
+        }
     }
 }
 

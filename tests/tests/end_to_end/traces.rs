@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use veilpost::certificates::Role;
 use veilpost::queue::EmbeddedQueue;
-use veilpost_tests::{Collector, Pki, Received, Stack, eventually, login};
+use veilpost_tests::{Collector, Pki, Received, SqsFault, SqsGate, Stack, eventually, login};
 
 const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -208,6 +209,38 @@ async fn calls_that_batches_share_are_linked_with_each_of_them() {
     ] {
         assert!(are_linked(&spans, shared, batch), "{shared} and {batch}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_calls_and_statements_say_of_what_kind_the_error_was() {
+    let (mut stack, collector) = traced().await;
+    let mut database = stack.database().await.unwrap();
+    let check = "ALTER TABLE user_logins ADD CHECK (user_id <> 'poison')";
+    sqlx::query(check).execute(&mut database).await.unwrap();
+    stack.send(&login("poison")).await.unwrap();
+    stack.send(&login("fine")).await.unwrap();
+    let gate = SqsGate::before(stack.queue.address()).await.unwrap();
+    gate.arm("ReceiveMessage", SqsFault::Throttled, 1);
+    gate.arm("DeleteMessageBatch", SqsFault::InternalError, 2);
+    stack.start_reader_at(&gate.endpoint(), &[]).await.unwrap();
+    stack.rows_are(1).await.unwrap();
+    stack.queue_is_empty().await.unwrap();
+    stack.stop().await.unwrap();
+
+    let spans = collector.received();
+    let failed =
+        |span: &&Received| span.span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
+    let failed: Vec<_> = spans.iter().filter(failed).collect();
+    let kinds = |name: &str| -> BTreeSet<String> {
+        let named = failed.iter().filter(|received| received.span.name == name);
+        named.map(|received| received.attribute("error.type")).collect()
+    };
+    assert_eq!(kinds("receive user-logins"), BTreeSet::from(["RequestThrottled".to_owned()]));
+    assert_eq!(kinds("delete user-logins"), BTreeSet::from(["_OTHER".to_owned()]));
+    assert_eq!(kinds("INSERT public.user_logins"), BTreeSet::from(["23514".to_owned()]));
+    let succeeded =
+        spans.iter().filter(|one| !failed.iter().any(|other| other.span.span_id == one.span.span_id));
+    assert!(succeeded.into_iter().all(|span| span.attribute("error.type").is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

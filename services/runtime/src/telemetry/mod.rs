@@ -1,10 +1,12 @@
 //! What a process shows of itself: logs, metrics and traces. Nothing waits on it.
 
+mod failure;
 mod logs;
 mod metrics;
 mod passing;
 mod traces;
 
+pub use failure::{OTHER, call_failed, failed};
 pub(crate) use metrics::Metrics;
 pub use traces::{Traces, context_of, lasts_until_now, link, link_to, note_rejection, parent};
 

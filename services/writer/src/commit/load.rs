@@ -74,8 +74,8 @@ impl Load {
     }
 
     /// The spans of the batches that have records among `entries`.
-    pub(super) fn spans(&self, entries: &[Entry]) -> impl Iterator<Item = &Span> {
-        let jobs: BTreeSet<usize> = entries.iter().map(|entry| entry.job).collect();
+    pub(super) fn spans<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> impl Iterator<Item = &Span> {
+        let jobs: BTreeSet<usize> = entries.map(|entry| entry.job).collect();
         jobs.into_iter().filter_map(|job| self.batches.get(job)).map(|batch| &batch.span)
     }
 
@@ -136,7 +136,7 @@ impl Load {
     /// Ends every stream; what is committed already is recognised when it comes again.
     pub(super) fn refuse(self, status: &Status) {
         for batch in self.batches {
-            spans::refused(&batch.span);
+            spans::refused(&batch.span, status);
             batch.reply.send(Err(status.clone())).unwrap_or_default();
         }
     }
