@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds::{self, region::ImdsRegionProvider};
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -13,6 +17,9 @@ use crate::ca_bundle;
 
 /// How long one attempt of a short call may take.
 const SHORT: Duration = Duration::from_secs(4);
+
+/// How long the instance's metadata service may take to tell the region; an answer takes it milliseconds.
+const METADATA: Duration = Duration::from_secs(2);
 
 /// What a long poll gets on top of its wait.
 const SLACK: Duration = Duration::from_secs(10);
@@ -29,7 +36,7 @@ pub(crate) struct Clients {
 /// Region, endpoint and credentials by the SDK's own chain: `AWS_*` variables, profiles, roles; and the CAs of `AWS_CA_BUNDLE`,
 /// which the SDK itself does not know.
 pub(crate) async fn environment() -> Result<SdkConfig, BadSettings> {
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region().await?);
     let loader = match ca_bundle::client()? {
         Some(client) => loader.http_client(client),
         None => loader,
@@ -37,11 +44,25 @@ pub(crate) async fn environment() -> Result<SdkConfig, BadSettings> {
     Ok(loader.load().await)
 }
 
+/// The SDK's own order: variables, profile, the instance's metadata service. Found out once and within seconds, where the SDK would
+/// ask a metadata service that is not there for each of its parts anew.
+async fn region() -> Result<Region, BadSettings> {
+    let metadata = imds::Client::builder().operation_timeout(METADATA).build();
+    let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new())
+        .or_else(ImdsRegionProvider::builder().imds_client(metadata).build());
+    chain.region().await.ok_or_else(no_region)
+}
+
+fn no_region() -> BadSettings {
+    BadSettings("no AWS region is known; set AWS_REGION".to_owned())
+}
+
 impl Clients {
     /// Fails where no region is known, which no call could do without.
     pub(crate) fn new(aws: &SdkConfig, wait: Duration) -> Result<Self, BadSettings> {
         let Some(region) = aws.region() else {
-            return Err(BadSettings("no AWS region is known; set AWS_REGION".to_owned()));
+            return Err(no_region());
         };
         let own_endpoint = std::env::var("AWS_ENDPOINT_URL_SQS").ok();
         let place = own_endpoint.or_else(|| aws.endpoint_url().map(str::to_owned));

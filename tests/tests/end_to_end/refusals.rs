@@ -1,6 +1,7 @@
 //! Settings that cannot work: one clear line and exit status 2.
 
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use veilpost::queue::{CREDENTIALS, REGION};
 use veilpost_tests::{Stack, binary};
@@ -71,4 +72,30 @@ fn a_mistyped_option_is_named() {
 fn a_downstream_without_port_is_explained() {
     let arguments = ["--downstream", "http://writer", "--listen-address", "127.0.0.1:0"];
     refused(&run("masker", &arguments, &[]), &["http://host:port"]);
+}
+
+/// A machine that is none of Amazon's: the metadata service is a closed port, or one that takes connections and is silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_without_a_region_says_so_at_once_and_nothing_else() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let arguments = ["--downstream", "http://127.0.0.1:1", "--queue", "q", "--dead-letter-queue-url", "d"];
+    for metadata in [silent.local_addr().unwrap(), closed] {
+        let begun = Instant::now();
+        let output = Command::new(binary("veilpost-reader").unwrap())
+            .args(["--admin-address", "127.0.0.1:0"])
+            .args(arguments)
+            .env_clear()
+            .env("HOME", home.path())
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{metadata}"))
+            .output()
+            .unwrap();
+        // Two seconds, and as many again for a machine that is busy.
+        assert!(begun.elapsed() < Duration::from_secs(4), "took {:?}", begun.elapsed());
+        refused(&output, &["no AWS region is known; set AWS_REGION"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let loud = said.lines().filter(|line| !line.contains("\"level\":\"INFO\"")).count();
+        assert_eq!(loud, 1, "{said}");
+    }
 }

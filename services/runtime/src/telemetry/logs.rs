@@ -14,10 +14,15 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::{BadSettings, LogFormat};
 
-/// The filter that `directives` describe; when they cannot be read, the default one and why.
+/// What the AWS SDK says of a metadata service that is not there, which is so on most machines. Where that matters our own line says
+/// what is missing.
+const QUIET: &str = "aws_config::imds=error";
+
+/// The filter that `directives` describe, and quiet about the SDK's search for a region unless they name the SDK; when they cannot be read, the default one and why.
 pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
     match EnvFilter::builder().parse(directives) {
-        Ok(filter) => (filter, None),
+        Ok(filter) if directives.contains("aws_config") => (filter, None),
+        Ok(filter) => (filter.add_directive(QUIET.parse().unwrap_or_default()), None),
         Err(error) => {
             let refused = BadSettings(format!("--log `{directives}`: {error}"));
             (EnvFilter::new("info"), Some(refused.into()))
@@ -108,6 +113,7 @@ fn readable_ids(line: &str, span: &SpanContext) -> String {
 mod tests {
     use super::*;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+    use tracing_subscriber::layer::SubscriberExt;
 
     fn span() -> SpanContext {
         let (trace, span) = (TraceId::from(0xab), SpanId::from(0xcd));
@@ -121,6 +127,19 @@ mod tests {
             line,
             "{\"message\":\"}\",\"trace_id\":\"000000000000000000000000000000ab\",\"span_id\":\"00000000000000cd\"}\n"
         );
+    }
+
+    #[test]
+    fn the_sdks_search_for_a_region_is_told_only_to_those_who_ask() {
+        let told = |directives| {
+            let subscriber = tracing_subscriber::registry().with(filter(directives).0);
+            tracing::subscriber::with_default(
+                subscriber,
+                || tracing::event_enabled!(target: "aws_config::imds::region", Level::WARN),
+            )
+        };
+        assert!(!told("info") && !told("trace"));
+        assert!(told("info,aws_config=warn"));
     }
 
     #[test]
