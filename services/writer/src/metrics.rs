@@ -24,7 +24,11 @@ pub(crate) fn describe() {
     describe_counter!(BATCHES, "Batches answered with a receipt");
     describe_counter!(RECORDS, "Records by outcome, and rejected ones by reason");
     describe_histogram!(COMMIT_ROWS, "Rows stored by one commit");
-    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time that one statement took, its commit included");
+    describe_histogram!(
+        COMMIT_SECONDS,
+        Unit::Seconds,
+        "Time that one statement, or one search, took with its commit"
+    );
     describe_histogram!(END_TO_END, Unit::Seconds, "From sent to committed, by the database's clock");
     describe_counter!(RETRIES, "Statements that failed and were tried again, by class of error");
     describe_counter!(FALLBACKS, "Statements run again because the ledger knew one of their keys");

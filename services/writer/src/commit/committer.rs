@@ -123,7 +123,7 @@ impl Committer {
     async fn insert(&mut self, load: &Load, piece: &Piece) -> Result<Fresh, DbError> {
         let session = self.session().await?;
         let records: Vec<_> = piece.entries.iter().map(|entry| &entry.record).collect();
-        let span = spans::commit(&load.target.table, records.len(), load.spans(&piece.entries));
+        let span = spans::commit(&load.target.table, records.len(), load.spans(piece.entries.iter()));
         let begun = Instant::now();
         let insert = statement::insert(session, &load.target.statements, &records, piece.form);
         let inserted = insert.instrument(span.clone()).await;
@@ -137,7 +137,7 @@ impl Committer {
         Ok(fresh)
     }
 
-    fn settle_stored(&mut self, load: &mut Load, piece: &Piece, fresh: &Fresh) {
+    pub(super) fn settle_stored(&mut self, load: &mut Load, piece: &Piece, fresh: &Fresh) {
         self.shared.count_commit();
         self.note_success();
         let now = self.shared.database.clock.now_ms();
@@ -170,6 +170,7 @@ impl Committer {
                 piece.form = Form::Skipping;
                 pieces.push_front(piece);
             }
+            Step::Search => self.search(load, piece, pieces).await,
             Step::Halve => halve(piece, pieces),
             Step::WaitAndHalve => {
                 self.recover(&error, &load.target).await?;
@@ -208,7 +209,7 @@ fn halve(piece: Piece, pieces: &mut VecDeque<Piece>) {
     pieces.push_front(first);
 }
 
-fn reject(load: &mut Load, entries: &[Entry], reason: Reason, error: &DbError) {
+pub(super) fn reject(load: &mut Load, entries: &[Entry], reason: Reason, error: &DbError) {
     let detail = match error {
         DbError::Server(error) => error.detail(),
         other => other.to_string(),

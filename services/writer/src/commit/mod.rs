@@ -7,6 +7,7 @@ mod load;
 mod piece;
 mod queue;
 mod recover;
+mod search;
 
 pub(crate) use committer::Committer;
 pub(crate) use job::Job;

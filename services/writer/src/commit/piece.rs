@@ -25,6 +25,8 @@ pub(super) struct Piece {
     failures_alone: u32,
     /// How many commits all committers had made when it began to fail.
     commits_before: Option<u64>,
+    /// Whether a search was given up that it was part of: it is halved in transactions of their own then.
+    by_itself: bool,
     /// Whether the database has answered, since this piece began to fail, that it takes rows.
     database_works: bool,
 }
@@ -35,6 +37,8 @@ pub(super) enum Step {
     /// Run the statement that skips keys which are known: a record that is stored already must not be blamed for
     /// what its second copy violates.
     Skip,
+    /// Find the records to blame, and store the others, in one transaction.
+    Search,
     /// Store the halves one by one; each is a transaction of its own.
     Halve,
     /// Wait, then halve: what was too slow as a whole may not be in parts.
@@ -59,15 +63,21 @@ impl Piece {
             catalogue_failures: 0,
             failures_alone: 0,
             commits_before: None,
+            by_itself: false,
             database_works: false,
         }
     }
 
     pub(super) fn halves(mut self) -> [Self; 2] {
         let second = self.entries.split_off(self.entries.len() / 2);
-        let Self { failures, catalogue_failures, form, .. } = self;
-        let half = |entries| Self { failures, catalogue_failures, ..Self::new(entries, form) };
+        let Self { failures, catalogue_failures, by_itself, form, .. } = self;
+        let half = |entries| Self { failures, catalogue_failures, by_itself, ..Self::new(entries, form) };
         [half(self.entries), half(second)]
+    }
+
+    /// The same piece, which no search takes up again.
+    pub(super) fn by_itself(self) -> Self {
+        Self { by_itself: true, ..self }
     }
 
     /// The owner of an error of this piece: one that keeps naming the catalogue, though that is unchanged, is undecided. A
@@ -105,7 +115,8 @@ impl Piece {
         match owner {
             Owner::Ledger | Owner::Record(_) | Owner::Undecided if self.form == Form::Plain => Step::Skip,
             Owner::Record(reason) if single => Step::Reject(reason),
-            Owner::Record(_) => Step::Halve,
+            Owner::Record(_) if self.by_itself => Step::Halve,
+            Owner::Record(_) => Step::Search,
             Owner::Undecided if self.failures < PATIENCE => Step::RetryLast,
             Owner::Cancelled | Owner::Undecided if !single => Step::WaitAndHalve,
             Owner::Cancelled if self.failures_alone < PATIENCE => Step::RetryLast,
@@ -118,13 +129,14 @@ impl Piece {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ledger::Key;
     use crate::record::Record;
     use proptest::prelude::*;
 
-    fn piece(records: usize) -> Piece {
+    /// Records in the order of their positions, all with known keys skipped.
+    pub(in crate::commit) fn piece(records: usize) -> Piece {
         let entry = |position: usize| {
             let message_id = position.to_string();
             let key = Key::new("p", &message_id, 0);
@@ -143,6 +155,15 @@ mod tests {
         assert_eq!(piece.step(Owner::Infrastructure, 0), Step::Retry);
         piece.form = Form::Skipping;
         assert_eq!(piece.step(Owner::Ledger, 0), Step::Retry);
+    }
+
+    #[test]
+    fn a_piece_is_searched_once_and_then_halved_by_itself() {
+        let owner = Owner::Record(Reason::Constraint);
+        assert_eq!(piece(4).step(owner, 0), Step::Search);
+        let given_up = piece(4).by_itself();
+        assert_eq!(given_up.step(owner, 0), Step::Halve);
+        assert!(given_up.halves().iter().all(|half| half.step(owner, 0) == Step::Halve));
     }
 
     #[test]

@@ -130,6 +130,34 @@ impl Session {
         self.deadline
     }
 
+    /// Begins a transaction of several statements. Each is to meet deferred constraints as it would if it were one of its own.
+    pub(crate) async fn begin(&mut self) -> Result<(), DbError> {
+        self.control("BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT part").await
+    }
+
+    /// Keeps what was done since the last call of this kind, as far as the transaction is committed.
+    pub(crate) async fn keep(&mut self) -> Result<(), DbError> {
+        self.control("RELEASE SAVEPOINT part; SAVEPOINT part").await
+    }
+
+    /// Undoes what was done since then; needed after a statement that failed.
+    pub(crate) async fn undo(&mut self) -> Result<(), DbError> {
+        self.control("ROLLBACK TO SAVEPOINT part").await
+    }
+
+    /// Fails in a transaction that has failed, where COMMIT alone would roll back without an error.
+    pub(crate) async fn commit(&mut self) -> Result<(), DbError> {
+        self.control("RELEASE SAVEPOINT part; COMMIT").await
+    }
+
+    pub(crate) async fn rollback(&mut self) -> Result<(), DbError> {
+        self.control("ROLLBACK").await
+    }
+
+    async fn control(&mut self, sql: &'static str) -> Result<(), DbError> {
+        within(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await.map(|_| ())
+    }
+
     /// Says goodbye, so that Postgres does not log a lost client. Quick also when Postgres does not answer.
     pub(crate) async fn close(self) {
         let closed = within(CLOSE_TIMEOUT, self.connection.close()).await;

@@ -1,7 +1,7 @@
 //! Errors that are a record's cost that record and no other.
 
 use tonic::Code;
-use veilpost_proto::v1::{MaskedRecord, Reason};
+use veilpost_proto::v1::{MaskedRecord, Reason, Rejection};
 
 use crate::world::{DUPLICATE, LEFT, REJECTED, STORED, World, null, only_rejection, record, text};
 
@@ -26,6 +26,34 @@ async fn a_poison_record_among_a_thousand_is_found() {
     assert_eq!(world.count("veilpost.ledger").await, 999, "a rejected record has no key");
     let again = stream.store(thousand_with("poison")).await;
     assert_eq!(again.outcomes.iter().filter(|outcome| [DUPLICATE].contains(outcome)).count(), 999);
+}
+
+/// Every tenth is against the constraint.
+fn with_every_tenth(count: usize) -> Vec<MaskedRecord> {
+    let value = |id: usize| if id % 10 == 3 { "poison".to_owned() } else { format!("user-{id}") };
+    (0..count).map(|id| record(id, vec![text(&value(id))])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_others_of_a_batch_with_many_poison_records_are_stored_in_few_transactions() {
+    let setup = "CREATE TABLE user_logins (user_id text CONSTRAINT no_poison CHECK (user_id <> 'poison'),
+                                           transaction timestamptz DEFAULT transaction_timestamp())";
+    let world = World::new(setup).await;
+    let writer = world.ready(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let receipt = stream.store(with_every_tenth(1000)).await;
+    for (id, outcome) in receipt.outcomes.iter().enumerate() {
+        assert_eq!(*outcome, if id % 10 == 3 { REJECTED } else { STORED }, "record {id}");
+    }
+    assert_eq!(receipt.rejections.len(), 100);
+    let blamed = |rejection: &Rejection| rejection.detail == "SQLSTATE 23514, constraint no_poison";
+    assert!(receipt.rejections.iter().all(blamed));
+    let counts = "SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins";
+    assert_eq!(world.text(counts).await, "900 900");
+    assert_eq!(world.count("veilpost.ledger").await, 900, "a rejected record has no key");
+    // One, and one more for each second that the machine took; each half by itself would be hundreds.
+    let transactions = world.text("SELECT count(DISTINCT transaction)::text FROM user_logins").await;
+    assert!(transactions.parse::<u32>().unwrap() <= 20, "{transactions} transactions");
 }
 
 #[tokio::test(flavor = "multi_thread")]

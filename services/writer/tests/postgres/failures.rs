@@ -36,6 +36,49 @@ async fn a_batch_that_is_too_slow_is_halved_until_it_fits() {
     assert_eq!(world.count("user_logins").await, 60);
 }
 
+/// Kills the writer's connections so many times, and counts them.
+async fn kill_connections(world: &World, times: u32, every: Duration) -> i64 {
+    let mut admin = world.connect_as_admin().await;
+    let mut killed = 0;
+    for _ in 0..times {
+        tokio::time::sleep(every).await;
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'veilpost-writer'";
+        killed += sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut admin).await.unwrap();
+    }
+    killed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_killed_in_the_search_for_poison_lose_nothing_and_double_nothing() {
+    let world = World::new(&slow_table(0.001)).await;
+    world.sql("ALTER TABLE user_logins ADD CHECK (user_id NOT LIKE '%poison')").await;
+    let writer = world.ready(&["--connections", "1"]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let batch = |number: usize| {
+        let value = |id: usize| format!("user-{number}-{id}{}", if id % 10 == 3 { "-poison" } else { "" });
+        (0..200).map(|id| record(number * 200 + id, vec![text(&value(id))])).collect::<Vec<_>>()
+    };
+    let store = async {
+        // Each twice: what was stored but could not be reported is recognised.
+        for number in [0, 1, 2, 0, 1, 2] {
+            let receipt = stream.store(batch(number)).await;
+            for (id, outcome) in receipt.outcomes.iter().enumerate() {
+                let settled = [STORED, DUPLICATE].contains(outcome);
+                assert!(
+                    if id % 10 == 3 { *outcome == REJECTED } else { settled },
+                    "{number}-{id}: {outcome}"
+                );
+            }
+        }
+    };
+    let ((), killed) = tokio::join!(store, kill_connections(&world, 12, Duration::from_millis(120)));
+    assert!(killed > 3);
+    let rows = world.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
+    assert_eq!(rows, "540 540");
+    assert_eq!(world.count("veilpost.ledger").await, 540);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_connections_lose_nothing_and_double_nothing() {
     let world = World::new(&slow_table(0.001)).await;
@@ -46,17 +89,7 @@ async fn killed_connections_lose_nothing_and_double_nothing() {
             assert_all_settled(&stream.store(users(300)).await);
         }
     };
-    let mut admin = world.connect_as_admin().await;
-    let kill = async {
-        let mut killed = 0;
-        for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                       WHERE datname = current_database() AND application_name = 'veilpost-writer'";
-            killed += sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut admin).await.unwrap();
-        }
-        killed
-    };
+    let kill = kill_connections(&world, 8, Duration::from_millis(150));
     let ((), killed) = tokio::join!(store, kill);
     assert!(killed > 0);
     let rows = world.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
