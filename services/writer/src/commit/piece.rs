@@ -70,9 +70,19 @@ impl Piece {
 
     pub(super) fn halves(mut self) -> [Self; 2] {
         let second = self.entries.split_off(self.entries.len() / 2);
-        let Self { failures, catalogue_failures, by_itself, form, .. } = self;
-        let half = |entries| Self { failures, catalogue_failures, by_itself, ..Self::new(entries, form) };
-        [half(self.entries), half(second)]
+        let first = std::mem::take(&mut self.entries);
+        [first, second].map(|half| self.part(half))
+    }
+
+    /// One piece for each record.
+    pub(super) fn singles(mut self) -> impl DoubleEndedIterator<Item = Self> {
+        let entries = std::mem::take(&mut self.entries);
+        entries.into_iter().map(move |entry| self.part(vec![entry]))
+    }
+
+    fn part(&self, entries: Vec<Entry>) -> Self {
+        let Self { failures, catalogue_failures, by_itself, form, .. } = *self;
+        Self { failures, catalogue_failures, by_itself, ..Self::new(entries, form) }
     }
 
     /// The same piece, which no search takes up again.
