@@ -10,11 +10,16 @@ use prost::Message;
 use tonic::Status;
 
 use crate::MAX_BATCH_BYTES;
-use crate::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, Receipt, Rejection, Value};
+use crate::v1::{MaskedBatch, RawBatch, RawRecord, Receipt, Rejection};
+use crate::wire::{Content, Fields};
 
 /// What the elements of a message's repeated fields may take in memory, beside the texts that are in them. The largest batch
 /// that says the least in most elements, nothing but NULLs, still fits.
 pub const MAX_ELEMENT_BYTES: usize = 16 * MAX_BATCH_BYTES;
+
+/// A masked record stays encoded. What the writer keeps of each, beside its values, is larger than that: no batch has more
+/// records than it has memory for.
+const MASKED_RECORD_BYTES: usize = 192;
 
 /// A repeated field: its number, what each element takes in memory, and which of an element's own fields repeat.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ impl Frame for RawBatch {
 
 impl Frame for MaskedBatch {
     const REPEATED: &'static [Repeated] = &[
-        repeated::<MaskedRecord>(3, &[repeated::<Value>(3, &[])]),
+        Repeated { number: 3, bytes: MASKED_RECORD_BYTES, within: &[] },
         // The target, which is there once, and its columns.
         Repeated { number: 5, bytes: 0, within: &[repeated::<String>(2, &[])] },
     ];
@@ -61,8 +66,10 @@ pub fn decode<M: Frame>(encoded: Bytes) -> Result<M, Status> {
 /// What the elements take, as far as the message can be read; what cannot be read is not decoded either.
 fn element_bytes(message: &[u8], repeated: &[Repeated]) -> usize {
     let mut total: usize = 0;
-    for (number, content) in Fields(message) {
-        if let Some(field) = repeated.iter().find(|field| field.number == number) {
+    for (number, content) in Fields::of(message).map_while(Result::ok) {
+        if let Some(field) = repeated.iter().find(|field| field.number == number)
+            && let Content::Bytes(content) = content
+        {
             total = total.saturating_add(field.bytes);
             if !field.within.is_empty() {
                 total = total.saturating_add(element_bytes(content, field.within));
@@ -72,59 +79,11 @@ fn element_bytes(message: &[u8], repeated: &[Repeated]) -> usize {
     total
 }
 
-/// The length-delimited fields of a message, by number. <https://protobuf.dev/programming-guides/encoding/>
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, bytes: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(usize::try_from(bytes).ok()?)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        prost::encoding::decode_varint(&mut self.0).ok()
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.0.is_empty() {
-            let key = self.varint()?;
-            match key & 7 {
-                0 => {
-                    self.varint()?;
-                }
-                1 => {
-                    self.take(8)?;
-                }
-                2 => {
-                    let length = self.varint()?;
-                    return Some((key >> 3, self.take(length)?));
-                }
-                // A group's fields are read as if they stood outside of it.
-                3 | 4 => {}
-                5 => {
-                    self.take(4)?;
-                }
-                _ => return None,
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        Frame, MAX_BATCH_BYTES, MaskedBatch, MaskedRecord, RawBatch, Receipt, Value, element_bytes, size_of,
-    };
-    use bytes::Bytes;
+    use super::*;
+    use crate::v1::{MaskedRecord, Target, Value};
     use proptest::prelude::*;
-    use prost::Message;
-    use tonic::Status;
 
     /// gRPC's own limit.
     const MAX_MESSAGE: usize = 4 * 1024 * 1024;
@@ -137,19 +96,11 @@ mod tests {
         decode::<M>(encoded).is_err_and(|status| status.code() == tonic::Code::InvalidArgument)
     }
 
-    /// A field of a number below 16, length first.
-    fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        let mut field = vec![number << 3 | 2];
-        prost::encoding::encode_varint(content.len().try_into().unwrap(), &mut field);
-        [field, content.to_vec()].concat()
-    }
-
     #[test]
     fn millions_of_empty_elements_are_refused_in_each_message() {
         let empty = |number: u8| vec![[number << 3 | 2, 0]; MAX_MESSAGE / 2 - 8].concat();
         assert!(refused::<RawBatch>(&empty(3)));
         assert!(refused::<MaskedBatch>(&empty(3)));
-        assert!(refused::<MaskedBatch>(&field(3, &empty(3))));
         assert!(refused::<Receipt>(&empty(3)));
         assert!(decode::<RawBatch>(&empty(9)).is_ok(), "unknown fields are skipped");
     }
@@ -168,7 +119,8 @@ mod tests {
         let record =
             MaskedRecord { message_id: "m".repeat(36), sent_timestamp_ms: 1_700_000_000_000, values };
         let size = record.encoded_len() + 3;
-        let batch = MaskedBatch { records: vec![record; MAX_BATCH_BYTES / size], ..MaskedBatch::default() };
+        let records = MaskedBatch::encoded(vec![record; MAX_BATCH_BYTES / size]);
+        let batch = MaskedBatch { records, ..MaskedBatch::default() };
         let encoded = batch.encode_to_vec();
         assert!(encoded.len() > MAX_BATCH_BYTES - 2 * size && encoded.len() <= MAX_BATCH_BYTES);
         assert_eq!(decode::<MaskedBatch>(&encoded).unwrap(), batch);
@@ -195,10 +147,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_counted_is_what_is_decoded(counts in prop::collection::vec(0usize..20, 0..20)) {
-            let record = |values: &usize| MaskedRecord { values: vec![Value::default(); *values], ..MaskedRecord::default() };
-            let batch = MaskedBatch { id: 7, records: counts.iter().map(record).collect(), ..MaskedBatch::default() };
-            let expected = counts.len() * size_of::<MaskedRecord>() + counts.iter().sum::<usize>() * size_of::<Value>();
+        fn what_is_counted_is_what_is_decoded(records in 0usize..50, columns in 0usize..50) {
+            let records = vec![Bytes::from_static(&[1 << 3 | 2, 1, b'm']); records];
+            let target = Target { columns: vec!["c".to_owned(); columns], ..Target::default() };
+            let batch = MaskedBatch { id: 7, records, target: Some(target), ..MaskedBatch::default() };
+            let expected = batch.records.len() * MASKED_RECORD_BYTES + columns * size_of::<String>();
             prop_assert_eq!(element_bytes(&batch.encode_to_vec(), MaskedBatch::REPEATED), expected);
         }
 

@@ -13,10 +13,13 @@ pub mod v1 {
 
 mod codec;
 pub mod frame;
+pub mod masked;
 mod names;
 mod secrecy;
+mod wire;
 
 pub use codec::{Codec, Decoder};
+pub use wire::Malformed;
 
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.
 pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;

@@ -2,11 +2,24 @@
 
 use std::fmt;
 
-use crate::v1::{MaskedRecord, RawRecord, Value, value::Kind};
+use crate::masked::message_id;
+use crate::v1::{MaskedBatch, MaskedRecord, RawRecord, Value, value::Kind};
 
 impl fmt::Debug for RawRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("RawRecord").field("message_id", &self.message_id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MaskedBatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<_> = self.records.iter().map(|record| message_id(record)).collect();
+        formatter
+            .debug_struct("MaskedBatch")
+            .field("id", &self.id)
+            .field("pipeline", &self.pipeline)
+            .field("records", &ids)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,7 +52,7 @@ impl fmt::Debug for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{MaskedBatch, RawBatch};
+    use crate::v1::RawBatch;
 
     #[test]
     fn no_value_is_in_the_debug_output_of_a_batch() {
@@ -50,7 +63,7 @@ mod tests {
         let shown = format!(
             "{:?} {:?} {value:?}",
             RawBatch { records: vec![raw], ..RawBatch::default() },
-            MaskedBatch { records: vec![masked], ..MaskedBatch::default() }
+            MaskedBatch { records: MaskedBatch::encoded([masked]), ..MaskedBatch::default() }
         );
         assert!(shown.contains("m1") && !shown.contains("secret"), "{shown}");
     }

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
+use veilpost_proto::masked::read_record;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, Receipt, Value};
 
@@ -31,7 +32,8 @@ fn masked() -> MaskedBatch {
         sent_timestamp_ms: 1_790_000_000_000,
         values: vec![text("ios".to_owned()), text("0f".repeat(64)), text("f0".repeat(64)), Value::default()],
     };
-    MaskedBatch { id: 1, records: (0..RECORDS).map(record).collect(), ..MaskedBatch::default() }
+    let records = MaskedBatch::encoded((0..RECORDS).map(record));
+    MaskedBatch { id: 1, records, ..MaskedBatch::default() }
 }
 
 fn receipt() -> Receipt {
@@ -46,9 +48,30 @@ fn both_ways<B: Message + Default>(criterion: &mut Criterion, name: &str, batch:
     group.bench_function("decode", |bencher| bencher.iter(|| B::decode(encoded.clone()).is_ok()));
 }
 
+/// What a writer does with each record of a batch, beside what prost would.
+fn records(criterion: &mut Criterion) {
+    let batch = masked();
+    let bytes: usize = batch.records.iter().map(Bytes::len).sum();
+    let mut group = criterion.benchmark_group("masked records");
+    group.throughput(Throughput::Bytes(u64::try_from(bytes).unwrap_or(u64::MAX)));
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| {
+            let read = |record: &Bytes| {
+                read_record(record, |given, place| {
+                    black_box((given, place));
+                })
+                .is_ok()
+            };
+            batch.records.iter().all(read)
+        });
+    });
+    group.bench_function("decode", |bencher| bencher.iter(|| batch.decoded().is_ok()));
+}
+
 fn batches(criterion: &mut Criterion) {
     both_ways(criterion, "raw batch", &raw());
     both_ways(criterion, "masked batch", &masked());
+    records(criterion);
     both_ways(criterion, "receipt", &receipt());
 }
 

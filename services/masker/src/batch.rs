@@ -105,7 +105,7 @@ fn mask_one(
                 );
                 measure::unreadable_version();
             }
-            if shares.push(position, masked).is_err() {
+            if shares.push(position, &masked).is_err() {
                 leave(record, "larger than a batch may be once masked");
             }
         }

@@ -1,7 +1,8 @@
 //! Divides masked records into batches that fit a stream: masking can make records larger than they came.
 
-use veilpost_proto::v1::{MaskedBatch, MaskedRecord};
-use veilpost_proto::{MAX_BATCH_BYTES, v1::RawBatch};
+use veilpost_proto::MAX_BATCH_BYTES;
+use veilpost_proto::masked::RecordEncoder;
+use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch};
 
 /// Tag and length around a record within its batch.
 const RECORD_FRAME_BYTES: usize = 6;
@@ -22,6 +23,7 @@ pub(crate) struct Shares {
     empty: MaskedBatch,
     limit: usize,
     free: usize,
+    encoder: RecordEncoder,
     shared: Vec<Share>,
 }
 
@@ -30,11 +32,11 @@ impl Shares {
         let pipeline = std::mem::take(&mut raw.pipeline);
         let empty = MaskedBatch { id: u64::MAX, pipeline, trace: raw.trace.take(), ..MaskedBatch::default() };
         let limit = MAX_BATCH_BYTES.saturating_sub(prost::Message::encoded_len(&empty));
-        Self { empty, limit, free: 0, shared: Vec::new() }
+        Self { empty, limit, free: 0, encoder: RecordEncoder::default(), shared: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, position: u32, record: MaskedRecord) -> Result<(), TooLarge> {
-        let size = prost::Message::encoded_len(&record) + RECORD_FRAME_BYTES;
+    pub(crate) fn push(&mut self, position: u32, record: &MaskedRecord) -> Result<(), TooLarge> {
+        let size = prost::Message::encoded_len(record) + RECORD_FRAME_BYTES;
         if size > self.limit {
             return Err(TooLarge);
         }
@@ -45,7 +47,7 @@ impl Shares {
         self.free -= size;
         if let Some(share) = self.shared.last_mut() {
             share.positions.push(position);
-            share.batch.records.push(record);
+            share.batch.records.push(self.encoder.encode(record));
         }
         Ok(())
     }
@@ -84,7 +86,7 @@ mod tests {
     fn what_fits_is_one_batch_with_pipeline_and_trace_of_the_raw_one() {
         let mut shares = Shares::of(&mut raw());
         for position in 0..1000 {
-            assert_eq!(shares.push(position, record(100)), Ok(()));
+            assert_eq!(shares.push(position, &record(100)), Ok(()));
         }
         let shares = shares.into_vec();
         assert_eq!(shares.len(), 1);
@@ -95,9 +97,9 @@ mod tests {
     #[test]
     fn a_record_larger_than_a_batch_may_be_stays_out_and_its_neighbours_do_not() {
         let mut shares = Shares::of(&mut raw());
-        assert_eq!(shares.push(0, record(1)), Ok(()));
-        assert_eq!(shares.push(1, record(MAX_BATCH_BYTES)), Err(TooLarge));
-        assert_eq!(shares.push(2, record(1)), Ok(()));
+        assert_eq!(shares.push(0, &record(1)), Ok(()));
+        assert_eq!(shares.push(1, &record(MAX_BATCH_BYTES)), Err(TooLarge));
+        assert_eq!(shares.push(2, &record(1)), Ok(()));
         let shares = shares.into_vec();
         assert_eq!(shares[0].positions, [0, 2]);
     }
@@ -108,7 +110,7 @@ mod tests {
         fn no_share_is_too_large_and_no_record_is_lost(sizes in prop::collection::vec(0_usize..2_000_000, 0..12)) {
             let mut shares = Shares::of(&mut raw());
             for (position, size) in (0_u32..).zip(&sizes) {
-                prop_assert_eq!(shares.push(position, record(*size)), Ok(()));
+                prop_assert_eq!(shares.push(position, &record(*size)), Ok(()));
             }
             let shares = shares.into_vec();
             let positions: Vec<_> = shares.iter().flat_map(|share| share.positions.clone()).collect();

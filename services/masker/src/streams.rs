@@ -129,6 +129,7 @@ impl Masker for Streams {
 
 #[cfg(test)]
 mod tests {
+    use veilpost_proto::masked::message_id;
     use veilpost_proto::v1::{RawRecord, Reason, Rejection, TraceContext};
 
     use super::*;
@@ -247,7 +248,7 @@ mod tests {
         played.send_batch(RawBatch { trace: trace.clone(), ..batch(1, &[GOOD, BAD, "{}"]) }).await;
         let Parcel { batch, suspect, .. } = played.parcel().await;
         assert_eq!((batch.pipeline.as_str(), batch.trace, suspect), ("q", trace, false));
-        let ids: Vec<_> = batch.records.iter().map(|record| record.message_id.as_str()).collect();
+        let ids: Vec<_> = batch.records.iter().map(|record| message_id(record)).collect();
         assert_eq!(ids, [format!("1 {GOOD}").as_str(), "1 {}"]);
     }
 
@@ -310,7 +311,7 @@ mod tests {
         played.send(1, &[GOOD]).await;
         played.send(2, &[GOOD]).await;
         let (first, second) = (played.parcel().await, played.parcel().await);
-        let (dropped, kept) = if first.batch.records[0].message_id.starts_with('1') {
+        let (dropped, kept) = if message_id(&first.batch.records[0]).starts_with('1') {
             (first, second)
         } else {
             (second, first)

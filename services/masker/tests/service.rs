@@ -109,7 +109,7 @@ async fn records_go_masked_to_the_writer_and_receipts_come_back_until_the_drain(
     assert_eq!((target.table.as_str(), target.columns.len()), ("user_logins", 7));
     let batch = written.recv().await.unwrap();
     assert_eq!((batch.pipeline.as_str(), batch.records.len()), ("logins", 1));
-    let masked_ip = batch.records[0].values[2].kind.as_ref();
+    let masked_ip = &batch.decoded().unwrap()[0].values[2].kind;
     assert!(matches!(masked_ip, Some(Kind::Text(digest)) if digest.len() == 128));
 
     masker_life.start_drain();

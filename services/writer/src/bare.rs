@@ -42,7 +42,7 @@ impl Bare {
     pub fn prepare(&self, batch: v1::MaskedBatch) -> anyhow::Result<BareBatch> {
         let records = batch.records.len();
         let (mut prepared, _) = prepare(batch, &self.target)
-            .map_err(|position| anyhow::anyhow!("record {position} has too few or too many values"))?;
+            .map_err(|unfit| anyhow::anyhow!("{unfit}"))?;
         anyhow::ensure!(prepared.len() == records, "a record was rejected");
         prepared.sort_by_key(|record| record.key);
         Ok(BareBatch { records: prepared })

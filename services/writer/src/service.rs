@@ -146,11 +146,8 @@ impl Visit {
             () = life.aborting() => return Err(aborted()),
         };
         let span = spans::write(&batch);
-        let (records, sheet) = span.in_scope(|| prepare(batch, &target)).map_err(|position| {
-            Status::invalid_argument(format!(
-                "record {position} has another number of values than the target has columns"
-            ))
-        })?;
+        let prepared = span.in_scope(|| prepare(batch, &target));
+        let (records, sheet) = prepared.map_err(|unfit| Status::invalid_argument(unfit.to_string()))?;
         let (reply, receipt) = oneshot::channel();
         shared.queue.push(Job { batch_id, target, records, sheet, bytes, span, reply, share });
         Ok(receipt)

@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use sqlx::postgres::PgArguments;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgBindIterExt, PgHasArrayType, PgTypeInfo};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, Type};
 use uuid::Uuid;
 
 use crate::catalogue::{Column, Table, Target};
@@ -120,7 +122,7 @@ pub(crate) async fn insert(
     form: Form,
 ) -> Result<Fresh, DbError> {
     assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
-    let columns = records.first().map_or(0, |record| record.values.len());
+    let columns = records.first().map_or(0, |record| record.columns());
     let query = bind(statements.sql(form), records, columns);
     let deadline = session.deadline();
     match form {
@@ -148,10 +150,24 @@ fn bind<'query>(
     records: &'query [&Record],
     columns: usize,
 ) -> Query<'query, Postgres, PgArguments> {
-    let slots: Vec<i16> = records.iter().map(|record| slot_of(record.sent_ms)).collect();
-    let keys: Vec<Uuid> = records.iter().map(|record| record.key.uuid()).collect();
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(slots).bind(keys);
+    let slots = records.iter().map(|record| slot_of(record.sent_ms));
+    let keys = records.iter().map(|record| record.key.uuid());
+    let mut arguments = PgArguments::default();
+    arguments.reserve(columns + 2, arguments_bytes(records, columns));
+    let query = sqlx::query_with(AssertSqlSafe(sql), arguments).bind(slots.bind_iter()).bind(keys.bind_iter());
     bind_rows(query, records, columns)
+}
+
+/// About how many bytes the arguments of a statement take: grown step by step, the memory for them would be copied more than
+/// once.
+fn arguments_bytes(records: &[&Record], columns: usize) -> usize {
+    /// Of an array.
+    const HEADER: usize = 24;
+    /// Each element has its length before it.
+    const LENGTH: usize = 4;
+    let keys = size_of::<Uuid>() + size_of::<i16>() + 2 * LENGTH;
+    let rows: usize = records.iter().map(|record| record.bytes() + keys + columns * LENGTH).sum();
+    rows + (columns + 2) * HEADER
 }
 
 fn bind_rows<'query>(
@@ -159,13 +175,34 @@ fn bind_rows<'query>(
     records: &'query [&Record],
     columns: usize,
 ) -> Query<'query, Postgres, PgArguments> {
-    assert!(records.iter().all(|record| record.values.len() == columns), "unnest would pad what is missing");
+    assert!(records.iter().all(|record| record.columns() == columns), "unnest would pad what is missing");
     for column in 0..columns {
-        let values: Vec<Option<&str>> =
-            records.iter().map(|record| record.values.get(column)?.as_deref()).collect();
-        query = query.bind(values);
+        let inputs = records.iter().map(move |record| record.input(column).map(Text));
+        query = query.bind(inputs.bind_iter());
     }
     query
+}
+
+/// Text that is bytes to us, so that nobody has to see again that it is UTF-8.
+struct Text<'record>(&'record [u8]);
+
+impl Type<Postgres> for Text<'_> {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for Text<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        <&str as PgHasArrayType>::array_type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Text<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.0);
+        Ok(IsNull::No)
+    }
 }
 
 /// Stores rows without their keys, which no service ever does: benchmarks learn from it what the ledger costs.

@@ -102,7 +102,7 @@ pub(crate) fn masked_batches(rows: u64, batch: u64) -> Vec<MaskedBatch> {
         values: values(number, &day),
     };
     let firsts = (0..rows).step_by(usize::try_from(batch).unwrap_or(1));
-    let batches = firsts.map(|first| (first..rows.min(first + batch)).map(record).collect());
+    let batches = firsts.map(|first| MaskedBatch::encoded((first..rows.min(first + batch)).map(record)));
     (1..)
         .zip(batches)
         .map(|(id, records)| MaskedBatch {
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(policy.target(), target());
         let batches = masked_batches(5, 2);
         assert_eq!(batches.iter().map(|batch| batch.records.len()).collect::<Vec<_>>(), [2, 2, 1]);
-        let Some(Kind::Text(digest)) = &batches[0].records[0].values[2].kind else { panic!("no text") };
+        let Some(Kind::Text(digest)) = &batches[0].decoded().unwrap()[0].values[2].kind else { panic!("no text") };
         assert_eq!(digest.len(), 128);
     }
 }

@@ -21,7 +21,7 @@ pub trait Batch: prost::Message + Default + Send + Sync + 'static {
 }
 
 macro_rules! batch {
-    ($batch:ident { $($header:ident),* }) => {
+    ($batch:ident { $($header:ident),* }, $message_id:expr) => {
         impl Batch for $batch {
             fn set_id(&mut self, id: u64) {
                 self.id = id;
@@ -36,7 +36,7 @@ macro_rules! batch {
             }
 
             fn message_id(&self, index: usize) -> &str {
-                self.records.get(index).map_or("", |record| record.message_id.as_str())
+                self.records.get(index).map_or("", $message_id)
             }
 
             fn single(&self, index: usize) -> Self {
@@ -53,5 +53,5 @@ macro_rules! batch {
     };
 }
 
-batch!(RawBatch {});
-batch!(MaskedBatch { target });
+batch!(RawBatch {}, |record| record.message_id.as_str());
+batch!(MaskedBatch { target }, |record| veilpost_proto::masked::message_id(record));

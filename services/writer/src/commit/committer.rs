@@ -111,7 +111,7 @@ impl Committer {
         for entry in outside {
             let record = &entry.record;
             tracing::warn!(
-                message_id = record.message_id,
+                message_id = record.message_id(),
                 sent_timestamp_ms = record.sent_ms,
                 "sent outside the ledger's window, so it cannot be told whether it was stored before; left in the queue"
             );
@@ -222,7 +222,7 @@ pub(super) fn reject(load: &mut Load, entries: &[Entry], reason: Reason, error: 
 fn leave(load: &mut Load, entries: &[Entry], error: &DbError) {
     for entry in entries {
         tracing::warn!(
-            message_id = entry.record.message_id,
+            message_id = entry.record.message_id(),
             error = error.to_string(),
             "this record alone cannot be stored, and it is not sure why; left in the queue"
         );

@@ -141,18 +141,13 @@ impl Piece {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::ledger::Key;
     use crate::record::Record;
     use proptest::prelude::*;
 
     /// Records in the order of their positions, all with known keys skipped.
     pub(in crate::commit) fn piece(records: usize) -> Piece {
-        let entry = |position: usize| {
-            let message_id = position.to_string();
-            let key = Key::new("p", &message_id, 0);
-            Entry::for_tests(Record { position, key, sent_ms: 0, message_id, values: vec![], unsure: vec![] })
-        };
-        Piece::new((0..records).map(entry).collect(), Form::Skipping)
+        let entries = (0..records).map(Record::for_tests).map(Entry::for_tests);
+        Piece::new(entries.collect(), Form::Skipping)
     }
 
     #[test]

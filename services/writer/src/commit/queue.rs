@@ -107,7 +107,8 @@ mod tests {
 
     fn job(target: &Arc<Target>, records: usize, bytes: usize) -> Job {
         let record = MaskedRecord { values: vec![Value::default()], ..MaskedRecord::default() };
-        let batch = MaskedBatch { records: vec![record; records], ..MaskedBatch::default() };
+        let records = MaskedBatch::encoded(vec![record; records]);
+        let batch = MaskedBatch { records, ..MaskedBatch::default() };
         let (records, sheet) = prepare(batch, target).unwrap();
         let share = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let (reply, _) = oneshot::channel();

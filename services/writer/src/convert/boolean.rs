@@ -1,14 +1,14 @@
 //! Boolean columns.
 
-use veilpost_proto::v1::value::Kind as Given;
+use veilpost_proto::masked::Given;
 
-use super::Verdict;
+use super::{Input, Verdict};
 
-pub(super) fn convert(given: Given) -> Verdict {
+pub(super) fn convert(given: Given<'_>) -> Verdict {
     match given {
-        Given::Boolean(boolean) => Verdict::Accept(boolean.to_string()),
-        Given::Text(text) => match parse(&text) {
-            Some(boolean) => Verdict::Accept(boolean.to_string()),
+        Given::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
+        Given::Text(text) => match parse(text) {
+            Some(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
             None => Verdict::invalid("not a boolean"),
         },
         Given::Number(_) | Given::Json(_) => Verdict::invalid("a number where a boolean is needed"),
@@ -48,6 +48,6 @@ mod tests {
 
     #[test]
     fn numbers_are_no_booleans() {
-        assert!(matches!(convert(Given::Number("1".into())), Verdict::Reject(_)));
+        assert!(matches!(convert(Given::Number("1")), Verdict::Reject(_)));
     }
 }

@@ -1,9 +1,9 @@
 //! Date and time columns: the shapes of ISO 8601 are judged here, others by Postgres.
 
 use jiff::civil::Date;
-use veilpost_proto::v1::value::Kind as Given;
+use veilpost_proto::masked::Given;
 
-use super::Verdict;
+use super::{Input, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -22,7 +22,7 @@ enum Judgement {
     Unknown,
 }
 
-pub(super) fn convert(given: Given, form: Form) -> Verdict {
+pub(super) fn convert(given: Given<'_>, form: Form) -> Verdict {
     let text = match given {
         Given::Text(text) => text,
         Given::Number(_) | Given::Boolean(_) | Given::Json(_) => {
@@ -30,12 +30,12 @@ pub(super) fn convert(given: Given, form: Form) -> Verdict {
         }
     };
     match judge(text.as_bytes(), form) {
-        Judgement::Fine => Verdict::Accept(text),
+        Judgement::Fine => Verdict::Accept(Input::AsGiven),
         Judgement::OutOfRange => Verdict::out_of_range("no such date or time"),
-        Judgement::Unknown if is_relative(&text) => {
+        Judgement::Unknown if is_relative(text) => {
             Verdict::invalid("a word whose meaning depends on the time of storing")
         }
-        Judgement::Unknown => Verdict::Unsure(text),
+        Judgement::Unknown => Verdict::Unsure(Input::AsGiven),
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn numbers_are_no_dates() {
-        assert!(matches!(convert(Given::Number("20240229".into()), Form::Date), Verdict::Reject(_)));
+        assert!(matches!(convert(Given::Number("20240229"), Form::Date), Verdict::Reject(_)));
     }
 
     proptest! {

@@ -1,12 +1,12 @@
 //! json and jsonb columns.
 
 use serde::de::IgnoredAny;
+use veilpost_proto::masked::Given;
 use veilpost_proto::v1::Reason;
-use veilpost_proto::v1::value::Kind as Given;
 
-use super::Verdict;
 use super::decimal::Decimal;
 use super::number::{MOST_WHOLE_DIGITS, SURE_FRACTION_DIGITS};
+use super::{Input, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -16,26 +16,26 @@ pub(super) enum Form {
     Binary,
 }
 
-pub(super) fn convert(given: Given, form: Form) -> Verdict {
+pub(super) fn convert(given: Given<'_>, form: Form) -> Verdict {
     match given {
-        Given::Text(text) => match serde_json::to_string(&text) {
-            Ok(text) => Verdict::Accept(text),
+        Given::Text(text) => match serde_json::to_string(text) {
+            Ok(text) => Verdict::Accept(Input::Made(text)),
             Err(_) => Verdict::invalid("not JSON"),
         },
-        Given::Boolean(boolean) => Verdict::Accept(boolean.to_string()),
+        Given::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
         Given::Number(text) | Given::Json(text) => judge(text, form),
     }
 }
 
-fn judge(text: String, form: Form) -> Verdict {
-    if serde_json::from_str::<IgnoredAny>(&text).is_err() {
+fn judge(text: &str, form: Form) -> Verdict {
+    if serde_json::from_str::<IgnoredAny>(text).is_err() {
         return Verdict::invalid("not JSON");
     }
-    match (scan(&text), form) {
+    match (scan(text), form) {
         (Finding::Nul, _) => Verdict::reject(Reason::NulInText, "U+0000 in text"),
         (Finding::TooLarge, Form::Binary) => Verdict::out_of_range("a number beyond numeric"),
-        (Finding::Doubtful, Form::Binary) => Verdict::Unsure(text),
-        (Finding::TooLarge | Finding::Doubtful | Finding::Nothing, _) => Verdict::Accept(text),
+        (Finding::Doubtful, Form::Binary) => Verdict::Unsure(Input::AsGiven),
+        (Finding::TooLarge | Finding::Doubtful | Finding::Nothing, _) => Verdict::Accept(Input::AsGiven),
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn reason(text: &str, form: Form) -> Option<Reason> {
-        match convert(Given::Json(text.to_owned()), form) {
+        match convert(Given::Json(text), form) {
             Verdict::Reject(refusal) => Some(refusal.reason),
             Verdict::Accept(_) | Verdict::Unsure(_) => None,
         }
@@ -168,20 +168,20 @@ mod tests {
 
     #[test]
     fn text_becomes_a_json_string() {
-        assert_eq!(convert(Given::Text("a\"b".into()), Form::Text), Verdict::Accept(r#""a\"b""#.into()));
+        assert_eq!(convert(Given::Text("a\"b"), Form::Text), Verdict::Accept(Input::Made(r#""a\"b""#.into())));
     }
 
     #[test]
     fn surrogates_are_left_to_postgres() {
         let text = r#"["\ud83d\ude00"]"#;
-        assert_eq!(convert(Given::Json(text.into()), Form::Binary), Verdict::Unsure(text.into()));
+        assert_eq!(convert(Given::Json(text), Form::Binary), Verdict::Unsure(Input::AsGiven));
     }
 
     proptest! {
         #[test]
         fn json_of_any_strings_is_accepted_unchanged(strings in proptest::collection::vec("[^\0]*", 0..5)) {
             let text = serde_json::to_string(&strings).unwrap();
-            prop_assert_eq!(convert(Given::Json(text.clone()), Form::Binary), Verdict::Accept(text));
+            prop_assert_eq!(convert(Given::Json(&text), Form::Binary), Verdict::Accept(Input::AsGiven));
         }
 
         #[test]

@@ -11,8 +11,8 @@ mod uuid;
 
 use std::borrow::Cow;
 
+use veilpost_proto::masked::Given;
 use veilpost_proto::v1::Reason;
-use veilpost_proto::v1::value::Kind as Given;
 
 use crate::catalogue::{Column, Kind};
 
@@ -20,10 +20,18 @@ use crate::catalogue::{Column, Kind};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The column's type takes this text.
-    Accept(String),
+    Accept(Input),
     /// Only the database can tell.
-    Unsure(String),
+    Unsure(Input),
     Reject(Refusal),
+}
+
+/// The text that goes to the database for a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// The value's own text.
+    AsGiven,
+    Made(String),
 }
 
 /// Why a value can never be stored in its column; names the rule and never the value.
@@ -49,9 +57,9 @@ impl Verdict {
 
 /// Judges one value for one column. The text of a verdict is the input of the column's base type; text for length-limited
 /// columns is judged here, everything else that a constraint might refuse stays with the database.
-pub(crate) fn convert(given: Given, column: &Column) -> Verdict {
-    match (&given, &column.kind) {
-        (Given::Text(text) | Given::Number(text), _) if text.contains('\0') => {
+pub(crate) fn convert(given: Given<'_>, column: &Column) -> Verdict {
+    match (given, &column.kind) {
+        (Given::Text(text) | Given::Number(text), _) if memchr::memchr(0, text.as_bytes()).is_some() => {
             Verdict::reject(Reason::NulInText, "U+0000 in text")
         }
         (_, Kind::Json) => json::convert(given, json::Form::Text),
@@ -63,7 +71,7 @@ pub(crate) fn convert(given: Given, column: &Column) -> Verdict {
     }
 }
 
-fn convert_scalar(given: Given, column: &Column) -> Verdict {
+fn convert_scalar(given: Given<'_>, column: &Column) -> Verdict {
     match column.kind {
         Kind::Text { limit } => text::convert(given, limit),
         Kind::Integer { least, greatest } => integer::convert(given, least, greatest),
@@ -80,9 +88,9 @@ fn convert_scalar(given: Given, column: &Column) -> Verdict {
 }
 
 /// A scalar as the producer wrote it.
-fn spelled(given: Given) -> String {
+fn spelled(given: Given<'_>) -> Input {
     match given {
-        Given::Text(text) | Given::Number(text) | Given::Json(text) => text,
-        Given::Boolean(boolean) => boolean.to_string(),
+        Given::Text(_) | Given::Number(_) | Given::Json(_) => Input::AsGiven,
+        Given::Boolean(boolean) => Input::Made(boolean.to_string()),
     }
 }

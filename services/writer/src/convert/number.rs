@@ -1,9 +1,9 @@
 //! Numeric and floating-point columns.
 
-use veilpost_proto::v1::value::Kind as Given;
+use veilpost_proto::masked::Given;
 
-use super::Verdict;
 use super::decimal::Decimal;
+use super::{Input, Verdict};
 use crate::catalogue::NumericShape;
 
 /// Postgres's numeric holds at most this many digits before the decimal point.
@@ -13,32 +13,32 @@ pub(super) const MOST_WHOLE_DIGITS: i64 = 131_072;
 /// Beyond this many digits after the decimal point Postgres is asked.
 pub(super) const SURE_FRACTION_DIGITS: i64 = 1000;
 
-pub(super) fn numeric(given: Given, shape: Option<NumericShape>) -> Verdict {
+pub(super) fn numeric(given: Given<'_>, shape: Option<NumericShape>) -> Verdict {
     let text = match given {
         Given::Number(text) | Given::Text(text) => text,
         Given::Boolean(_) | Given::Json(_) => return Verdict::invalid("a boolean where a number is needed"),
     };
-    let Some(decimal) = Decimal::parse(&text) else { return Verdict::Unsure(text) };
+    let Some(decimal) = Decimal::parse(text) else { return Verdict::Unsure(Input::AsGiven) };
     let most = shape.map_or(MOST_WHOLE_DIGITS, NumericShape::whole_digits);
     let may_round_up = shape.is_some_and(|shape| decimal.lowest < -shape.scale);
     match decimal.whole_digits() {
         Some(digits) if digits > most => {
             Verdict::out_of_range(format!("more than {most} digits before the point"))
         }
-        Some(digits) if digits == most && may_round_up => Verdict::Unsure(text),
-        _ if decimal.lowest < -SURE_FRACTION_DIGITS => Verdict::Unsure(text),
-        _ => Verdict::Accept(text),
+        Some(digits) if digits == most && may_round_up => Verdict::Unsure(Input::AsGiven),
+        _ if decimal.lowest < -SURE_FRACTION_DIGITS => Verdict::Unsure(Input::AsGiven),
+        _ => Verdict::Accept(Input::AsGiven),
     }
 }
 
-pub(super) fn float(given: Given, fits: fn(&str) -> bool) -> Verdict {
+pub(super) fn float(given: Given<'_>, fits: fn(&str) -> bool) -> Verdict {
     let text = match given {
         Given::Number(text) | Given::Text(text) => text,
         Given::Boolean(_) | Given::Json(_) => return Verdict::invalid("a boolean where a number is needed"),
     };
-    match Decimal::parse(&text) {
-        None => Verdict::Unsure(text),
-        Some(decimal) if decimal.significant.is_empty() || fits(&text) => Verdict::Accept(text),
+    match Decimal::parse(text) {
+        None => Verdict::Unsure(Input::AsGiven),
+        Some(decimal) if decimal.significant.is_empty() || fits(text) => Verdict::Accept(Input::AsGiven),
         Some(_) => Verdict::out_of_range("beyond what a floating-point number holds"),
     }
 }
@@ -80,22 +80,22 @@ mod tests {
             ("0e9", "accept"),
             ("NaN", "unsure"),
         ] {
-            assert_eq!(outcome(&numeric(Given::Number(text.into()), shape)), expected, "{text}");
+            assert_eq!(outcome(&numeric(Given::Number(text), shape)), expected, "{text}");
         }
     }
 
     #[test]
     fn scales_beyond_the_precision_leave_no_room_for_whole_digits() {
         let shape = Some(NumericShape { precision: 3, scale: 5 });
-        assert_eq!(outcome(&numeric(Given::Number("0.00999".into()), shape)), "accept");
-        assert_eq!(outcome(&numeric(Given::Number("0.01".into()), shape)), "range");
+        assert_eq!(outcome(&numeric(Given::Number("0.00999"), shape)), "accept");
+        assert_eq!(outcome(&numeric(Given::Number("0.01"), shape)), "range");
     }
 
     #[test]
     fn unbounded_numeric_has_a_bound_too() {
-        assert_eq!(outcome(&numeric(Given::Number("1e131071".into()), None)), "accept");
-        assert_eq!(outcome(&numeric(Given::Number("1e131072".into()), None)), "range");
-        assert_eq!(outcome(&numeric(Given::Number("1e-20000".into()), None)), "unsure");
+        assert_eq!(outcome(&numeric(Given::Number("1e131071"), None)), "accept");
+        assert_eq!(outcome(&numeric(Given::Number("1e131072"), None)), "range");
+        assert_eq!(outcome(&numeric(Given::Number("1e-20000"), None)), "unsure");
     }
 
     #[test]
@@ -109,8 +109,8 @@ mod tests {
             ("1e-400", "range", "range"),
             ("Infinity", "unsure", "unsure"),
         ] {
-            assert_eq!(outcome(&float(Given::Number(text.into()), fits_float4)), four, "{text}");
-            assert_eq!(outcome(&float(Given::Number(text.into()), fits_float8)), eight, "{text}");
+            assert_eq!(outcome(&float(Given::Number(text), fits_float4)), four, "{text}");
+            assert_eq!(outcome(&float(Given::Number(text), fits_float8)), eight, "{text}");
         }
     }
 

@@ -1,19 +1,23 @@
 //! Text columns: lengths as Postgres counts them.
 
+use veilpost_proto::masked::Given;
 use veilpost_proto::v1::Reason;
-use veilpost_proto::v1::value::Kind as Given;
 
-use super::{Verdict, spelled};
+use super::{Input, Verdict, spelled};
 use crate::catalogue::TextLimit;
 
-pub(super) fn convert(given: Given, limit: TextLimit) -> Verdict {
-    let text = spelled(given);
+pub(super) fn convert(given: Given<'_>, limit: TextLimit) -> Verdict {
+    let input = spelled(given);
+    let text = match &input {
+        Input::AsGiven => given.text().unwrap_or_default(),
+        Input::Made(text) => text,
+    };
     match limit {
         TextLimit::Characters(most) if text.len() > most && text.chars().count() > most => {
             too_long(most, "characters")
         }
         TextLimit::Bytes(most) if text.len() > most => too_long(most, "bytes"),
-        TextLimit::None | TextLimit::Characters(_) | TextLimit::Bytes(_) => Verdict::Accept(text),
+        TextLimit::None | TextLimit::Characters(_) | TextLimit::Bytes(_) => Verdict::Accept(input),
     }
 }
 
@@ -26,29 +30,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn text(text: &str) -> Given {
-        Given::Text(text.to_owned())
-    }
-
     #[test]
     fn numbers_and_booleans_keep_their_spelling() {
         assert_eq!(
-            convert(Given::Number("1.50e2".into()), TextLimit::None),
-            Verdict::Accept("1.50e2".into())
+            convert(Given::Number("1.50e2"), TextLimit::None),
+            Verdict::Accept(Input::AsGiven)
         );
-        assert_eq!(convert(Given::Boolean(true), TextLimit::None), Verdict::Accept("true".into()));
+        assert_eq!(convert(Given::Boolean(true), TextLimit::None), Verdict::Accept(Input::Made("true".into())));
     }
 
     #[test]
     fn trailing_spaces_count() {
-        assert!(matches!(convert(text("ab "), TextLimit::Characters(2)), Verdict::Reject(_)));
+        assert!(matches!(convert(Given::Text("ab "), TextLimit::Characters(2)), Verdict::Reject(_)));
     }
 
     proptest! {
         #[test]
         fn text_is_too_long_exactly_when_it_has_more_characters(value in "\\PC{0,20}", most in 0usize..20) {
             let refused = matches!(
-                convert(text(&value), TextLimit::Characters(most)),
+                convert(Given::Text(&value), TextLimit::Characters(most)),
                 Verdict::Reject(refusal) if refusal.reason == Reason::TextTooLong
             );
             prop_assert_eq!(refused, value.chars().count() > most);
@@ -56,7 +56,7 @@ mod tests {
 
         #[test]
         fn what_is_accepted_is_unchanged(value in "\\PC{0,20}") {
-            prop_assert_eq!(convert(text(&value), TextLimit::Bytes(200)), Verdict::Accept(value));
+            prop_assert_eq!(convert(Given::Text(&value), TextLimit::Bytes(200)), Verdict::Accept(Input::AsGiven));
         }
     }
 }

@@ -44,7 +44,7 @@ async fn the_first_message_is_the_target_and_nothing_else() {
     let world = World::new("").await;
     let writer = world.ready(&[]).await;
     let target = Some(Target { table: "user_logins".into(), columns: vec!["user_id".into()] });
-    let records = vec![record(1, vec![null()])];
+    let records = MaskedBatch::encoded([record(1, vec![null()])]);
     for first in [
         MaskedBatch::default(),
         MaskedBatch { records: records.clone(), ..MaskedBatch::default() },

@@ -188,6 +188,7 @@ async fn connect_client(address: &str) -> WriterClient<tonic::transport::Channel
 impl Stream {
     /// Sends a batch without waiting for its receipt.
     pub(crate) async fn send(&mut self, records: Vec<MaskedRecord>) {
+        let records = MaskedBatch::encoded(records);
         let batch =
             MaskedBatch { id: self.next_id, pipeline: "p".to_owned(), records, ..MaskedBatch::default() };
         self.next_id += 1;

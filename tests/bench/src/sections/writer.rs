@@ -82,7 +82,7 @@ async fn store(mut client: WriterClient<Channel>, batches: Vec<MaskedBatch>) -> 
 async fn copy(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
     let rows = world.settings.rows;
     let batches = masked_batches(rows, COPY_ROWS.min(rows.div_ceil(2)));
-    let texts: Vec<String> = batches.iter().map(copy_text).collect();
+    let texts: Vec<String> = batches.iter().map(copy_text).collect::<Result<_, _>>()?;
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(PgConnection::connect(&world.postgres.url()).await?);
@@ -111,16 +111,16 @@ async fn copy_all(
 }
 
 /// COPY's text format; the values have nothing in them that it would quote.
-fn copy_text(batch: &MaskedBatch) -> String {
+fn copy_text(batch: &MaskedBatch) -> anyhow::Result<String> {
     let mut text = String::new();
-    for record in &batch.records {
+    for record in batch.decoded()? {
         for (index, value) in record.values.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\t" };
             write!(text, "{separator}{}", plain(value)).ok();
         }
         text.push('\n');
     }
-    text
+    Ok(text)
 }
 
 fn plain(value: &Value) -> &str {

@@ -1,0 +1,237 @@
+//! Masked records stay as they were encoded until somebody needs what is in them: a masker encodes each once, and a writer
+//! reads values where they lie, in the message as it came.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use prost::{DecodeError, Message};
+
+use crate::v1::{MaskedBatch, MaskedRecord};
+use crate::wire::{Content, Fields, Malformed};
+
+/// Room for records is made in pieces of this size.
+const PIECE: usize = 16 * 1024;
+
+/// A value of a masked record, where it lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Given<'a> {
+    Text(&'a str),
+    /// In the text that the producer wrote.
+    Number(&'a str),
+    Boolean(bool),
+    /// An object or array.
+    Json(&'a str),
+}
+
+/// What a record has beside its values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heading<'a> {
+    pub message_id: &'a str,
+    pub sent_timestamp_ms: i64,
+}
+
+/// Encodes records one after the other into memory that they share.
+#[derive(Debug, Default)]
+pub struct RecordEncoder(BytesMut);
+
+impl RecordEncoder {
+    pub fn encode(&mut self, record: &MaskedRecord) -> Bytes {
+        let length = record.encoded_len();
+        if self.0.capacity() < length {
+            self.0 = BytesMut::with_capacity(length.max(PIECE));
+        }
+        // Writes into memory have no other error than a lack of room.
+        record.encode(&mut self.0).unwrap_or_default();
+        self.0.split().freeze()
+    }
+}
+
+impl MaskedBatch {
+    /// Records as a batch holds them.
+    pub fn encoded(records: impl IntoIterator<Item = MaskedRecord>) -> Vec<Bytes> {
+        let mut encoder = RecordEncoder::default();
+        records.into_iter().map(|record| encoder.encode(&record)).collect()
+    }
+
+    /// The batch's records, copied out of it.
+    pub fn decoded(&self) -> Result<Vec<MaskedRecord>, DecodeError> {
+        self.records.iter().map(|record| MaskedRecord::decode(record.as_ref())).collect()
+    }
+}
+
+/// Reads an encoded [`MaskedRecord`]. `take` gets every value, in order, `None` for NULL, with the place of its text in
+/// `record`. Unknown fields are skipped.
+pub fn read_record<'a>(
+    record: &'a [u8],
+    mut take: impl FnMut(Option<Given<'a>>, Range<usize>),
+) -> Result<Heading<'a>, Malformed> {
+    let mut heading = Heading::default();
+    let mut fields = Fields::of(record);
+    while let Some(field) = fields.next() {
+        match field? {
+            (1, Content::Bytes(id)) => heading.message_id = text(id)?,
+            (2, Content::Varint(sent)) => heading.sent_timestamp_ms = sent.cast_signed(),
+            (3, Content::Bytes(value)) => {
+                let (given, place) = read_value(value)?;
+                let begin = record.len() - fields.left() - value.len();
+                take(given, begin + place.start..begin + place.end);
+            }
+            (1..=3, _) | (_, Content::Group) => return Err(Malformed),
+            _ => {}
+        }
+    }
+    Ok(heading)
+}
+
+/// The message id of an encoded record, empty when it cannot be read.
+pub fn message_id(record: &[u8]) -> &str {
+    read_record(record, |_, _| {}).map_or("", |heading| heading.message_id)
+}
+
+/// The last of the kinds that are set counts, as with any decoder of a `oneof`.
+fn read_value(value: &[u8]) -> Result<(Option<Given<'_>>, Range<usize>), Malformed> {
+    let (mut given, mut place) = (None, 0..0);
+    let mut fields = Fields::of(value);
+    while let Some(field) = fields.next() {
+        let (kind, content): (fn(_) -> _, _) = match field? {
+            (1, Content::Bytes(content)) => (Given::Text, content),
+            (2, Content::Bytes(content)) => (Given::Number, content),
+            (4, Content::Bytes(content)) => (Given::Json, content),
+            (3, Content::Varint(boolean)) => {
+                (given, place) = (Some(Given::Boolean(boolean != 0)), 0..0);
+                continue;
+            }
+            (1..=4, _) | (_, Content::Group) => return Err(Malformed),
+            _ => continue,
+        };
+        given = Some(kind(text(content)?));
+        let end = value.len() - fields.left();
+        place = end - content.len()..end;
+    }
+    Ok((given, place))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed)
+}
+
+impl<'a> Given<'a> {
+    /// What was written, unless it was a boolean.
+    pub fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) | Self::Number(text) | Self::Json(text) => Some(text),
+            Self::Boolean(_) => None,
+        }
+    }
+}
+
+/// Never the value.
+impl fmt::Debug for Given<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Text(_) => "text",
+            Self::Number(_) => "number",
+            Self::Boolean(_) => "boolean",
+            Self::Json(_) => "json",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::Value;
+    use crate::v1::value::Kind;
+    use proptest::prelude::*;
+
+    /// What [`read_record`] makes of a record, in the types that prost makes of it.
+    fn read(record: &[u8]) -> Result<MaskedRecord, Malformed> {
+        let mut values = Vec::new();
+        let heading = read_record(record, |given, place| {
+            if let Some(text) = given.and_then(Given::text) {
+                assert_eq!(record.get(place), Some(text.as_bytes()));
+            }
+            let kind = given.map(|given| match given {
+                Given::Text(text) => Kind::Text(text.to_owned()),
+                Given::Number(text) => Kind::Number(text.to_owned()),
+                Given::Boolean(boolean) => Kind::Boolean(boolean),
+                Given::Json(text) => Kind::Json(text.to_owned()),
+            });
+            values.push(Value { kind });
+        })?;
+        let Heading { message_id, sent_timestamp_ms } = heading;
+        Ok(MaskedRecord { message_id: message_id.to_owned(), sent_timestamp_ms, values })
+    }
+
+    fn records() -> impl Strategy<Value = MaskedRecord> {
+        let kind = prop_oneof![
+            any::<String>().prop_map(Kind::Text),
+            any::<String>().prop_map(Kind::Number),
+            any::<bool>().prop_map(Kind::Boolean),
+            any::<String>().prop_map(Kind::Json),
+        ];
+        let values = prop::collection::vec(prop::option::of(kind).prop_map(|kind| Value { kind }), 0..9);
+        (any::<String>(), any::<i64>(), values).prop_map(|(message_id, sent_timestamp_ms, values)| {
+            MaskedRecord { message_id, sent_timestamp_ms, values }
+        })
+    }
+
+    /// Fields that a record may have, known ones and others, whole and broken.
+    fn fields() -> impl Strategy<Value = Vec<u8>> {
+        let leaf = (1u8..6, prop::sample::select(&[0u8, 1, 2, 5][..]), prop::collection::vec(any::<u8>(), 0..6))
+            .prop_map(|(number, kind, content)| {
+                let length = if kind == 2 { vec![u8::try_from(content.len()).unwrap()] } else { Vec::new() };
+                [vec![number << 3 | kind], length, content].concat()
+            });
+        let value = prop::collection::vec(leaf.clone(), 0..3).prop_map(|fields| fields.concat());
+        let nested = value.prop_map(|value| {
+            [vec![3 << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat()
+        });
+        prop::collection::vec(prop_oneof![leaf, nested], 0..6).prop_map(|fields| fields.concat())
+    }
+
+    #[test]
+    fn groups_are_refused_where_they_would_hide_a_field() {
+        // A group of number 9 with a message id in it.
+        assert_eq!(read(&[9 << 3 | 3, 1 << 3 | 2, 1, b'x', 9 << 3 | 4]), Err(Malformed));
+        assert_eq!(read(&[3 << 3 | 2, 2, 9 << 3 | 3, 9 << 3 | 4]), Err(Malformed));
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_no_message_id() {
+        assert_eq!(message_id(&[1 << 3 | 2, 1, b'x']), "x");
+        assert_eq!(message_id(&[1 << 3 | 2, 1, 0xff]), "");
+        assert_eq!(message_id(&[1 << 3 | 2, 9]), "");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_was_encoded(records in prop::collection::vec(records(), 0..5)) {
+            let batch = MaskedBatch { records: MaskedBatch::encoded(records.clone()), ..MaskedBatch::default() };
+            let read: Vec<_> = batch.records.iter().map(|record| read(record).unwrap()).collect();
+            prop_assert_eq!(&read, &records);
+            prop_assert_eq!(batch.decoded().unwrap(), records);
+        }
+
+        #[test]
+        fn records_beyond_a_piece_of_memory_are_encoded_too(sizes in prop::collection::vec(0..2 * PIECE, 0..6)) {
+            let record = |size: &usize| MaskedRecord { message_id: "m".repeat(*size), ..MaskedRecord::default() };
+            let batch = MaskedBatch { records: MaskedBatch::encoded(sizes.iter().map(record)), ..MaskedBatch::default() };
+            let read: Vec<_> = batch.records.iter().map(|record| message_id(record).len()).collect();
+            prop_assert_eq!(read, sizes);
+        }
+
+        #[test]
+        fn any_bytes_are_what_prost_takes_them_for(bytes in fields(), cut in 0usize..4) {
+            for bytes in [bytes.as_slice(), bytes.get(cut..).unwrap_or_default()] {
+                // Cutting may leave a group's tag, which only prost reads.
+                let has_group = bytes.iter().any(|byte| matches!(byte & 7, 3 | 4));
+                match (read(bytes), MaskedRecord::decode(bytes)) {
+                    (Ok(read), decoded) => prop_assert_eq!(Ok(read), decoded),
+                    (Err(Malformed), decoded) => prop_assert!(decoded.is_err() || has_group),
+                }
+            }
+        }
+    }
+}

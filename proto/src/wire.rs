@@ -1,0 +1,91 @@
+//! Protobuf's wire format, read without copying. <https://protobuf.dev/programming-guides/encoding/>
+
+/// What stands in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content<'a> {
+    Varint(u64),
+    /// Text, bytes or a message.
+    Bytes(&'a [u8]),
+    /// Four or eight bytes, which nothing in the contract has.
+    Fixed,
+    /// The begin or the end of a group: a construct that proto3 no longer has. What stands in it comes as if it stood outside.
+    Group,
+}
+
+/// These bytes are not what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// The fields of a message, by number, until the first that cannot be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    /// How many bytes follow the field that was read last.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    fn read(&mut self) -> Option<(u64, Content<'a>)> {
+        let key = self.varint()?;
+        let number = key >> 3;
+        if number == 0 || key > u64::from(u32::MAX) {
+            return None;
+        }
+        let content = match key & 7 {
+            0 => Content::Varint(self.varint()?),
+            1 => self.take(8).map(|_| Content::Fixed)?,
+            2 => {
+                let length = self.varint()?;
+                Content::Bytes(self.take(length)?)
+            }
+            3 | 4 => Content::Group,
+            5 => self.take(4).map(|_| Content::Fixed)?,
+            _ => return None,
+        };
+        Some((number, content))
+    }
+
+    fn take(&mut self, bytes: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(usize::try_from(bytes).ok()?)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// Nearly all are lengths and numbers of fields, of one byte or two.
+    #[inline]
+    fn varint(&mut self) -> Option<u64> {
+        match *self.rest {
+            [byte @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Some(u64::from(byte))
+            }
+            [low, high @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Some(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => prost::encoding::decode_varint(&mut self.rest).ok(),
+        }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Content<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = self.read();
+        if field.is_none() {
+            self.rest = &[];
+        }
+        Some(field.ok_or(Malformed))
+    }
+}
