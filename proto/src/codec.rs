@@ -5,13 +5,13 @@ use std::marker::PhantomData;
 use bytes::Buf;
 use prost::Message;
 use tonic::Status;
-use tonic::codec::{self, DecodeBuf};
-use tonic_prost::ProstEncoder;
+use tonic::codec::{self, DecodeBuf, EncodeBuf};
 
 use crate::frame::{self, Frame};
 
-/// Protobuf as tonic's own codec has it, except that a message is taken off the connection's buffer as a whole before
-/// it is decoded: taking it off field by field costs as much as all the rest of decoding.
+/// Protobuf as tonic's own codec has it, but each message at once: it is taken off the connection's buffer as a whole before it
+/// is decoded, where taking it off field by field costs as much as all the rest of decoding; and the buffer that it is encoded
+/// into has room for all of it, where growing step by step copies most of it again.
 #[derive(Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
@@ -28,15 +28,35 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = Encoder<T>;
     type Decoder = Decoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        Encoder::default()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         Decoder::default()
+    }
+}
+
+/// Encodes messages of any size; tonic refuses those beyond its limit.
+#[derive(Debug)]
+pub struct Encoder<T>(PhantomData<T>);
+
+impl<T> Default for Encoder<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Message> codec::Encoder for Encoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.encoded_len());
+        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
     }
 }
 

@@ -32,6 +32,7 @@ impl<'a> Fields<'a> {
         self.rest.len()
     }
 
+    #[inline]
     fn read(&mut self) -> Option<(u64, Content<'a>)> {
         let key = self.varint()?;
         let number = key >> 3;
@@ -52,6 +53,7 @@ impl<'a> Fields<'a> {
         Some((number, content))
     }
 
+    #[inline]
     fn take(&mut self, bytes: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(usize::try_from(bytes).ok()?)?;
         self.rest = rest;
@@ -78,6 +80,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u64, Content<'a>), Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;

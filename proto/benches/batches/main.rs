@@ -66,6 +66,10 @@ fn records(criterion: &mut Criterion) {
         });
     });
     group.bench_function("decode", |bencher| bencher.iter(|| batch.decoded().is_ok()));
+    let records = batch.decoded().unwrap_or_default();
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| MaskedBatch::encoded(black_box(&records)));
+    });
 }
 
 fn batches(criterion: &mut Criterion) {

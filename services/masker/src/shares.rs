@@ -22,9 +22,11 @@ pub(crate) struct Shares {
     /// A batch without records: pipeline and trace context are those of the raw batch.
     empty: MaskedBatch,
     limit: usize,
-    free: usize,
+    full: Vec<Share>,
+    /// The share that records are added to.
+    positions: Vec<u32>,
     encoder: RecordEncoder,
-    shared: Vec<Share>,
+    free: usize,
 }
 
 impl Shares {
@@ -32,28 +34,39 @@ impl Shares {
         let pipeline = std::mem::take(&mut raw.pipeline);
         let empty = MaskedBatch { id: u64::MAX, pipeline, trace: raw.trace.take(), ..MaskedBatch::default() };
         let limit = MAX_BATCH_BYTES.saturating_sub(prost::Message::encoded_len(&empty));
-        Self { empty, limit, free: 0, encoder: RecordEncoder::default(), shared: Vec::new() }
+        // Often about as much comes out as went in: digests are long, and many fields stay behind.
+        let encoder = RecordEncoder::with_capacity(prost::Message::encoded_len(raw).min(limit));
+        Self { empty, limit, full: Vec::new(), positions: Vec::new(), encoder, free: limit }
     }
 
     pub(crate) fn push(&mut self, position: u32, record: &MaskedRecord) -> Result<(), TooLarge> {
-        let size = prost::Message::encoded_len(record) + RECORD_FRAME_BYTES;
-        if size > self.limit {
-            return Err(TooLarge);
-        }
-        if size > self.free || self.shared.is_empty() {
-            self.shared.push(Share { positions: Vec::new(), batch: self.empty.clone() });
-            self.free = self.limit;
+        let size = self.encoder.push(record) + RECORD_FRAME_BYTES;
+        if size > self.free {
+            self.encoder.pop();
+            if size > self.limit {
+                return Err(TooLarge);
+            }
+            self.close();
+            self.encoder.push(record);
         }
         self.free -= size;
-        if let Some(share) = self.shared.last_mut() {
-            share.positions.push(position);
-            share.batch.records.push(self.encoder.encode(record));
-        }
+        self.positions.push(position);
         Ok(())
     }
 
-    pub(crate) fn into_vec(self) -> Vec<Share> {
-        self.shared
+    /// Ends the share that records are added to, if it has any, and begins another.
+    fn close(&mut self) {
+        let records = std::mem::take(&mut self.encoder).finish();
+        let positions = std::mem::take(&mut self.positions);
+        if !positions.is_empty() {
+            self.full.push(Share { positions, batch: MaskedBatch { records, ..self.empty.clone() } });
+        }
+        self.free = self.limit;
+    }
+
+    pub(crate) fn into_vec(mut self) -> Vec<Share> {
+        self.close();
+        self.full
     }
 }
 

@@ -32,6 +32,9 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 
+/// The most bytes in one frame: batches come in a few reads instead of in dozens.
+const FRAME: u32 = 256 * 1024;
+
 /// Connections that have shaken hands and are not yet served.
 const ESTABLISHED: usize = 16;
 
@@ -73,6 +76,7 @@ where
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .add_service(health);
     let refusals = Arc::new(Refusals::new());
     let serving = async {

@@ -41,8 +41,7 @@ impl Bare {
     /// What the service does before a commit. Every record must be storable.
     pub fn prepare(&self, batch: v1::MaskedBatch) -> anyhow::Result<BareBatch> {
         let records = batch.records.len();
-        let (mut prepared, _) = prepare(batch, &self.target)
-            .map_err(|unfit| anyhow::anyhow!("{unfit}"))?;
+        let (mut prepared, _) = prepare(batch, &self.target).map_err(|unfit| anyhow::anyhow!("{unfit}"))?;
         anyhow::ensure!(prepared.len() == records, "a record was rejected");
         prepared.sort_by_key(|record| record.key);
         Ok(BareBatch { records: prepared })

@@ -156,7 +156,10 @@ impl fmt::Display for Unfit {
         match self {
             Self::Unreadable(position) => write!(formatter, "record {position} cannot be read"),
             Self::Length(position) => {
-                write!(formatter, "record {position} has another number of values than the target has columns")
+                write!(
+                    formatter,
+                    "record {position} has another number of values than the target has columns"
+                )
             }
         }
     }
@@ -322,7 +325,12 @@ mod tests {
         let columns = ["text", "number", "other", "null"].map(str::to_owned).to_vec();
         let table = table(vec![column("text"), number, other, column("null")]);
         let target = Target::resolve(&table, &v1::Target { table: "logins".into(), columns }).unwrap();
-        let values = [Some(Given::Boolean(true)), Some(Given::Number("7.0".into())), Some(Given::Text("1 day".into())), None];
+        let values = [
+            Some(Given::Boolean(true)),
+            Some(Given::Number("7.0".into())),
+            Some(Given::Text("1 day".into())),
+            None,
+        ];
         let values = values.map(|kind| Value { kind }).to_vec();
         let record = MaskedRecord { values, ..record(&[]) };
         let (records, _) = prepare(batch(vec![record]), &target).unwrap();

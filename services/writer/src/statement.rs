@@ -154,7 +154,8 @@ fn bind<'query>(
     let keys = records.iter().map(|record| record.key.uuid());
     let mut arguments = PgArguments::default();
     arguments.reserve(columns + 2, arguments_bytes(records, columns));
-    let query = sqlx::query_with(AssertSqlSafe(sql), arguments).bind(slots.bind_iter()).bind(keys.bind_iter());
+    let query =
+        sqlx::query_with(AssertSqlSafe(sql), arguments).bind(slots.bind_iter()).bind(keys.bind_iter());
     bind_rows(query, records, columns)
 }
 

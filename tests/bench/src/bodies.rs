@@ -155,7 +155,9 @@ mod tests {
         assert_eq!(policy.target(), target());
         let batches = masked_batches(5, 2);
         assert_eq!(batches.iter().map(|batch| batch.records.len()).collect::<Vec<_>>(), [2, 2, 1]);
-        let Some(Kind::Text(digest)) = &batches[0].decoded().unwrap()[0].values[2].kind else { panic!("no text") };
+        let Some(Kind::Text(digest)) = &batches[0].decoded().unwrap()[0].values[2].kind else {
+            panic!("no text")
+        };
         assert_eq!(digest.len(), 128);
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     pub(crate) backlog: u64,
 
     /// Rows into Postgres in one repetition
-    #[arg(long, default_value_t = 200_000, value_name = "COUNT", help_heading = "How much")]
+    #[arg(long, default_value_t = 500_000, value_name = "COUNT", help_heading = "How much")]
     pub(crate) rows: u64,
 
     /// Records to mask in one repetition

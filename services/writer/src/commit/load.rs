@@ -210,8 +210,12 @@ pub(super) mod tests {
     fn settled_entries_are_not_stored() {
         let mut load = load(&[1, 2, 3]);
         load.settle_at(HashMap::from([(1, Fate::Left)]));
-        let left: Vec<String> =
-            load.take_rounds().into_iter().flatten().map(|entry| entry.record.message_id().to_owned()).collect();
+        let left: Vec<String> = load
+            .take_rounds()
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.record.message_id().to_owned())
+            .collect();
         assert_eq!(left.len(), 2);
         assert!(!left.contains(&"2".to_owned()));
     }

@@ -168,7 +168,10 @@ mod tests {
 
     #[test]
     fn text_becomes_a_json_string() {
-        assert_eq!(convert(Given::Text("a\"b"), Form::Text), Verdict::Accept(Input::Made(r#""a\"b""#.into())));
+        assert_eq!(
+            convert(Given::Text("a\"b"), Form::Text),
+            Verdict::Accept(Input::Made(r#""a\"b""#.into()))
+        );
     }
 
     #[test]

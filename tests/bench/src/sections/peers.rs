@@ -67,10 +67,12 @@ impl Sink {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut server = JoinSet::new();
+        // With the services' own limits.
         server.spawn(
             Server::builder()
                 .initial_stream_window_size(1024 * 1024)
                 .initial_connection_window_size(2 * 1024 * 1024)
+                .max_frame_size(256 * 1024)
                 .add_service(MaskerServer::new(YesMan))
                 .add_service(WriterServer::new(YesMan))
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
