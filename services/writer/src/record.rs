@@ -16,7 +16,6 @@ use crate::convert::{Input, Verdict, convert};
 use crate::ledger::Key;
 
 /// A record whose values have been converted to the input of their columns' types.
-#[derive(Debug)]
 pub(crate) struct Record {
     /// Its place in its batch.
     pub(crate) position: usize,
@@ -37,10 +36,10 @@ enum Cell {
     Made(String),
 }
 
-/// Never the value.
-impl fmt::Debug for Cell {
+/// Never a value.
+impl fmt::Debug for Record {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if matches!(self, Self::Null) { "NULL" } else { "text" })
+        formatter.debug_struct("Record").field("message_id", &self.message_id()).finish_non_exhaustive()
     }
 }
 
@@ -306,7 +305,7 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_spoils_the_batch() {
         let mut batch = batch(vec![record(&[Some("ok"), Some("x")]); 2]);
-        batch.records[1].truncate(5);
+        batch.records[1].truncate(6);
         let unfit = prepare(batch, &target()).unwrap_err();
         assert_eq!(unfit.to_string(), "record 1 cannot be read");
     }
@@ -340,7 +339,6 @@ mod tests {
         assert_eq!(record.message_id(), "m");
         let unsure: Vec<_> = (0..4).map(|column| record.unsure_input(column)).collect();
         assert_eq!(unsure, [None, None, Some("1 day"), None]);
-        let shown = format!("{record:?}");
-        assert!(!shown.contains("true") && !shown.contains('7') && !shown.contains("day"), "{shown}");
+        assert_eq!(format!("{record:?}"), "Record { message_id: \"m\", .. }");
     }
 }
