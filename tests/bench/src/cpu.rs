@@ -14,7 +14,7 @@ pub(crate) fn cpu_of(pid: i32) -> anyhow::Result<f64> {
     Ok(float(own.ticks + children) / TICKS_A_SECOND)
 }
 
-/// The CPU time of this process.
+/// The CPU time of this process and of its children that have ended.
 pub(crate) fn own_cpu() -> anyhow::Result<f64> {
     let own = Stat::read("self").ok_or_else(|| anyhow::anyhow!("/proc/self/stat cannot be read"))?;
     Ok(float(own.ticks) / TICKS_A_SECOND)

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use veilpost::numbers::{float, whole};
-use veilpost::queue::in_one_line;
 
 use crate::bodies::Bodies;
 use crate::queue::messages_left;
+use crate::sender::Sender;
 
 /// Sends on their way at once.
 const SENDS: usize = 8;
@@ -31,6 +30,7 @@ const STALL: Duration = Duration::from_mins(1);
 #[allow(missing_debug_implementations, reason = "holds what producers write")]
 pub(crate) struct Feed<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) sender: &'a Sender,
     pub(crate) url: &'a str,
     pub(crate) bodies: &'a Bodies,
     pub(crate) count: u64,
@@ -97,14 +97,7 @@ impl Feed<'_> {
 
     async fn send_one(&self, numbers: std::ops::Range<u64>) -> anyhow::Result<u64> {
         let count = numbers.end - numbers.start;
-        let entry = |number: u64| {
-            let entry = SendMessageBatchRequestEntry::builder().id((number % ENTRIES).to_string());
-            entry.message_body(self.bodies.of(number)).build()
-        };
-        let entries = numbers.map(entry).collect::<Result<Vec<_>, _>>()?;
-        let request = self.client.send_message_batch().queue_url(self.url).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|error| in_one_line(&error))?;
-        anyhow::ensure!(answer.failed.is_empty(), "the queue refused a message");
+        self.sender.send(self.url, numbers.map(|number| self.bodies.of(number))).await?;
         Ok(count)
     }
 

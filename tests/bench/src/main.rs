@@ -10,6 +10,7 @@ mod queue;
 mod report;
 mod run;
 mod sections;
+mod sender;
 mod settings;
 mod worker;
 mod world;

@@ -14,6 +14,8 @@ use veilpost::Executables;
 use veilpost::process::Child;
 use veilpost::queue::client_for;
 
+use crate::sender::Sender;
+
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -24,6 +26,7 @@ pub(crate) struct QueueProcess {
     pub(crate) endpoint: String,
     pub(crate) dead_letter_url: String,
     pub(crate) client: Client,
+    pub(crate) sender: Sender,
 }
 
 impl QueueProcess {
@@ -41,7 +44,8 @@ impl QueueProcess {
         let endpoint = endpoint(&output, &mut child).await?;
         let client = client_for(&endpoint);
         let dead_letter_url = create(&client, "bench-dead-letters").await?;
-        Ok(Self { child, endpoint, dead_letter_url, client })
+        let sender = Sender::new(&endpoint);
+        Ok(Self { child, endpoint, dead_letter_url, client, sender })
     }
 
     pub(crate) fn pid(&self) -> i32 {

@@ -24,6 +24,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut sheet = Sheet::default();
     for section in settings.sections() {
         say(&format!("measuring: {section:?}"));
+        world.settle().await?;
         Box::pin(measure(section, &mut world, &mut sheet)).await?;
     }
     drop(world);

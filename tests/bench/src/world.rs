@@ -80,6 +80,13 @@ impl World {
         Ok(())
     }
 
+    /// Lets Postgres do now what it would do of its own at some time, so that no part of the benchmark pays for what another
+    /// has stored.
+    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
+        sqlx::query("VACUUM (ANALYZE)").execute(&mut self.database).await?;
+        self.checkpoint().await
+    }
+
     /// Without it, the repetition that runs into a checkpoint pays for those before it.
     pub(crate) async fn checkpoint(&mut self) -> anyhow::Result<()> {
         sqlx::query("CHECKPOINT").execute(&mut self.database).await?;

@@ -108,6 +108,7 @@ async fn distant(
     let backlog = world.settings.backlog;
     let feed = Feed {
         client: &world.queue.client,
+        sender: &world.queue.sender,
         url: &plan.queue_url,
         bodies: &bodies,
         count,

@@ -21,8 +21,15 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
     let url = queue.create("bench-long").await?;
     let bodies = Bodies::logins();
     let count = world.settings.memory_backlog;
-    let feed =
-        Feed { client: &queue.client, url: &url, bodies: &bodies, count, backlog: u64::MAX, rate: None };
+    let feed = Feed {
+        client: &queue.client,
+        sender: &queue.sender,
+        url: &url,
+        bodies: &bodies,
+        count,
+        backlog: u64::MAX,
+        rate: None,
+    };
     feed.fill().await?;
     let before = world.rows().await?;
     let directory = world.new_directory()?;

@@ -10,6 +10,7 @@ use crate::cpu::{cpu_of, own_cpu};
 use crate::feed::{Drained, Feed};
 use crate::figures::Figures;
 use crate::fleet::{Fleet, FleetCpu, Plan};
+use crate::queue::QueueProcess;
 use crate::run::Sheet;
 use crate::worker::{Work, Worker};
 use crate::world::World;
@@ -126,8 +127,16 @@ pub(crate) async fn through(
     world.checkpoint().await?;
     let before = Snapshot::take(world, &fleet).await?;
     let backlog = world.settings.backlog;
-    let client = world.queue.client.clone();
-    let feed = Feed { client: &client, url: &plan.queue_url, bodies, count: messages, backlog, rate };
+    let (client, sender) = (world.queue.client.clone(), world.queue.sender.clone());
+    let feed = Feed {
+        client: &client,
+        sender: &sender,
+        url: &plan.queue_url,
+        bodies,
+        count: messages,
+        backlog,
+        rate,
+    };
     let drained = feed.until_drained().await?;
     let after = Snapshot::take(world, &fleet).await?;
     fleet.ensure_running()?;
@@ -208,9 +217,11 @@ async fn bare(world: &mut World, bodies: &Bodies) -> anyhow::Result<Loop> {
     let work = Work::Drain { endpoint, url: url.clone(), count, calls: world.settings.bare_calls() };
     let worker = Worker::start(&work, "").await?;
     let (own, queue) = (own_cpu()?, cpu_of(world.queue.pid())?);
-    let feed = Feed { client: &world.queue.client, url: &url, bodies, count, backlog, rate: None };
+    let QueueProcess { client, sender, .. } = &world.queue;
+    let feed = Feed { client, sender, url: &url, bodies, count, backlog, rate: None };
     let (drained, effort) = tokio::try_join!(feed.until_drained(), worker.effort())?;
     let queue_cpu = cpu_of(world.queue.pid())? - queue;
-    let feed_cpu = own_cpu()? - own;
+    // The worker is a child of this process, and has ended.
+    let feed_cpu = own_cpu()? - own - effort.cpu_seconds;
     Ok(Loop { drained, cpu: effort.cpu_seconds, queue_cpu, feed_cpu })
 }

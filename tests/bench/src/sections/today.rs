@@ -16,6 +16,7 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
         let url = world.new_queue().await?;
         let feed = Feed {
             client: &world.queue.client,
+            sender: &world.queue.sender,
             url: &url,
             bodies: &bodies,
             count,
