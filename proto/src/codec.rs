@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use bytes::Buf;
+use bytes::{Buf, BufMut};
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{self, DecodeBuf, EncodeBuf};
@@ -40,7 +40,17 @@ where
     }
 }
 
-/// Encodes messages of any size; tonic refuses those beyond its limit.
+/// Messages up to this size are copied off the connection's buffer: a part of it would keep all of it, with larger messages that
+/// came before.
+const COPIED: usize = 256 * 1024;
+
+/// Encodes a message of any size; tonic refuses those beyond its limit.
+pub fn encode<T: Message>(message: &T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    buffer.reserve(message.encoded_len());
+    message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// [`encode`] for messages that are given away.
 #[derive(Debug)]
 pub struct Encoder<T>(PhantomData<T>);
 
@@ -55,8 +65,7 @@ impl<T: Message> codec::Encoder for Encoder<T> {
     type Error = Status;
 
     fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(message.encoded_len());
-        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+        encode(&message, buffer)
     }
 }
 
@@ -75,6 +84,14 @@ impl<U: Frame> codec::Decoder for Decoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        frame::decode(buffer.copy_to_bytes(buffer.remaining())).map(Some)
+        let length = buffer.remaining();
+        let message = if length <= COPIED {
+            let mut copy = Vec::with_capacity(length);
+            copy.put(buffer);
+            copy.into()
+        } else {
+            buffer.copy_to_bytes(length)
+        };
+        frame::decode(message).map(Some)
     }
 }

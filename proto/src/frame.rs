@@ -14,12 +14,12 @@ use crate::v1::{MaskedBatch, RawBatch, RawRecord, Receipt, Rejection};
 use crate::wire::{Content, Fields};
 
 /// What the elements of a message's repeated fields may take in memory, beside the texts that are in them. The largest batch
-/// that says the least in most elements, nothing but NULLs, still fits.
+/// of the smallest records, a message id and a NULL each, still fits.
 pub const MAX_ELEMENT_BYTES: usize = 16 * MAX_BATCH_BYTES;
 
-/// A masked record stays encoded. What the writer keeps of each, beside its values, is larger than that: no batch has more
-/// records than it has memory for.
-const MASKED_RECORD_BYTES: usize = 192;
+/// A masked record stays encoded, and takes little memory by that. What the writer makes of each, beside its values, is larger:
+/// no batch has more records than it has memory for.
+pub const MASKED_RECORD_BYTES: usize = 256;
 
 /// A repeated field: its number, what each element takes in memory, and which of an element's own fields repeat.
 #[derive(Debug)]
@@ -114,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_batch_of_nothing_but_nulls_is_taken() {
-        let values = vec![Value::default(); 1000];
+    fn the_most_records_that_a_batch_may_have_are_taken() {
+        let values = vec![Value::default()];
         let record =
             MaskedRecord { message_id: "m".repeat(36), sent_timestamp_ms: 1_700_000_000_000, values };
-        let size = record.encoded_len() + 3;
+        let size = record.encoded_len() + 2;
         let records = MaskedBatch::encoded(vec![record; MAX_BATCH_BYTES / size]);
         let batch = MaskedBatch { records, ..MaskedBatch::default() };
         let encoded = batch.encode_to_vec();

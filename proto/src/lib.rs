@@ -18,7 +18,7 @@ mod names;
 mod secrecy;
 mod wire;
 
-pub use codec::{Codec, Decoder, Encoder};
+pub use codec::{Codec, Decoder, Encoder, encode};
 pub use wire::Malformed;
 
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.

@@ -30,7 +30,7 @@ pub struct Heading<'a> {
 }
 
 /// Encodes records one after the other into memory that they share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RecordEncoder {
     encoded: Vec<u8>,
     /// Where each record ends.
@@ -59,10 +59,20 @@ impl RecordEncoder {
     }
 
     /// The records as a batch holds them.
-    pub fn finish(self) -> Vec<Bytes> {
+    pub fn finish(mut self) -> Vec<Bytes> {
+        if self.encoded.len() < self.encoded.capacity() / 2 {
+            self.encoded.shrink_to_fit();
+        }
         let encoded = Bytes::from(self.encoded);
         let begins = std::iter::once(0).chain(self.ends.iter().copied());
         begins.zip(&self.ends).map(|(begin, end)| encoded.slice(begin..*end)).collect()
+    }
+}
+
+/// Never a value.
+impl fmt::Debug for RecordEncoder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RecordEncoder").field("records", &self.ends.len()).finish_non_exhaustive()
     }
 }
 
@@ -200,19 +210,33 @@ mod tests {
         })
     }
 
-    /// Fields that a record may have, known ones and others, whole and broken.
+    fn field(number: u8, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | kind];
+        if kind == 2 {
+            prost::encoding::encode_varint(content.len().try_into().unwrap(), &mut field);
+        }
+        [field, content.to_vec()].concat()
+    }
+
+    /// Fields that a record may have, known ones and others, with contents that fit and others.
     fn fields() -> impl Strategy<Value = Vec<u8>> {
-        let leaf =
-            (1u8..6, prop::sample::select(&[0u8, 1, 2, 5][..]), prop::collection::vec(any::<u8>(), 0..6))
-                .prop_map(|(number, kind, content)| {
-                    let length =
-                        if kind == 2 { vec![u8::try_from(content.len()).unwrap()] } else { Vec::new() };
-                    [vec![number << 3 | kind], length, content].concat()
-                });
-        let value = prop::collection::vec(leaf.clone(), 0..3).prop_map(|fields| fields.concat());
-        let nested =
-            value.prop_map(|value| [vec![3 << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat());
-        prop::collection::vec(prop_oneof![leaf, nested], 0..6).prop_map(|fields| fields.concat())
+        let varint = any::<u64>().prop_map(|number| {
+            let mut content = Vec::new();
+            prost::encoding::encode_varint(number, &mut content);
+            (0, content)
+        });
+        let content = prop_oneof![
+            2 => varint,
+            1 => any::<[u8; 8]>().prop_map(|bytes| (1, bytes.to_vec())),
+            4 => ".{0,20}".prop_map(|text| (2, text.into_bytes())),
+            1 => (100_usize..20_000).prop_map(|length| (2, vec![b'x'; length])),
+            1 => prop::collection::vec(any::<u8>(), 0..6).prop_map(|bytes| (2, bytes)),
+            1 => any::<[u8; 4]>().prop_map(|bytes| (5, bytes.to_vec())),
+        ];
+        let leaf = (1u8..6, content).prop_map(|(number, (kind, content))| field(number, kind, &content));
+        let value =
+            prop::collection::vec(leaf.clone(), 0..3).prop_map(|fields| field(3, 2, &fields.concat()));
+        prop::collection::vec(prop_oneof![leaf, value], 0..6).prop_map(|fields| fields.concat())
     }
 
     #[test]
@@ -255,15 +279,30 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_what_prost_takes_them_for(bytes in fields(), cut in 0usize..4) {
-            for bytes in [bytes.as_slice(), bytes.get(cut..).unwrap_or_default()] {
-                // Cutting may leave a group's tag, which only prost reads.
-                let has_group = bytes.iter().any(|byte| matches!(byte & 7, 3 | 4));
-                match (read(bytes), MaskedRecord::decode(bytes)) {
-                    (Ok(read), decoded) => prop_assert_eq!(Ok(read), decoded),
-                    (Err(Malformed), decoded) => prop_assert!(decoded.is_err() || has_group),
-                }
+        fn any_fields_are_what_prost_takes_them_for(bytes in fields()) {
+            // A text where only values may be can look like a group to prost alone.
+            let read = read(&bytes).ok();
+            let decoded = MaskedRecord::decode(bytes.as_slice()).ok();
+            if read.is_some() || !has_group(&bytes) {
+                prop_assert_eq!(read, decoded);
             }
         }
+
+        #[test]
+        fn broken_fields_are_refused_or_what_prost_takes_them_for(bytes in fields(), cut in 0usize..8, end in 0usize..8) {
+            let bytes = bytes.get(cut..bytes.len().saturating_sub(end)).unwrap_or_default();
+            if let Ok(read) = read(bytes) {
+                prop_assert_eq!(Ok(read), MaskedRecord::decode(bytes));
+            }
+        }
+    }
+
+    /// Whether there is a group in a record or in one of its values.
+    fn has_group(record: &[u8]) -> bool {
+        Fields::of(record).map_while(Result::ok).any(|(number, content)| match content {
+            Content::Group => true,
+            Content::Bytes(value) if number == 3 => has_group(value),
+            _ => false,
+        })
     }
 }

@@ -52,6 +52,7 @@ impl fmt::Debug for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::masked::RecordEncoder;
     use crate::v1::RawBatch;
 
     #[test]
@@ -60,8 +61,10 @@ mod tests {
         let value = Value { kind: Some(Kind::Text("secret".into())) };
         let masked =
             MaskedRecord { message_id: "m1".into(), values: vec![value.clone()], ..MaskedRecord::default() };
+        let mut encoder = RecordEncoder::default();
+        encoder.push(&masked);
         let shown = format!(
-            "{:?} {:?} {value:?}",
+            "{:?} {:?} {value:?} {encoder:?}",
             RawBatch { records: vec![raw], ..RawBatch::default() },
             MaskedBatch { records: MaskedBatch::encoded([masked]), ..MaskedBatch::default() }
         );

@@ -1,7 +1,7 @@
 //! Protobuf's wire format, read without copying. <https://protobuf.dev/programming-guides/encoding/>
 
 /// What stands in a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Content<'a> {
     Varint(u64),
     /// Text, bytes or a message.

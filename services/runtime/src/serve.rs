@@ -32,7 +32,8 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 
-/// The most bytes in one frame: batches come in a few reads instead of in dozens.
+/// The most bytes in one frame: batches come in a few reads instead of in dozens. A receiver may hold one frame of every
+/// connection beside what the windows allow.
 const FRAME: u32 = 256 * 1024;
 
 /// Connections that have shaken hands and are not yet served.

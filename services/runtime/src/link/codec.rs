@@ -43,6 +43,6 @@ impl<T: Message> Encoder for SharedEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, item: Arc<T>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+        veilpost_proto::encode(&*item, buffer)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tonic::Status;
 use tracing::Span;
+use veilpost_proto::frame::MASKED_RECORD_BYTES;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::telemetry;
 
@@ -29,6 +30,9 @@ pub(super) struct Entry {
     job: usize,
     pub(super) record: Record,
 }
+
+// For a moment a record is there twice, as a part of a job and as an entry.
+const _: () = assert!(size_of::<Record>() + size_of::<Entry>() <= MASKED_RECORD_BYTES);
 
 #[derive(Debug)]
 struct OpenBatch {

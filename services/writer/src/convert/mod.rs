@@ -10,6 +10,7 @@ mod text;
 mod uuid;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use veilpost_proto::masked::Given;
 use veilpost_proto::v1::Reason;
@@ -27,11 +28,21 @@ pub(crate) enum Verdict {
 }
 
 /// The text that goes to the database for a value.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) enum Input {
     /// The value's own text.
     AsGiven,
     Made(String),
+}
+
+/// Never the value.
+impl fmt::Debug for Input {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::AsGiven => "as given",
+            Self::Made(_) => "made",
+        })
+    }
 }
 
 /// Why a value can never be stored in its column; names the rule and never the value.
