@@ -1,11 +1,12 @@
 #!/bin/sh
-# Writes the secrets into volumes, one for each service that may read them: from the environment where it has them, else as
-# they are there from an earlier start, else new ones.
+# Writes the secrets into volumes, one for each service that may read them: from the environment where it has
+# them, else as they are there from an earlier start, else new ones.
 set -eu
 
 secrets=/secrets
 
-# put FILE TEXT: in one step, so that nobody reads half of it. The volume is what keeps others out, not the mode.
+# put FILE TEXT: in one step, so that nobody reads half of it. The volume is what keeps others out, not the
+# mode.
 put() {
     printf '%s\n' "$2" >"$secrets/$1.new"
     chmod 444 "$secrets/$1.new"
@@ -30,7 +31,8 @@ writer_password=$(kept postgres/writer-password '')
 put postgres/password "$password"
 put postgres/writer-password "$writer_password"
 
-# The database as the role that owns everything in it, which only the migrations know, and as the writer's own.
+# The database as the role that owns everything in it, which only the migrations know, and as the writer's
+# own.
 if [ -n "${DATABASE_URL:-}" ]; then
     put owner/database-url "${DATABASE_OWNER_URL:-$DATABASE_URL}"
     put writer/database-url "$DATABASE_URL"

@@ -1,6 +1,8 @@
--- The role that the writer logs in as. What it may do, `veilpost-writer migrate --grant-to veilpost_writer` grants it.
+-- The role that the writer logs in as. What it may do, `veilpost-writer migrate --grant-to veilpost_writer`
+-- grants it.
 --
--- For psql, as a superuser; WRITER_PASSWORD_FILE is the file with the password. May be run again: it then sets the password.
+-- For psql, as a superuser; WRITER_PASSWORD_FILE is the file with the password. May be run again: it then
+-- sets the password.
 
 \set ON_ERROR_STOP on
 \set password `cat "$WRITER_PASSWORD_FILE"`

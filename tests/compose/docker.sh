@@ -1,6 +1,8 @@
-# Sourced by run: a Docker daemon with compose and buildx, also on a machine that has neither and reaches no image registry.
+# Sourced by run: a Docker daemon with compose and buildx, also on a machine that has neither and reaches no
+# image registry.
 #
-# What is there already is used. Everything else comes from Debian's own packages, through the mirror in apt's sources.
+# What is there already is used. Everything else comes from Debian's own packages, through the mirror in apt's
+# sources.
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/veilpost-ci
 mkdir -p "$cache"
@@ -60,8 +62,8 @@ may_run_containers() {
     docker info >/dev/null 2>&1 || "${sudo[@]}" unshare --mount --net mount -t tmpfs none /mnt 2>/dev/null
 }
 
-# A daemon that was killed leaves the file that says it runs. Once another program has its process id, the next one believes
-# it, or waits for it: forget_dead PROGRAM FILE
+# A daemon that was killed leaves the file that says it runs. Once another program has its process id, the
+# next one believes it, or waits for it: forget_dead PROGRAM FILE
 forget_dead() {
     local pid
     pid=$("${sudo[@]}" cat "$2" 2>/dev/null) || return 0

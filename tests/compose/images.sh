@@ -1,7 +1,8 @@
-# Sourced by run: the public images that the stack stands on, or stand-ins for them where no registry can be reached.
+# Sourced by run: the public images that the stack stands on, or stand-ins for them where no registry can be
+# reached.
 #
-# A stand-in has the public image's name and is made of Debian's packages. It is no copy: deploy/compose/README.md names
-# what a run on stand-ins leaves unchecked.
+# A stand-in has the public image's name and is made of Debian's packages. It is no copy:
+# deploy/compose/README.md names what a run on stand-ins leaves unchecked.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 base=debian:trixie-slim
@@ -81,7 +82,8 @@ stand_in() {
 
 available() { is_here "$1" || { [ "$1" != veilpost-check-rotel ] && pull "$1"; }; }
 
-# Makes sure of all images that are named; of the base first, because the stand-ins stand on it, then of the others at once.
+# Makes sure of all images that are named; of the base first, because the stand-ins stand on it, then of the
+# others at once.
 ready_images() {
     available "$base" || stand_in "$base"
     local image jobs=() job

@@ -1,4 +1,4 @@
-"""What was sent, and whether all of it has arrived: every event is a row or a dead letter, none is both, none is twice."""
+"""Accounts for what was sent: every event is a row or a dead letter; none is both or stored twice."""
 
 from contextlib import contextmanager
 
@@ -38,7 +38,7 @@ class Accounts:
         assert int(sql("select count(*) from veilpost.ledger")) == rows(), "the ledger has not one key for each row"
 
     def begin_again(self):
-        """What a queue in memory has forgotten cannot be accounted for: what is there now counts from here on."""
+        """Starts counting from what is there now: what a queue in memory has forgotten cannot be counted."""
         self.none_twice()
         take_dead_letters()
         self.sent, self.to_be_rejected, self.letters = rows(), 0, {}

@@ -7,7 +7,8 @@ import subprocess
 
 from .stack import ROOT, SERVICES, compose, run
 
-# Those that end by themselves; `secrets` lays files out for the others, and is the only one that has to be root.
+# Those that end by themselves; `secrets` lays files out for the others, and is the only one that has to be
+# root.
 ONCE = {"secrets", "certificates", "writer-role", "migrate", "producer"}
 
 

@@ -1,4 +1,4 @@
-"""What a newcomer sees after `docker compose up`: everything is healthy, and the sample events are in the table."""
+"""A newcomer's view after `docker compose up`: everything is healthy, and the sample events are stored."""
 
 import hashlib
 import json

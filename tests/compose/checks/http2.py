@@ -1,7 +1,7 @@
 """Says whether a server takes a call: `python3 http2.py ADDRESS PORT METHOD [NAME CA [CERTIFICATE KEY]]`.
 
-Without a name in plain text, with it over TLS. Prints `taken`, or `refused` and by what. Runs alone, inside another container's
-network namespace.
+Without a name it uses plain text, with a name TLS. Prints `taken`, or `refused` and by what. Runs alone,
+inside another container's network namespace.
 """
 
 import socket
@@ -25,7 +25,7 @@ def text(value):
 
 
 def call(method):
-    """The head of a gRPC call; numbers are places in the static table: https://www.rfc-editor.org/rfc/rfc7541#appendix-A"""
+    """The head of a gRPC call. Numbers are indices of https://www.rfc-editor.org/rfc/rfc7541#appendix-A"""
     post, https, path, authority = bytes([0x83]), bytes([0x87]), bytes([0x04]), bytes([0x01])
     content_type, te = bytes([0x0F, 31 - 15]), bytes([0x00]) + text("te")
     head = post + https + path + text(method) + authority + text("check")

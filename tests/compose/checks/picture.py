@@ -1,6 +1,8 @@
-"""Draws one received trace, as text and as an SVG: `PYTHONPATH=tests/compose python3 -m checks.picture FILE.svg <the receiver's log`.
+"""Draws one received trace, as text and as an SVG.
 
-It is made from the spans that the receiver wrote down, and only looks like Jaeger's page.
+    PYTHONPATH=tests/compose python3 -m checks.picture FILE.svg <the receiver's log
+
+The picture is made from the spans that the receiver recorded, and only looks like Jaeger's page.
 """
 
 import sys

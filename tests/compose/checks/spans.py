@@ -120,7 +120,7 @@ def check_content(spans, producer):
 
 
 def check_links(spans):
-    """Under load receives, commits and deletes are shared between batches: each is linked with all of them."""
+    """Under load batches share receives, commits and deletes: each is linked with all its batches."""
     by_id = {span.id: span for span in spans}
     for name, batches in [
         ("receive user-logins", "process user-logins"),

@@ -1,4 +1,4 @@
-"""The composed stack as its user and its operator see it: compose, containers, SQL, the queue's protocol, metrics."""
+"""The composed stack as user and operator see it: compose, containers, SQL, the queue's protocol, metrics."""
 
 import json
 import os

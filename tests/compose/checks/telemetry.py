@@ -1,4 +1,4 @@
-"""What the stack shows of itself: traces as a receiver not written here got them, metrics as Prometheus has them, logs."""
+"""The stack's telemetry: traces as a third-party receiver gets them, metrics as Prometheus has them, logs."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What happens while events flow: replicas come and go, containers are killed and stopped. Nothing is lost, nothing is twice."""
+"""While events flow, replicas come and go, and containers are killed. Nothing is lost or stored twice."""
 
 import json
 import time
@@ -85,7 +85,7 @@ def a_crash_is_restarted():
 
 
 def a_killed_queue_costs_only_what_was_in_it():
-    """It is in memory: what waits in it goes with it. Nothing comes twice, and the reader finds its way back by itself."""
+    """Messages waiting in memory are lost. Nothing is stored twice, and the reader reconnects by itself."""
     before = rows()
     sending = Sending(5_000, accounts.next_seed(), rate=500)
     wait("events flow", lambda: rows() > before + 500, 60)

@@ -1,4 +1,4 @@
-"""Refuses what is no cluster to play with, runs the scenarios, and ends with one line that sums them up."""
+"""Refuses a cluster that is not throw-away, runs the scenarios, and ends with one line that sums them up."""
 
 import os
 import sys

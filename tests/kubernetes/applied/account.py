@@ -27,7 +27,7 @@ class Account:
         return int(self.cluster.sql("select count(*) from user_logins"))
 
     def settle(self, latest):
-        """Waits until nothing is in the queue, and counts: every message, also of the latest load, is a row or a dead letter."""
+        """Waits until the queue is empty, and counts: every message is a row or a dead letter."""
         took = within(240, "the queue is empty", lambda: self.queue.waiting() == 0)
         print(f"    {self.count(*latest)}; settled after {took:.1f} s", flush=True)
 

@@ -78,7 +78,7 @@ class Cluster:
         self.run("rollout", "status", what, f"--timeout={seconds}s")
 
     def evict(self, pod):
-        """Asks for a pod's eviction, as the drain of a node does; returns what the disruption budget says to it."""
+        """Asks for a pod's eviction, as the drain of a node does; returns the disruption budget's answer."""
         eviction = {"apiVersion": "policy/v1" if self.minor >= 22 else "policy/v1beta1", "kind": "Eviction",
                     "metadata": {"name": pod, "namespace": NAMESPACE}}
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"

@@ -1,4 +1,4 @@
-"""The local overlay on a cluster: pods come, go and change under load, and every message is stored or dead-lettered once."""
+"""The local overlay on a cluster: pods change under load, every message is stored or dead-lettered once."""
 
 import os
 import time
@@ -62,7 +62,7 @@ def replicas(service, count):
 
 
 def works(pod):
-    """Waits until it has its share; a reader, until it has received something: the queue decides who gets how much."""
+    """Waits until it has its share, or for a reader any message: the queue decides how many each one gets."""
     if pod.service == "reader":
         within(SHARE_WITHIN, f"{pod.name} receives", lambda: pod.handled() > 0)
     else:

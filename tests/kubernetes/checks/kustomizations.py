@@ -88,7 +88,7 @@ def service(found: list[dict], name: str) -> dict:
 
 
 def variables(found: list[dict], container: dict) -> dict[str, str]:
-    """The variables that the container sees, as Kubernetes puts them together; fields of the pod are left out."""
+    """The variables that the container sees, as Kubernetes combines them, without fields of the pod."""
     seen = {}
     for source in container.get("envFrom", []):
         seen |= named(found, "ConfigMap", source["configMapRef"]["name"])["data"]

@@ -72,7 +72,7 @@ def environment(found, pod, container, folder):
 
 @contextlib.contextmanager
 def running(found, workload, container, own={}):
-    """The container's program with its variables, and `own` ones in their place; those without a value are left out."""
+    """Runs the container's program with its variables and `own` ones; one without a value is removed."""
     with tempfile.TemporaryDirectory() as folder, open(f"{folder}/log", "w+") as log:
         command = [BINARIES / program(container["image"]), *container.get("args", [])]
         variables = environment(found, pod_template(workload)["spec"], container, folder) | own

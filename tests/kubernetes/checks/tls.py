@@ -38,7 +38,8 @@ class Tls(unittest.TestCase):
         for name in SERVICES:
             made = named(found, "Certificate", f"veilpost-{name}")["spec"]
             self.assertEqual(made["secretName"], f"veilpost-{name}-tls")
-            # The role that the services' defaults look for, and the name in the downstream's address, are the same.
+            # The role that the services' defaults look for, and the name in the downstream's address, are the
+            # same.
             self.assertEqual(made["dnsNames"], [f"veilpost-{name}"])
             self.assertEqual(set(made["usages"]) - {"digital signature"}, USAGES[name])
             named(found, "Issuer", made["issuerRef"]["name"])

@@ -10,7 +10,7 @@ ODD = 50
 
 
 class Load:
-    """Sends RATE login events a second until it is stopped; every fiftieth is no JSON and so to be rejected."""
+    """Sends RATE login events a second until it is stopped; every fiftieth is not JSON, to be rejected."""
 
     def __init__(self, queue):
         self.queue = queue

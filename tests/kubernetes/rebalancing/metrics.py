@@ -21,7 +21,7 @@ def total(text, name):
 
 
 def takes_its_share(replica, fellows, seconds):
-    """Waits until it handles at least half of what falls to each of the replicas; returns after how many seconds."""
+    """Waits until it handles at least half of an equal share; returns how many seconds that took."""
     handled = lambda: {fellow.name: fellow.handled() for fellow in fellows}
     before = handled()
     moved = {}

@@ -1,4 +1,4 @@
-"""Hosts with addresses of their own: a network namespace each, behind one bridge. All of it ends with this process.
+"""Hosts with addresses of their own, each a network namespace behind one bridge, that end with this process.
 
 `rebalance` starts the tests in namespaces of their own, so nothing here touches the machine's network.
 """

@@ -72,7 +72,7 @@ class Pipeline:
         return any(replica.address in sender.unreceipted() for sender in self.senders(service))
 
     def account(self):
-        """Stops the load and counts: every message is one row or one dead letter, and the ledger says the same."""
+        """Stops the load and counts: every message is one row or one dead letter, and the ledger agrees."""
         self.load.stop()
         took = within(60, "the queue is empty", lambda: self.queue.waiting() == 0)
         print(f"    {self.count()}; settled after {took:.1f} s", flush=True)

@@ -1,4 +1,4 @@
-"""Replicas come, go, and vanish under load; the load follows, and every message is stored or dead-lettered once."""
+"""Replicas join, leave and vanish; load follows, and every message is stored or dead-lettered once."""
 
 import pathlib
 import tempfile

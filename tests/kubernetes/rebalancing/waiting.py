@@ -4,7 +4,7 @@ import time
 
 
 def within(seconds, what, condition):
-    """Asks until `condition` holds, and returns after how many seconds it did. What is not there yet does not hold."""
+    """Waits until `condition` holds, and returns how many seconds that took; a missing thing never does."""
     started = time.monotonic()
     while True:
         try:
