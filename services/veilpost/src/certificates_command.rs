@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::certificates::{Folder, Made, Role, Term};
-use crate::output::print;
+use veilpost_local::certificates::{Folder, Made, Role, Term};
+use veilpost_local::output::print;
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -7,13 +7,10 @@ use clap::{Parser, Subcommand};
 use crate::certificates_command::{self, CertificatesSettings};
 use crate::dead_letters_command::{self, DeadLettersSettings};
 use crate::demo::{self, DemoSettings};
-use crate::output::say;
-use crate::process::EndingSignals;
 use crate::queue_command::{self, QueueSettings};
 use crate::send_command::{self, SendSettings};
-
-/// The exit status of a command that a signal ended, as shells have it.
-const INTERRUPTED: u8 = 130;
+use veilpost_local::output::say;
+use veilpost_local::process::{EndingSignals, until_signal};
 
 /// Veilpost's command line: see the pipeline work, feed it, or run a queue for it
 #[derive(Debug, Parser)]
@@ -61,17 +58,6 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             Box::pin(until_signal(&mut signals, dead_letters_command::run(&settings))).await
         }
         Command::Demo(settings) => Box::pin(demo::run(&settings, &mut signals)).await,
-    }
-}
-
-/// Runs `work` unless a signal comes first; what `work` holds is dropped then, which ends what it has started.
-pub(crate) async fn until_signal(
-    signals: &mut EndingSignals,
-    work: impl Future<Output = anyhow::Result<ExitCode>>,
-) -> anyhow::Result<ExitCode> {
-    tokio::select! {
-        result = work => result,
-        () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 

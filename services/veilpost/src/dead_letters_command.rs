@@ -8,8 +8,8 @@ use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, Mess
 use clap::Args;
 use jiff::{Timestamp, Unit};
 
-use crate::output::{print, say};
-use crate::queue::{Target, in_one_line};
+use veilpost_local::output::{print, say};
+use veilpost_local::queue::{Target, in_one_line};
 
 /// How long a message is hidden while the rest is read, in seconds: none comes twice.
 const HIDDEN: i32 = 120;

@@ -1,19 +1,12 @@
-//! Veilpost's command line, and what its tests and benchmarks use of it: sample events, the embedded queue, a
-//! throw-away Postgres, and the services as child processes.
+//! Veilpost's command line: the demo, a producer of sample events, the embedded queue, trial certificates and a look at
+//! dead letters.
 
-pub mod certificates;
 mod certificates_command;
 mod cli;
 mod dead_letters_command;
 mod demo;
-pub mod events;
-pub mod numbers;
-pub mod output;
-pub mod postgres;
-pub mod process;
-pub mod queue;
+mod progress;
 mod queue_command;
 mod send_command;
 
 pub use cli::{Cli, run};
-pub use demo::Executables;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::output::print;
-use crate::process::EndingSignals;
-use crate::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
+use veilpost_local::output::print;
+use veilpost_local::process::EndingSignals;
+use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct QueueSettings {

@@ -6,10 +6,12 @@ use std::time::Instant;
 use clap::Args;
 use veilpost_runtime::telemetry;
 
-use crate::events::{DEFAULT_SEED, Fate, SampleEvents, Shape};
-use crate::numbers::{float, parse_share, whole};
-use crate::output::{grouped, print, progress, say};
-use crate::queue::{Sender, Target};
+use crate::progress::progress;
+
+use veilpost_local::events::{DEFAULT_SEED, Fate, SampleEvents, Shape};
+use veilpost_local::numbers::{float, whole};
+use veilpost_local::output::{grouped, print, say};
+use veilpost_local::queue::{Sender, Target};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SendSettings {
@@ -54,6 +56,16 @@ impl Mix {
     }
 }
 
+/// A share of 0 to 1, in millionths.
+fn parse_share(text: &str) -> Result<u64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    if (0.0..=1.0).contains(&share) {
+        Ok(whole(share * 1e6))
+    } else {
+        Err("write a share of 0 to 1".to_owned())
+    }
+}
+
 pub(crate) async fn run(settings: &SendSettings) -> anyhow::Result<ExitCode> {
     let traces = telemetry::export_traces("producer");
     if let Err(error) = &traces {
@@ -89,4 +101,18 @@ fn summary(settings: &SendSettings, url: &str, seconds: f64) -> String {
         grouped(odd),
         grouped(rejected),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_go_from_nothing_to_all() {
+        assert_eq!(parse_share("0.2"), Ok(200_000));
+        assert_eq!(parse_share("1"), Ok(1_000_000));
+        assert!(parse_share("1.1").is_err());
+        assert!(parse_share("NaN").is_err());
+        assert!(parse_share("half").is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! Bodies of messages, made before anything is measured, and the records made of them.
 
 use jiff::Timestamp;
-use veilpost::events::{DEFAULT_SEED, SampleEvents};
+use veilpost_local::events::{DEFAULT_SEED, SampleEvents};
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, Target, Value};
 
@@ -56,8 +56,8 @@ impl Bodies {
 
     pub(crate) fn mean_bytes(&self) -> f64 {
         let bytes: usize = self.0.iter().map(String::len).sum();
-        veilpost::numbers::float(u64::try_from(bytes).unwrap_or_default())
-            / veilpost::numbers::float(u64::try_from(self.0.len()).unwrap_or(1))
+        veilpost_local::numbers::float(u64::try_from(bytes).unwrap_or_default())
+            / veilpost_local::numbers::float(u64::try_from(self.0.len()).unwrap_or(1))
     }
 
     /// As a reader sends them.

@@ -1,6 +1,6 @@
 //! CPU time of processes and threads in seconds, as Linux counts it.
 
-use veilpost::numbers::float;
+use veilpost_local::numbers::float;
 
 /// Linux counts CPU time for others to see in hundredths of a second, on every architecture.
 const TICKS_A_SECOND: f64 = 100.0;

@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
-use veilpost::numbers::{float, whole};
+use veilpost_local::numbers::{float, whole};
 
 use crate::bodies::Bodies;
 use crate::queue::messages_left;

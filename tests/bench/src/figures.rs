@@ -64,7 +64,7 @@ pub(crate) fn quantile(samples: &[f64], q: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = u64::try_from(sorted.len().saturating_sub(1)).unwrap_or(u64::MAX);
-    let rank = veilpost::numbers::whole((veilpost::numbers::float(last) * q).ceil());
+    let rank = veilpost_local::numbers::whole((veilpost_local::numbers::float(last) * q).ceil());
     usize::try_from(rank).ok().and_then(|rank| sorted.get(rank)).copied().unwrap_or(f64::NAN)
 }
 

@@ -18,8 +18,8 @@ mod world;
 use std::process::ExitCode;
 
 use clap::Parser;
-use veilpost::output::say;
-use veilpost::process::EndingSignals;
+use veilpost_local::output::say;
+use veilpost_local::process::{EndingSignals, until_signal};
 
 use settings::{Arguments, Command};
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(until_signal(arguments)));
+        .and_then(|runtime| runtime.block_on(interruptible(arguments)));
     outcome.unwrap_or_else(|error| {
         say(&format!("veilpost-bench: {error:#}"));
         ExitCode::FAILURE
@@ -38,12 +38,9 @@ fn main() -> ExitCode {
 }
 
 /// A signal drops what runs, which ends everything that it has started.
-async fn until_signal(arguments: Arguments) -> anyhow::Result<ExitCode> {
+async fn interruptible(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut signals = EndingSignals::install()?;
-    tokio::select! {
-        result = Box::pin(dispatch(arguments)) => result,
-        () = signals.next() => Ok(ExitCode::from(130)),
-    }
+    Box::pin(until_signal(&mut signals, dispatch(arguments))).await
 }
 
 async fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -10,9 +10,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
-use veilpost::Executables;
-use veilpost::process::Child;
-use veilpost::queue::client_for;
+use veilpost_local::Executables;
+use veilpost_local::process::Child;
+use veilpost_local::queue::client_for;
 
 use crate::sender::Sender;
 

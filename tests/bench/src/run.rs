@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use veilpost::output::{print, say};
+use veilpost_local::output::{print, say};
 
 use crate::figures::{Checks, Figures};
 use crate::report::{self, Origin, Report};

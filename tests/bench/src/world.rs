@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
-use veilpost::Executables;
-use veilpost::output::say;
-use veilpost::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost_local::Executables;
+use veilpost_local::output::say;
+use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
 
 use crate::fleet::{Fleet, Plan};
 use crate::queue::QueueProcess;

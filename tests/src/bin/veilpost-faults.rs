@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use veilpost::process::EndingSignals;
+use veilpost_local::process::{EndingSignals, until_signal};
 use veilpost_tests::faults::Arguments;
 
 #[tokio::main]
@@ -11,8 +11,5 @@ async fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let mut signals = EndingSignals::install()?;
     // What runs is dropped when a signal comes, and takes its processes with it.
-    tokio::select! {
-        done = arguments.run() => done,
-        () = signals.next() => Ok(ExitCode::FAILURE),
-    }
+    until_signal(&mut signals, arguments.run()).await
 }

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::output::say;
 use super::round::Check;
-use crate::{Stack, login};
+use veilpost_testkit::{Stack, login};
 
 /// What each service may take.
 const LIMIT: u64 = 64 << 20;
@@ -239,7 +239,7 @@ async fn drained(stack: &Stack) -> anyhow::Result<()> {
 
 fn pids(stack: &Stack) -> Vec<i32> {
     let services = [&stack.readers, &stack.maskers, &stack.writers];
-    services.into_iter().flatten().map(veilpost::process::Service::pid).collect()
+    services.into_iter().flatten().map(veilpost_local::process::Service::pid).collect()
 }
 
 /// What a reader, a masker and a writer have in RAM now, in bytes.

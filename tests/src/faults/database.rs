@@ -6,11 +6,11 @@ use anyhow::Context;
 use rustix::process::Pid;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 use tokio::process::Command;
-use veilpost::postgres::ThrowAwayPostgres;
+use veilpost_local::postgres::ThrowAwayPostgres;
 
 use super::oracle::{DOMAIN, KEY, Row, hex};
 use super::small_disk::SmallDisk;
-use crate::binary;
+use veilpost_testkit::binary;
 
 /// The writers' own role, with no more than it needs.
 const WRITER: (&str, &str) = ("veilpost_writer", "writes");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::SqsFault;
+use veilpost_testkit::SqsFault;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

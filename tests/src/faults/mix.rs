@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
-use veilpost::events::{SampleEvents, Shape};
+use veilpost_local::events::{SampleEvents, Shape};
 
-use crate::BODILESS;
+use veilpost_testkit::BODILESS;
 
 /// Of a million sample events so many are odd; half of those are rejected.
 const ODD_PER_MILLION: u64 = 250_000;

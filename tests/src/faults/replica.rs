@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::time::timeout;
-use veilpost::process::{Service, ServiceCommand};
+use veilpost_local::process::{Service, ServiceCommand};
 
 use super::fault::Role;
 

@@ -7,15 +7,15 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::sync::{Mutex, MutexGuard};
-use veilpost::certificates;
-use veilpost::process::ServiceCommand;
-use veilpost::queue::{CREDENTIALS, QueuePair, REGION};
+use veilpost_local::certificates;
+use veilpost_local::process::ServiceCommand;
+use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 
 use super::database::{self, Database};
 use super::fault::{Hop, ROLES, Role};
 use super::replica::Replica;
 use super::small_disk::SmallDisk;
-use crate::{Gate, Pki, SqsGate, Stack, binary};
+use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
 
 const REPLICAS: usize = 2;
 
@@ -38,10 +38,10 @@ pub(super) struct World {
     readers: Vec<Mutex<Replica>>,
     maskers: Vec<Mutex<Replica>>,
     writers: Vec<Mutex<Replica>>,
-    pub(super) sqs_gate: SqsGate,
-    masker_gates: Vec<Gate>,
-    writer_gates: Vec<Gate>,
-    postgres_gates: Vec<Gate>,
+    pub(super) sqs_proxy: SqsFaultProxy,
+    masker_proxies: Vec<FaultProxy>,
+    writer_proxies: Vec<FaultProxy>,
+    postgres_proxies: Vec<FaultProxy>,
     pub(super) database: Database,
     pub(super) sqs: Client,
     pub(super) pair: QueuePair,
@@ -68,10 +68,10 @@ impl World {
             readers: Vec::new(),
             maskers: Vec::new(),
             writers: Vec::new(),
-            sqs_gate: SqsGate::before(stack.queue.address()).await?,
-            masker_gates: Vec::new(),
-            writer_gates: Vec::new(),
-            postgres_gates: vec![Gate::before(postgres).await?],
+            sqs_proxy: SqsFaultProxy::before(stack.queue.address()).await?,
+            masker_proxies: Vec::new(),
+            writer_proxies: Vec::new(),
+            postgres_proxies: vec![FaultProxy::before(postgres).await?],
             database,
             sqs: stack.sqs.clone(),
             pair: stack.pair.clone(),
@@ -110,8 +110,8 @@ impl World {
         let replica = Replica::start(role, self.command(role, number)?, &directory).await?;
         match role {
             Role::Reader => {}
-            Role::Masker => self.masker_gates.push(Gate::before(replica.address()?).await?),
-            Role::Writer => self.writer_gates.push(Gate::before(replica.address()?).await?),
+            Role::Masker => self.masker_proxies.push(FaultProxy::before(replica.address()?).await?),
+            Role::Writer => self.writer_proxies.push(FaultProxy::before(replica.address()?).await?),
         }
         let replicas = match role {
             Role::Reader => &mut self.readers,
@@ -133,25 +133,25 @@ impl World {
         let command = flags.into_iter().fold(command, |command, (flag, file)| command.arg(flag, file));
         Ok(match role {
             Role::Reader => with(command, &READER)
-                .arg("--downstream", self.uris(&self.masker_gates))
-                .env("AWS_ENDPOINT_URL", self.sqs_gate.endpoint())
+                .arg("--downstream", self.uris(&self.masker_proxies))
+                .env("AWS_ENDPOINT_URL", self.sqs_proxy.endpoint())
                 .env("AWS_REGION", REGION)
                 .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
                 .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1),
             Role::Masker => command
-                .arg("--downstream", self.uris(&self.writer_gates))
+                .arg("--downstream", self.uris(&self.writer_proxies))
                 .arg("--policy", self.directory.join("policy.toml").to_string_lossy())
                 .arg("--hmac-keys-file", self.directory.join("keys").to_string_lossy()),
             Role::Writer => {
-                let port = self.postgres_gates.first().map_or(0, |gate| gate.address().port());
+                let port = self.postgres_proxies.first().map_or(0, |proxy| proxy.address().port());
                 with(command, &WRITER).env("DATABASE_URL", Database::writers_url(port))
             }
         })
     }
 
-    fn uris(&self, gates: &[Gate]) -> String {
+    fn uris(&self, proxies: &[FaultProxy]) -> String {
         let scheme = if self.pki.is_some() { "https" } else { "http" };
-        gates.iter().map(|gate| format!("{scheme}://{}", gate.address())).collect::<Vec<_>>().join(",")
+        proxies.iter().map(|proxy| format!("{scheme}://{}", proxy.address())).collect::<Vec<_>>().join(",")
     }
 
     pub(super) fn replicas(&self, role: Role) -> &[Mutex<Replica>] {
@@ -162,11 +162,11 @@ impl World {
         }
     }
 
-    pub(super) fn gates(&self, hop: Hop) -> &[Gate] {
+    pub(super) fn proxies(&self, hop: Hop) -> &[FaultProxy] {
         match hop {
-            Hop::Masker => &self.masker_gates,
-            Hop::Writer => &self.writer_gates,
-            Hop::Postgres => &self.postgres_gates,
+            Hop::Masker => &self.masker_proxies,
+            Hop::Writer => &self.writer_proxies,
+            Hop::Postgres => &self.postgres_proxies,
         }
     }
 

@@ -1,15 +1,15 @@
 //! Redelivered, doubled and shared: each message is stored once.
 
-use veilpost_tests::{SqsGate, Stack};
+use veilpost_testkit::{SqsFaultProxy, Stack};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_stored_but_not_deleted_is_a_duplicate_when_it_comes_again() {
     let mut stack = Stack::bare().await.unwrap();
     stack.start_writer(&[]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
-    let gate = SqsGate::before(stack.queue.address()).await.unwrap();
-    gate.refuse("DeleteMessageBatch");
-    stack.start_reader_at(&gate.endpoint(), &[("--visibility-timeout", "3s")]).await.unwrap();
+    let proxy = SqsFaultProxy::before(stack.queue.address()).await.unwrap();
+    proxy.refuse("DeleteMessageBatch");
+    stack.start_reader_at(&proxy.endpoint(), &[("--visibility-timeout", "3s")]).await.unwrap();
     stack.send_logins("user-", 100).await.unwrap();
     stack.rows_are(100).await.unwrap();
     stack.readers.pop().unwrap().child().kill();
@@ -29,13 +29,13 @@ async fn two_deliveries_of_a_message_in_one_batch_are_one_row() {
     let mut stack = Stack::bare().await.unwrap();
     stack.start_writer(&[]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
-    let gate = SqsGate::before(stack.queue.address()).await.unwrap();
-    gate.deliver_twice();
+    let proxy = SqsFaultProxy::before(stack.queue.address()).await.unwrap();
+    proxy.deliver_twice();
     stack.send_logins("user-", 200).await.unwrap();
-    stack.start_reader_at(&gate.endpoint(), &[]).await.unwrap();
+    stack.start_reader_at(&proxy.endpoint(), &[]).await.unwrap();
     stack.queue_is_empty().await.unwrap();
     assert_eq!(stack.rows().await.unwrap(), 200);
-    assert!(gate.doubled() >= 200, "only {} deliveries were doubled", gate.doubled());
+    assert!(proxy.doubled() >= 200, "only {} deliveries were doubled", proxy.doubled());
     let metrics = stack.writers[0].metrics().await.unwrap();
     assert!(metrics.sum("veilpost_writer_records_total", &[("outcome", "duplicate")]) >= 200.0);
     stack.stop().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use veilpost_tests::{Gate, SqsGate, Stack, eventually};
+use veilpost_testkit::{FaultProxy, SqsFaultProxy, Stack, eventually};
 
 const SHORT: (&str, &str) = ("--visibility-timeout", "5s");
 
@@ -29,17 +29,17 @@ async fn duplicates(stack: &mut Stack) -> f64 {
 async fn a_masker_killed_mid_stream_loses_nothing() {
     let mut stack = Stack::bare().await.unwrap();
     let writer = stack.start_writer(&[]).await.unwrap();
-    let gate = Gate::before(writer).await.unwrap();
-    let downstream = format!("http://{}", gate.address());
+    let proxy = FaultProxy::before(writer).await.unwrap();
+    let downstream = format!("http://{}", proxy.address());
     let masker = stack.start_masker(&[("--downstream", &downstream)]).await.unwrap().to_string();
     stack.start_reader(&[("--batch-records", "20")]).await.unwrap();
     for round in 0..3 {
-        gate.lose_answers();
+        proxy.lose_answers();
         let before = stack.rows().await.unwrap();
         stack.send_logins(&format!("round-{round}-"), 200).await.unwrap();
         stack.rows_exceed(before).await.unwrap();
         stack.maskers.pop().unwrap().child().kill();
-        gate.pass_answers();
+        proxy.pass_answers();
         stack.start_masker(&[("--downstream", &downstream), ("--listen-address", &masker)]).await.unwrap();
         stack.queue_is_empty().await.unwrap();
     }
@@ -53,14 +53,14 @@ async fn a_masker_killed_mid_stream_loses_nothing() {
 async fn a_writer_killed_between_commit_and_receipt_stores_nothing_twice() {
     let mut stack = Stack::bare().await.unwrap();
     let writer = stack.start_writer(&[]).await.unwrap();
-    let gate = Gate::before(writer).await.unwrap();
-    stack.start_masker(&[("--downstream", &format!("http://{}", gate.address()))]).await.unwrap();
+    let proxy = FaultProxy::before(writer).await.unwrap();
+    stack.start_masker(&[("--downstream", &format!("http://{}", proxy.address()))]).await.unwrap();
     stack.start_reader(&[]).await.unwrap();
-    gate.lose_answers();
+    proxy.lose_answers();
     stack.send_logins("user-", 500).await.unwrap();
     stack.rows_exceed(0).await.unwrap();
     stack.writers.pop().unwrap().child().kill();
-    gate.pass_answers();
+    proxy.pass_answers();
     stack.start_writer(&[("--listen-address", &writer.to_string())]).await.unwrap();
     stack.queue_is_empty().await.unwrap();
     assert!(duplicates(&mut stack).await > 0.0, "nothing had been committed before the kill");
@@ -99,9 +99,9 @@ async fn a_reader_killed_between_dead_lettering_and_delete_leaves_a_copy_with_th
     let mut stack = Stack::bare().await.unwrap();
     stack.start_writer(&[]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
-    let gate = SqsGate::before(stack.queue.address()).await.unwrap();
-    gate.refuse("DeleteMessageBatch");
-    stack.start_reader_at(&gate.endpoint(), &[SHORT]).await.unwrap();
+    let proxy = SqsFaultProxy::before(stack.queue.address()).await.unwrap();
+    proxy.refuse("DeleteMessageBatch");
+    stack.start_reader_at(&proxy.endpoint(), &[SHORT]).await.unwrap();
     let id = stack.send("not json").await.unwrap();
     let dead = stack.pair.dead_letter_url.clone();
     let arrived = async || match stack.depth(&dead).await {
@@ -181,7 +181,7 @@ async fn a_poison_record_among_a_thousand_costs_its_neighbours_nothing() {
         .await
         .unwrap();
     stack.send_logins("a-", 500).await.unwrap();
-    let poison = stack.send(&veilpost_tests::login("poison")).await.unwrap();
+    let poison = stack.send(&veilpost_testkit::login("poison")).await.unwrap();
     stack.send_logins("b-", 500).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
     stack.start_reader(&[]).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use veilpost_tests::{BODILESS, Collector, SqsFault, SqsGate, Stack, eventually};
+use veilpost_testkit::{BODILESS, Collector, SqsFault, SqsFaultProxy, Stack, eventually};
 
 const DEFAULT_POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/policies/user_logins.toml");
 
@@ -132,10 +132,10 @@ async fn nothing_secret_shows_in_logs_metrics_or_spans_whatever_goes_wrong() {
     for body in &bodies {
         stack.send_with(body, &[("note", "LEAKME-attribute")]).await.unwrap();
     }
-    let gate = SqsGate::before(stack.queue.address()).await.unwrap();
-    gate.arm("SendMessage", SqsFault::Unavailable, 12);
+    let proxy = SqsFaultProxy::before(stack.queue.address()).await.unwrap();
+    proxy.arm("SendMessage", SqsFault::Unavailable, 12);
     stack.postgres.stop().await.unwrap();
-    stack.start_reader_at(&gate.endpoint(), &[loud]).await.unwrap();
+    stack.start_reader_at(&proxy.endpoint(), &[loud]).await.unwrap();
     logged(&stack, "cannot store; trying again").await;
     stack.postgres.start_again().await.unwrap();
     stack.rows_are(STORED).await.unwrap();
@@ -157,7 +157,7 @@ async fn nothing_secret_shows_in_logs_metrics_or_spans_whatever_goes_wrong() {
     let sdk = logs.iter().flat_map(|(_, text)| text.lines());
     let sdk = sdk.filter(|line| line.contains("\"target\":\"aws_") && line.contains("\"level\":\"DEBUG\""));
     assert_eq!(sdk.count(), 0, "the AWS SDK's debug lines name access keys");
-    let handles = gate.handles();
+    let handles = proxy.handles();
     assert!(handles.len() >= bodies.len());
     let password = stack.postgres.url().split(['@', ':']).nth(2).unwrap().to_owned();
     let secrets = [KEY, ACCESS_KEY, SECRET_KEY, COLLECTOR_TOKEN, &password];

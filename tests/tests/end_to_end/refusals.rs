@@ -3,8 +3,8 @@
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use veilpost::queue::{CREDENTIALS, REGION};
-use veilpost_tests::{Stack, binary};
+use veilpost_local::queue::{CREDENTIALS, REGION};
+use veilpost_testkit::{Stack, binary};
 
 fn run(service: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(binary(&format!("veilpost-{service}")).unwrap())

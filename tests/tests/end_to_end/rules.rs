@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::Row;
-use veilpost_tests::Stack;
+use veilpost_testkit::Stack;
 
 /// The default policy's columns, plus the message id, so that a row tells which message it came from, plus one json column.
 const POLICY: &str = r#"

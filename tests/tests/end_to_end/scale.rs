@@ -1,6 +1,6 @@
 //! Several of each service at once.
 
-use veilpost_tests::Stack;
+use veilpost_testkit::Stack;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_readers_two_maskers_and_two_writers_store_each_message_once() {

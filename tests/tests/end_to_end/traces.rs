@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use aws_sdk_sqs::types::{MessageSystemAttributeNameForSends, MessageSystemAttributeValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use veilpost::certificates::Role;
-use veilpost::queue::EmbeddedQueue;
-use veilpost_tests::{Collector, Pki, Received, SqsFault, SqsGate, Stack, eventually, login};
+use veilpost_local::certificates::Role;
+use veilpost_local::queue::EmbeddedQueue;
+use veilpost_testkit::{Collector, Pki, Received, SqsFault, SqsFaultProxy, Stack, eventually, login};
 
 const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -219,10 +219,10 @@ async fn failed_calls_and_statements_say_of_what_kind_the_error_was() {
     sqlx::query(check).execute(&mut database).await.unwrap();
     stack.send(&login("poison")).await.unwrap();
     stack.send(&login("fine")).await.unwrap();
-    let gate = SqsGate::before(stack.queue.address()).await.unwrap();
-    gate.arm("ReceiveMessage", SqsFault::Throttled, 1);
-    gate.arm("DeleteMessageBatch", SqsFault::InternalError, 2);
-    stack.start_reader_at(&gate.endpoint(), &[]).await.unwrap();
+    let proxy = SqsFaultProxy::before(stack.queue.address()).await.unwrap();
+    proxy.arm("ReceiveMessage", SqsFault::Throttled, 1);
+    proxy.arm("DeleteMessageBatch", SqsFault::InternalError, 2);
+    stack.start_reader_at(&proxy.endpoint(), &[]).await.unwrap();
     stack.rows_are(1).await.unwrap();
     stack.queue_is_empty().await.unwrap();
     stack.stop().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use veilpost_tests::{Frame, Stack, say};
+use veilpost_testkit::{Frame, Stack, say};
 
 const MASK: &str = "/veilpost.v1.Masker/Mask";
 const WRITE: &str = "/veilpost.v1.Writer/Write";

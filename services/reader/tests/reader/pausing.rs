@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::Message;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use veilpost::process::{Service, ServiceCommand};
+use veilpost_local::process::{Service, ServiceCommand};
 
 use crate::bench::{Bench, eventually};
 use crate::masker::{STORED, ScriptedMasker};

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use veilpost::queue::EmbeddedQueue;
+use veilpost_local::queue::EmbeddedQueue;
 
 pub(crate) struct Sqs {
     pub(crate) aws: SdkConfig,

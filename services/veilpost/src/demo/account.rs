@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::events::Fate;
+use veilpost_local::events::Fate;
 
 /// The part of a ledger key that names pipeline and message: 80 bits of SHA-256.
 pub(super) type LedgerId = [u8; 10];

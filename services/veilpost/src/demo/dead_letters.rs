@@ -6,7 +6,7 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 
-use crate::queue::in_one_line;
+use veilpost_local::queue::in_one_line;
 
 const REASON: &str = "veilpost.reason";
 const MESSAGE_ID: &str = "veilpost.message-id";

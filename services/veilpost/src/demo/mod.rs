@@ -2,7 +2,6 @@
 
 mod account;
 mod dead_letters;
-mod executables;
 mod pipeline;
 mod report;
 mod run;
@@ -13,13 +12,11 @@ mod watch;
 
 use std::process::ExitCode;
 
-pub use executables::Executables;
 pub(crate) use settings::DemoSettings;
 
-use crate::cli::until_signal;
-use crate::output::{print, say};
-use crate::process::EndingSignals;
 use run::Run;
+use veilpost_local::output::{print, say};
+use veilpost_local::process::{EndingSignals, until_signal};
 
 /// Runs the demo; with `--keep` until a signal comes. Dropping this future ends everything that it has started.
 pub(crate) async fn run(settings: &DemoSettings, signals: &mut EndingSignals) -> anyhow::Result<ExitCode> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::executables::Executables;
 use super::report::Memory;
-use crate::process::Service;
-use crate::queue::{CREDENTIALS, QueuePair, REGION};
+use veilpost_local::Executables;
+use veilpost_local::process::Service;
+use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 
 /// Longer than the services' own grace period.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(40);

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::account::Account;
 use super::store::TextRow;
 use super::table;
-use crate::numbers::whole;
-use crate::output::grouped;
-use crate::process::Histogram;
+use veilpost_local::numbers::whole;
+use veilpost_local::output::grouped;
+use veilpost_local::process::Histogram;
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
@@ -55,8 +55,9 @@ impl Latency {
 
 impl Memory {
     pub(super) fn new(reader: Option<u64>, masker: Option<u64>, writer: Option<u64>) -> Self {
-        let mebibytes =
-            |bytes: Option<u64>| bytes.map(|bytes| rounded(crate::numbers::float(bytes) / 1_048_576.0));
+        let mebibytes = |bytes: Option<u64>| {
+            bytes.map(|bytes| rounded(veilpost_local::numbers::float(bytes) / 1_048_576.0))
+        };
         Self { reader: mebibytes(reader), masker: mebibytes(masker), writer: mebibytes(writer) }
     }
 }

@@ -7,16 +7,17 @@ use tokio::sync::watch;
 
 use super::account::{Account, Found, Sent};
 use super::dead_letters;
-use super::executables::Executables;
 use super::pipeline::{Pipeline, Surroundings};
 use super::report::{Latency, Report, rounded};
 use super::settings::DemoSettings;
 use super::store::Store;
 use super::watch::{Progress, admit, until_settled};
-use crate::numbers::float;
-use crate::output::{progress, say};
-use crate::postgres::{ThrowAwayPostgres, find_or_install};
-use crate::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION, Sender, Target};
+use crate::progress::progress;
+use veilpost_local::Executables;
+use veilpost_local::numbers::float;
+use veilpost_local::output::say;
+use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION, Sender, Target};
 
 const QUEUE: &str = "user-logins";
 const ROWS_SHOWN: i64 = 10;

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::dead_letters;
 use super::pipeline::Pipeline;
-use crate::numbers::whole;
-use crate::output::grouped;
-use crate::process::Metrics;
+use veilpost_local::numbers::whole;
+use veilpost_local::output::grouped;
+use veilpost_local::process::Metrics;
 
 /// Reading metrics costs the services a little, and they share the processors with everything here.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);

@@ -48,7 +48,7 @@ pub(crate) fn rows(figures: &Figures, kind: &str) -> anyhow::Result<Rows> {
         first.extend(shown.iter().map(|(_, heading)| (*heading).to_owned()));
     }
     for step in steps.iter().filter(|step| figures.get(&name(step, "rate")).is_some()) {
-        let mut cells = vec![veilpost::output::grouped(u64::from(*step))];
+        let mut cells = vec![veilpost_local::output::grouped(u64::from(*step))];
         cells.extend(
             shown.iter().map(|(figure, _)| figures.get(&name(step, figure)).map(number).unwrap_or_default()),
         );

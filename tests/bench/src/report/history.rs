@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use veilpost::output::say;
+use veilpost_local::output::say;
 
 use super::origin::{Origin, output};
 use crate::figures::Checks;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use veilpost::output::{print, say};
+use veilpost_local::output::{print, say};
 
 use crate::figures::{Checks, Figures};
 use crate::settings::Settings;

@@ -1,8 +1,8 @@
 //! What a load costs on AWS, computed from the measured CPU times and from assumptions that are stated.
 
 use anyhow::Context;
-use veilpost::numbers::whole;
-use veilpost::output::grouped;
+use veilpost_local::numbers::whole;
+use veilpost_local::output::grouped;
 
 use super::table::{Rows, row};
 use crate::figures::Figures;

@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
-use veilpost::numbers::whole;
-use veilpost::output::grouped;
+use veilpost_local::numbers::whole;
+use veilpost_local::output::grouped;
 
 use crate::figures::Figure;
 

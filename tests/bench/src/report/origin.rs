@@ -6,7 +6,7 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use veilpost::output::grouped;
+use veilpost_local::output::grouped;
 
 use crate::world::World;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
-use veilpost::numbers::{float, whole};
-use veilpost::output::say;
-use veilpost::process::Service;
+use veilpost_local::numbers::{float, whole};
+use veilpost_local::output::say;
+use veilpost_local::process::Service;
 
 use super::pipeline::{Through, through};
 use crate::bodies::Bodies;

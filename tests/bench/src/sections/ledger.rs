@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use secrecy::SecretString;
-use veilpost::numbers::float;
-use veilpost::output::say;
+use veilpost_local::numbers::float;
+use veilpost_local::output::say;
 use veilpost_writer::{Bare, BareBatch};
 
 use crate::bodies::{masked_batches, target};
@@ -27,7 +27,7 @@ const FILL: &str = "
 pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
     let keys = world.settings.ledger_keys;
     if keys > 0 {
-        say(&format!("  filling the ledger with {} keys", veilpost::output::grouped(keys)));
+        say(&format!("  filling the ledger with {} keys", veilpost_local::output::grouped(keys)));
         sqlx::query(FILL).bind(i64::try_from(keys)?).execute(&mut world.database).await?;
     }
     sheet.figures.add(

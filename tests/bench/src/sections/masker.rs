@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use veilpost::numbers::float;
+use veilpost_local::numbers::float;
 use veilpost_masker::{HmacKeys, Mask, Policy};
 use veilpost_proto::v1::RawBatch;
 use veilpost_proto::v1::masker_client::MaskerClient;

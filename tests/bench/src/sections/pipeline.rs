@@ -3,7 +3,7 @@
 use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
-use veilpost::numbers::float;
+use veilpost_local::numbers::float;
 
 use crate::bodies::Bodies;
 use crate::cpu::{cpu_of, own_cpu};
@@ -38,7 +38,7 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
         sheet.figures.add("reader.cpu-ratio", "ratio", through.cpu.reader / bare.cpu);
     }
     let rate = sheet.figures.value("end-to-end.rate").context("no rate")? * HALF;
-    let count = veilpost::numbers::whole((rate * HALF_SECONDS).min(float(messages)));
+    let count = veilpost_local::numbers::whole((rate * HALF_SECONDS).min(float(messages)));
     pipeline(world, sheet, &bodies, count, Some(rate)).await?.record_latency(&mut sheet.figures, "half-load");
     Ok(())
 }
@@ -179,8 +179,8 @@ impl Snapshot {
     }
 }
 
-pub(crate) fn peak_mebibytes(services: &[veilpost::process::Service]) -> f64 {
-    let bytes = services.iter().filter_map(veilpost::process::Service::peak_memory).max();
+pub(crate) fn peak_mebibytes(services: &[veilpost_local::process::Service]) -> f64 {
+    let bytes = services.iter().filter_map(veilpost_local::process::Service::peak_memory).max();
     bytes.map_or(f64::NAN, |bytes| float(bytes) / 1_048_576.0)
 }
 

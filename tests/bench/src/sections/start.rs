@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use veilpost::process::{Service, ServiceCommand};
+use veilpost_local::process::{Service, ServiceCommand};
 
 use crate::fleet::{Plan, reader, serving};
 use crate::run::Sheet;

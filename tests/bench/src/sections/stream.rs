@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use prost::Message;
-use veilpost::numbers::float;
+use veilpost_local::numbers::float;
 use veilpost_proto::v1::masker_client::MaskerClient;
 
 use super::peers::{Sink, exchange};

@@ -1,6 +1,6 @@
 //! What people do today: one message at a time, one connection a row, delete before commit.
 
-use veilpost::numbers::float;
+use veilpost_local::numbers::float;
 
 use crate::bodies::Bodies;
 use crate::feed::Feed;

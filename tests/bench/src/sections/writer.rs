@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use sqlx::{Connection, PgConnection};
 use tonic::transport::Channel;
-use veilpost::numbers::float;
+use veilpost_local::numbers::float;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_client::WriterClient;
 use veilpost_proto::v1::{MaskedBatch, Value};

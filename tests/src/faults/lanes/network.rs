@@ -9,7 +9,7 @@ use crate::faults::fault::{Fault, Trouble};
 use crate::faults::schedule::Step;
 use crate::faults::tally::Tally;
 use crate::faults::world::World;
-use crate::{Cut, Gate};
+use veilpost_testkit::{Cut, FaultProxy};
 
 /// How long a hop is slow.
 const SLOWNESS: Duration = Duration::from_secs(2);
@@ -18,52 +18,52 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
     for step in steps {
         sleep(step.pause).await;
         let Fault::Network(hop, trouble) = step.fault else { continue };
-        let gates = chosen(world.gates(hop), step.choice);
-        let (begun, before) = (Instant::now(), hits(&gates));
+        let proxies = chosen(world.proxies(hop), step.choice);
+        let (begun, before) = (Instant::now(), hits(&proxies));
         match trouble {
-            Trouble::Slow => lasting(&gates, SLOWNESS, |gate| gate.slow_down(step.length)).await,
-            Trouble::Silent => lasting(&gates, step.length, Gate::fall_silent).await,
-            Trouble::AnswersLost => lasting(&gates, step.length, Gate::lose_answers).await,
-            Trouble::Reset => cut(&gates, Cut::Reset).await,
-            Trouble::HalfOpen if step.choice % 2 == 0 => cut(&gates, Cut::UpstreamOnly).await,
-            Trouble::HalfOpen => cut(&gates, Cut::DownstreamOnly).await,
+            Trouble::Slow => lasting(&proxies, SLOWNESS, |proxy| proxy.slow_down(step.length)).await,
+            Trouble::Silent => lasting(&proxies, step.length, FaultProxy::fall_silent).await,
+            Trouble::AnswersLost => lasting(&proxies, step.length, FaultProxy::lose_answers).await,
+            Trouble::Reset => cut(&proxies, Cut::Reset).await,
+            Trouble::HalfOpen if step.choice % 2 == 0 => cut(&proxies, Cut::UpstreamOnly).await,
+            Trouble::HalfOpen => cut(&proxies, Cut::DownstreamOnly).await,
         }
-        for gate in &gates {
-            gate.clear();
+        for proxy in &proxies {
+            proxy.clear();
         }
-        tally.note(step.fault, begun, Some(hits(&gates) - before));
+        tally.note(step.fault, begun, Some(hits(&proxies) - before));
     }
     Ok(())
 }
 
 /// One of the hop's proxies, or all of them.
-fn chosen(gates: &[Gate], choice: u64) -> Vec<&Gate> {
-    let number = usize::try_from(choice).unwrap_or_default() % (gates.len() + 1);
-    gates.get(number).map_or_else(|| gates.iter().collect(), |gate| vec![gate])
+fn chosen(proxies: &[FaultProxy], choice: u64) -> Vec<&FaultProxy> {
+    let number = usize::try_from(choice).unwrap_or_default() % (proxies.len() + 1);
+    proxies.get(number).map_or_else(|| proxies.iter().collect(), |proxy| vec![proxy])
 }
 
-fn hits(gates: &[&Gate]) -> u64 {
-    gates.iter().map(|gate| gate.hits()).sum()
+fn hits(proxies: &[&FaultProxy]) -> u64 {
+    proxies.iter().map(|proxy| proxy.hits()).sum()
 }
 
 /// For so long, and on until something has been hit.
-async fn lasting(gates: &[&Gate], length: Duration, start: impl Fn(&Gate)) {
-    let (begun, before) = (Instant::now(), hits(gates));
-    for gate in gates {
-        start(gate);
+async fn lasting(proxies: &[&FaultProxy], length: Duration, start: impl Fn(&FaultProxy)) {
+    let (begun, before) = (Instant::now(), hits(proxies));
+    for proxy in proxies {
+        start(proxy);
     }
     sleep(length).await;
-    while hits(gates) == before && begun.elapsed() < PREY {
+    while hits(proxies) == before && begun.elapsed() < PREY {
         sleep(LOOK_AGAIN).await;
     }
 }
 
 /// Cuts as soon as there is something to cut.
-async fn cut(gates: &[&Gate], how: Cut) {
-    let (begun, before) = (Instant::now(), hits(gates));
-    while hits(gates) == before && begun.elapsed() < PREY {
-        for gate in gates {
-            gate.cut(how);
+async fn cut(proxies: &[&FaultProxy], how: Cut) {
+    let (begun, before) = (Instant::now(), hits(proxies));
+    while hits(proxies) == before && begun.elapsed() < PREY {
+        for proxy in proxies {
+            proxy.cut(how);
         }
         sleep(LOOK_AGAIN).await;
     }

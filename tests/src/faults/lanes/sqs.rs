@@ -9,7 +9,7 @@ use crate::faults::fault::{Fault, SqsCall};
 use crate::faults::schedule::Step;
 use crate::faults::tally::Tally;
 use crate::faults::world::World;
-use crate::{Armed, SqsFault};
+use veilpost_testkit::{Armed, SqsFault};
 
 /// How long the lane waits for a fault to meet its calls before it goes on; the fault stays armed.
 const MEETING: Duration = Duration::from_millis(1500);
@@ -23,7 +23,7 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
         sleep(step.pause).await;
         let Fault::Sqs(call, fault) = step.fault else { continue };
         let begun = Instant::now();
-        let fault = world.sqs_gate.arm(call.action(), lasting(fault, step.length), calls(call, step.choice));
+        let fault = world.sqs_proxy.arm(call.action(), lasting(fault, step.length), calls(call, step.choice));
         if call == SqsCall::Every {
             sleep(step.length).await;
             fault.disarm();

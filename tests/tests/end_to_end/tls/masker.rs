@@ -7,11 +7,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use veilpost::certificates::{Authority, Issued};
-use veilpost::process::{Service, ServiceCommand};
+use veilpost_local::certificates::{Authority, Issued};
+use veilpost_local::process::{Service, ServiceCommand};
 use veilpost_proto::v1::masker_client::MaskerClient;
 use veilpost_proto::v1::{RawBatch, Receipt};
-use veilpost_tests::{Pki, TlsFiles, binary, eventually};
+use veilpost_testkit::{Pki, TlsFiles, binary, eventually};
 
 pub(super) struct LoneMasker {
     pub(super) service: Service,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use veilpost::certificates::Role;
-use veilpost_tests::{Pki, TlsFiles};
+use veilpost_local::certificates::Role;
+use veilpost_testkit::{Pki, TlsFiles};
 
 use super::masker::masker;
 

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use sqlx::Executor;
-use veilpost::certificates::{Authority, Issued, Wish};
-use veilpost_tests::{Pki, Stack, TlsGate};
+use veilpost_local::certificates::{Authority, Issued, Wish};
+use veilpost_testkit::{Pki, Stack, TlsProxy};
 
 use super::pipeline::says;
 
@@ -66,10 +66,10 @@ async fn a_postgres_without_tls_is_refused_where_tls_is_wanted() {
 async fn the_reader_trusts_the_ca_bundle_and_nobody_else() {
     let mut stack = Stack::bare().await.unwrap();
     let pki = Pki::new().unwrap();
-    let gate = TlsGate::before(stack.queue.address(), &pki.ca.issue(&server(&["127.0.0.1"])).unwrap())
+    let proxy = TlsProxy::before(stack.queue.address(), &pki.ca.issue(&server(&["127.0.0.1"])).unwrap())
         .await
         .unwrap();
-    let endpoint = format!("https://{}", gate.address());
+    let endpoint = format!("https://{}", proxy.address());
     let downstream = [("--downstream", "http://127.0.0.1:1")];
 
     let ca = stack.file("ca.pem", pki.ca.certificate()).unwrap();
@@ -85,7 +85,7 @@ async fn the_reader_trusts_the_ca_bundle_and_nobody_else() {
     let reader = stack.launch_reader_at(&endpoint, &downstream).await.unwrap();
     says(&reader, &["cannot reach the endpoint", "UnknownIssuer"]).await;
 
-    let named = TlsGate::before(stack.queue.address(), &pki.ca.issue(&server(&["queue.example"])).unwrap())
+    let named = TlsProxy::before(stack.queue.address(), &pki.ca.issue(&server(&["queue.example"])).unwrap())
         .await
         .unwrap();
     stack.variables = vec![("AWS_CA_BUNDLE".to_owned(), ca.display().to_string())];

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tonic::Code;
-use veilpost::certificates::{Authority, Role, Wish};
-use veilpost_tests::Pki;
+use veilpost_local::certificates::{Authority, Role, Wish};
+use veilpost_testkit::Pki;
 
 use super::masker::{gets_nowhere, health, masker, open};
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use veilpost::certificates::{Authority, Role, Wish};
-use veilpost::process::Service;
-use veilpost_tests::{Pki, Stack, TlsFiles, eventually};
+use veilpost_local::certificates::{Authority, Role, Wish};
+use veilpost_local::process::Service;
+use veilpost_testkit::{Pki, Stack, TlsFiles, eventually};
 
 use super::masker::{LoneMasker, masker};
 

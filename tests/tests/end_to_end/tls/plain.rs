@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use veilpost::certificates::Role;
-use veilpost_tests::Pki;
+use veilpost_local::certificates::Role;
+use veilpost_testkit::Pki;
 
 use super::masker::{health, masker, open};
 

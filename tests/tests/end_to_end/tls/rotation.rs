@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use veilpost::certificates::{Authority, Role, Wish};
-use veilpost_tests::{Stack, eventually};
+use veilpost_local::certificates::{Authority, Role, Wish};
+use veilpost_testkit::{Stack, eventually};
 
 use super::pipeline::{files, says, stack};
 

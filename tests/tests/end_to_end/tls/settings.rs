@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use veilpost::certificates::Role;
-use veilpost_tests::{Pki, TlsFiles, binary};
+use veilpost_local::certificates::Role;
+use veilpost_testkit::{Pki, TlsFiles, binary};
 
 /// Runs a masker that is to refuse its settings, and gives what it says.
 fn refusal(files: &[(&str, String)], downstream: &str) -> String {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{Instrument, Span};
 
-use super::client::{Target, in_one_line};
+use super::target::{Target, in_one_line};
 use super::trace;
 use crate::events::SampleEvents;
 

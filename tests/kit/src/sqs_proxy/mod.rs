@@ -28,7 +28,7 @@ pub const BODILESS: &str = "this body is taken away on the way";
 
 /// Passes SQS calls on. Dropping it ends it.
 #[derive(Debug)]
-pub struct SqsGate {
+pub struct SqsFaultProxy {
     address: SocketAddr,
     inner: Arc<Inner>,
     _server: JoinSet<()>,
@@ -43,7 +43,7 @@ struct Inner {
     doubled: AtomicUsize,
 }
 
-impl SqsGate {
+impl SqsFaultProxy {
     pub async fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -59,7 +59,7 @@ impl SqsGate {
         let service = router.into_make_service_with_connect_info::<Line>();
         let mut server = JoinSet::new();
         server.spawn(async move {
-            // It runs until the gate is dropped; there is nobody to tell of an earlier end but the test that then fails.
+            // It runs until the proxy is dropped; there is nobody to tell of an earlier end but the test that then fails.
             let _over = axum::serve(Door(listener), service).await;
         });
         Ok(Self { address, inner, _server: server })
@@ -106,14 +106,14 @@ async fn forward(
         Err(refusal) => return refusal,
     };
     match inner.arsenal.meet(call.action()) {
-        Some(met) => inner.suffer(met, call, &line).await,
+        Some(met) => inner.inject(met, call, &line).await,
         None if call.action() == "ReceiveMessage" => inner.receive(call, None).await,
         None => inner.upstream.pass(call).await,
     }
 }
 
 impl Inner {
-    async fn suffer(&self, mut met: Met, call: Call, line: &Line) -> Response {
+    async fn inject(&self, mut met: Met, call: Call, line: &Line) -> Response {
         match met.fault() {
             SqsFault::DeliverTwice | SqsFault::Redeliver => return self.receive(call, Some(met)).await,
             SqsFault::EntriesRefused | SqsFault::HandlesRefused | SqsFault::EntriesMisreported => {

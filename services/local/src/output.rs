@@ -1,8 +1,6 @@
 //! Where words go: results to standard output, everything else to standard error.
 
-use std::io::{IsTerminal, Write};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
 
 /// One line about what is going on.
 pub fn say(line: &str) {
@@ -15,16 +13,6 @@ pub fn print(text: &str) -> std::io::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes())?;
     output.flush()
-}
-
-/// A progress bar on standard error; nothing at all when that is no terminal.
-pub(crate) fn progress(length: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("  {bar:32} {human_pos}/{human_len}  {msg}");
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(4));
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// `1234567` as `1,234,567`.

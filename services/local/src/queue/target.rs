@@ -1,26 +1,9 @@
-//! Clients and targets: which queue a command means, and how to reach it.
+//! Which queue a command means, and how to reach it.
 
 use anyhow::Context;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{Credentials, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-
-use super::embedded::{CREDENTIALS, REGION};
-
-/// A client for the embedded queue at `endpoint`; it reads neither environment nor files, and does without the SDK's
-/// watch over stalled streams, which costs time on every call.
-pub fn client_for(endpoint: &str) -> Client {
-    let (key, secret) = CREDENTIALS;
-    let settings = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(key, secret, None, None, "embedded queue"))
-        .endpoint_url(endpoint)
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build();
-    Client::from_conf(settings)
-}
 
 /// A queue as a person names it, found.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{Connection, PgConnection};
-use veilpost::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
 
 async fn start() -> ThrowAwayPostgres {
     ThrowAwayPostgres::start(find_or_install(|_| ()).await.unwrap()).await.unwrap()

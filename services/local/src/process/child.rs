@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{ChildStderr, ChildStdout, Command};
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 /// How long a dropped guard waits for a child that was killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -108,34 +107,6 @@ impl Drop for Child {
         if self.ended().is_none() {
             kill_process_group(self.pid, Signal::KILL).ok();
             self.wait_blocking(KILL_WAIT);
-        }
-    }
-}
-
-/// What asks this process to end: Ctrl-C, SIGTERM, or its terminal closed. From its making on, none of them ends the
-/// process by itself.
-#[derive(Debug)]
-pub struct EndingSignals {
-    interrupt: Signals,
-    terminate: Signals,
-    hangup: Signals,
-}
-
-impl EndingSignals {
-    pub fn install() -> anyhow::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Resolves at the next one. Cancel safe.
-    pub async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use tokio::process::Command;
-use veilpost::queue::{CREDENTIALS, EmbeddedQueue, REGION};
+use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, REGION};
 
 async fn list(endpoint: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_veilpost"));

@@ -11,16 +11,16 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use veilpost::certificates::Issued;
+use veilpost_local::certificates::Issued;
 
 /// Passes connections on to one address. Dropping it cuts them all.
 #[derive(Debug)]
-pub struct TlsGate {
+pub struct TlsProxy {
     address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
-impl TlsGate {
+impl TlsProxy {
     pub async fn before(upstream: SocketAddr, issued: &Issued) -> anyhow::Result<Self> {
         let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes())?;
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes())?;

@@ -4,8 +4,10 @@ mod client;
 mod embedded;
 mod handler;
 mod sender;
+mod target;
 mod trace;
 
-pub use client::{Target, client_for, in_one_line};
-pub use embedded::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
+pub use client::{CREDENTIALS, REGION, client_for};
+pub use embedded::{EmbeddedQueue, QueuePair};
 pub use sender::{Sender, Sent};
+pub use target::{Target, in_one_line};

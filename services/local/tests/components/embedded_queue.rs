@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use veilpost::events::{DEFAULT_ODD_PER_MILLION, DEFAULT_SEED, SampleEvents};
-use veilpost::queue::{EmbeddedQueue, QueuePair, Sender, Target};
+use veilpost_local::events::{DEFAULT_ODD_PER_MILLION, DEFAULT_SEED, SampleEvents};
+use veilpost_local::queue::{EmbeddedQueue, QueuePair, Sender, Target};
 
 async fn start() -> (EmbeddedQueue, QueuePair) {
     let queue = EmbeddedQueue::start("127.0.0.1:0".parse().unwrap()).await.unwrap();

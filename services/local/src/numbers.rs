@@ -17,28 +17,9 @@ pub fn float(number: u64) -> f64 {
     number as f64
 }
 
-/// A share of 0 to 1, in millionths.
-pub(crate) fn parse_share(text: &str) -> Result<u64, String> {
-    let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
-    if (0.0..=1.0).contains(&share) {
-        Ok(whole(share * 1e6))
-    } else {
-        Err("write a share of 0 to 1".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_go_from_nothing_to_all() {
-        assert_eq!(parse_share("0.2"), Ok(200_000));
-        assert_eq!(parse_share("1"), Ok(1_000_000));
-        assert!(parse_share("1.1").is_err());
-        assert!(parse_share("NaN").is_err());
-        assert!(parse_share("half").is_err());
-    }
 
     #[test]
     fn what_is_no_count_is_nothing() {

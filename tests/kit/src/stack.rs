@@ -8,10 +8,10 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
-use veilpost::certificates::Role;
-use veilpost::postgres::{ThrowAwayPostgres, find_or_install};
-use veilpost::process::{Service, ServiceCommand};
-use veilpost::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
+use veilpost_local::certificates::Role;
+use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
 
 use crate::{Pki, binary, eventually};
 

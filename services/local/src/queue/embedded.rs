@@ -14,14 +14,8 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::client::client_for;
+use super::client::{REGION, client_for};
 use super::handler::Handler;
-
-/// The region that the embedded queue's ARNs name.
-pub const REGION: &str = "us-east-1";
-
-/// Access key and secret that clients sign with; the embedded queue takes any.
-pub const CREDENTIALS: (&str, &str) = ("veilpost", "veilpost");
 
 const ACCOUNT: &str = "000000000000";
 

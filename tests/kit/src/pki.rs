@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use veilpost::certificates::{Authority, Issued, Role, Wish};
+use veilpost_local::certificates::{Authority, Issued, Role, Wish};
 
 /// Dropping it removes all files.
 #[derive(Debug)]

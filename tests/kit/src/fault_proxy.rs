@@ -12,15 +12,15 @@ use tokio::task::JoinSet;
 
 /// Passes connections on to one address. Dropping it cuts them all.
 #[derive(Debug)]
-pub struct Gate {
+pub struct FaultProxy {
     address: SocketAddr,
-    sky: Sky,
+    shared: Shared,
     _tasks: JoinSet<()>,
 }
 
 /// What happens to bytes on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Weather {
+enum Condition {
     Clear,
     /// Every piece waits this long.
     Slow(Duration),
@@ -41,26 +41,26 @@ pub enum Cut {
     DownstreamOnly,
 }
 
-/// What all connections of a gate share.
+/// What all connections of a proxy share.
 #[derive(Clone, Debug)]
-struct Sky {
-    weather: watch::Sender<Weather>,
+struct Shared {
+    condition: watch::Sender<Condition>,
     cuts: watch::Sender<Cut>,
     hits: Arc<AtomicU64>,
 }
 
-impl Gate {
+impl FaultProxy {
     pub async fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let sky = Sky {
-            weather: watch::Sender::new(Weather::Clear),
+        let shared = Shared {
+            condition: watch::Sender::new(Condition::Clear),
             cuts: watch::Sender::new(Cut::Reset),
             hits: Arc::default(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, upstream, sky.clone()));
-        Ok(Self { address, sky, _tasks: tasks })
+        tasks.spawn(accept(listener, upstream, shared.clone()));
+        Ok(Self { address, shared, _tasks: tasks })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -69,7 +69,7 @@ impl Gate {
 
     /// From now on what the upstream says is lost; what it is told still gets through.
     pub fn lose_answers(&self) {
-        self.sky.weather.send_replace(Weather::AnswersLost);
+        self.shared.condition.send_replace(Condition::AnswersLost);
     }
 
     /// From now on answers pass again, on new connections: one that has lost some is cut.
@@ -79,34 +79,34 @@ impl Gate {
 
     /// From now on every piece of a connection, in either direction, is this late.
     pub fn slow_down(&self, by: Duration) {
-        self.sky.weather.send_replace(Weather::Slow(by));
+        self.shared.condition.send_replace(Condition::Slow(by));
     }
 
     /// From now on everything is lost without a word, and new connections are accepted and get no answer. A connection
     /// that has lost something stays silent for good.
     pub fn fall_silent(&self) {
-        self.sky.weather.send_replace(Weather::Silent);
+        self.shared.condition.send_replace(Condition::Silent);
     }
 
     /// From now on everything passes.
     pub fn clear(&self) {
-        self.sky.weather.send_replace(Weather::Clear);
+        self.shared.condition.send_replace(Condition::Clear);
     }
 
     /// Cuts every open connection.
     pub fn cut(&self, how: Cut) {
-        self.sky.cuts.send_replace(how);
+        self.shared.cuts.send_replace(how);
     }
 
     /// How many pieces were late or lost, and how many connections were cut, so far.
     pub fn hits(&self) -> u64 {
-        self.sky.hits.load(Ordering::SeqCst)
+        self.shared.hits.load(Ordering::SeqCst)
     }
 }
 
-impl Sky {
-    fn weather(&self) -> Weather {
-        *self.weather.borrow()
+impl Shared {
+    fn condition(&self) -> Condition {
+        *self.condition.borrow()
     }
 
     fn hit(&self) {
@@ -114,18 +114,18 @@ impl Sky {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, sky: Sky) {
+async fn accept(listener: TcpListener, upstream: SocketAddr, shared: Shared) {
     let mut connections = JoinSet::new();
     while let Ok((downstream, _)) = listener.accept().await {
-        connections.spawn(carry(downstream, upstream, sky.clone()));
+        connections.spawn(carry(downstream, upstream, shared.clone()));
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// One connection, from its acceptance to its end.
-async fn carry(mut downstream: TcpStream, upstream: SocketAddr, sky: Sky) {
-    if sky.weather() == Weather::Silent {
-        sky.hit();
+async fn carry(mut downstream: TcpStream, upstream: SocketAddr, shared: Shared) {
+    if shared.condition() == Condition::Silent {
+        shared.hit();
         return swallow(&mut downstream).await;
     }
     let Ok(mut upstream) = TcpStream::connect(upstream).await else {
@@ -135,7 +135,7 @@ async fn carry(mut downstream: TcpStream, upstream: SocketAddr, sky: Sky) {
     for side in [&downstream, &upstream] {
         side.set_nodelay(true).ok();
     }
-    match pass(&mut downstream, &mut upstream, &sky).await {
+    match pass(&mut downstream, &mut upstream, &shared).await {
         End::Over => {}
         End::Silenced => {
             tokio::join!(swallow(&mut downstream), swallow(&mut upstream));
@@ -163,16 +163,16 @@ enum End {
 }
 
 /// Ends both directions as soon as one is over.
-async fn pass(downstream: &mut TcpStream, upstream: &mut TcpStream, sky: &Sky) -> End {
-    let mut cuts = sky.cuts.subscribe();
+async fn pass(downstream: &mut TcpStream, upstream: &mut TcpStream, shared: &Shared) -> End {
+    let mut cuts = shared.cuts.subscribe();
     let (from_client, to_client) = downstream.split();
     let (from_server, to_server) = upstream.split();
     tokio::select! {
-        end = pump(from_server, to_client, sky, true) => end,
-        end = pump(from_client, to_server, sky, false) => end,
+        end = pump(from_server, to_client, shared, true) => end,
+        end = pump(from_client, to_server, shared, false) => end,
         changed = cuts.changed() => match changed {
             Ok(()) => {
-                sky.hit();
+                shared.hit();
                 End::Cut(*cuts.borrow())
             }
             Err(_) => End::Over,
@@ -183,28 +183,28 @@ async fn pass(downstream: &mut TcpStream, upstream: &mut TcpStream, sky: &Sky) -
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    sky: &Sky,
+    shared: &Shared,
     answers: bool,
 ) -> End {
     let mut buffer = vec![0; 16 * 1024];
     let mut lost = false;
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let Some(piece) = buffer.get(..read) else { break };
-        match sky.weather() {
-            Weather::Silent => {
-                sky.hit();
+        match shared.condition() {
+            Condition::Silent => {
+                shared.hit();
                 return End::Silenced;
             }
-            Weather::AnswersLost if answers => {
-                sky.hit();
+            Condition::AnswersLost if answers => {
+                shared.hit();
                 lost = true;
             }
-            Weather::Slow(by) => {
-                sky.hit();
+            Condition::Slow(by) => {
+                shared.hit();
                 tokio::time::sleep(by).await;
             }
-            Weather::AnswersLost | Weather::Clear if lost => return End::Over,
-            Weather::AnswersLost | Weather::Clear => {}
+            Condition::AnswersLost | Condition::Clear if lost => return End::Over,
+            Condition::AnswersLost | Condition::Clear => {}
         }
         if !lost && to.write_all(piece).await.is_err() {
             break;
@@ -225,10 +225,10 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(5);
 
-    /// An echo server behind a gate, and a connection through it.
-    async fn echo() -> (Gate, TcpStream, JoinSet<()>) {
+    /// An echo server behind a proxy, and a connection through it.
+    async fn echo() -> (FaultProxy, TcpStream, JoinSet<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let gate = Gate::before(listener.local_addr().unwrap()).await.unwrap();
+        let proxy = FaultProxy::before(listener.local_addr().unwrap()).await.unwrap();
         let mut server = JoinSet::new();
         server.spawn(async move {
             while let Ok((mut connection, _)) = listener.accept().await {
@@ -236,9 +236,9 @@ mod tests {
                 tokio::io::copy(&mut from, &mut to).await.ok();
             }
         });
-        let mut client = TcpStream::connect(gate.address()).await.unwrap();
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(said(&mut client).await.unwrap(), 1, "an echo");
-        (gate, client, server)
+        (proxy, client, server)
     }
 
     /// Says one byte and reads what comes back: its length, or an error.
@@ -253,52 +253,52 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_is_seen_as_one() {
-        let (gate, mut client, _server) = echo().await;
-        gate.cut(Cut::Reset);
+        let (proxy, mut client, _server) = echo().await;
+        proxy.cut(Cut::Reset);
         let read = tokio::time::timeout(SOON, client.read(&mut [0; 8])).await.unwrap();
         assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
-        assert_eq!(gate.hits(), 1);
-        let mut another = TcpStream::connect(gate.address()).await.unwrap();
+        assert_eq!(proxy.hits(), 1);
+        let mut another = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(said(&mut another).await.unwrap(), 1, "the upstream was told of the end");
     }
 
     #[tokio::test]
     async fn a_half_open_connection_takes_everything_and_answers_nothing() {
-        let (gate, mut client, _server) = echo().await;
-        gate.cut(Cut::UpstreamOnly);
+        let (proxy, mut client, _server) = echo().await;
+        proxy.cut(Cut::UpstreamOnly);
         for _ in 0..3 {
             assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         }
-        let mut another = TcpStream::connect(gate.address()).await.unwrap();
+        let mut another = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(said(&mut another).await.unwrap(), 1, "the upstream was told of the end");
     }
 
     #[tokio::test]
     async fn silence_swallows_old_connections_for_good_and_new_ones_while_it_lasts() {
-        let (gate, mut client, _server) = echo().await;
-        gate.fall_silent();
-        let mut new = TcpStream::connect(gate.address()).await.unwrap();
+        let (proxy, mut client, _server) = echo().await;
+        proxy.fall_silent();
+        let mut new = TcpStream::connect(proxy.address()).await.unwrap();
         assert_eq!(said(&mut new).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        gate.clear();
+        proxy.clear();
         assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        assert_eq!(gate.hits(), 2);
+        assert_eq!(proxy.hits(), 2);
     }
 
     #[tokio::test]
     async fn slowness_loses_nothing() {
-        let (gate, mut client, _server) = echo().await;
-        gate.slow_down(Duration::from_millis(20));
+        let (proxy, mut client, _server) = echo().await;
+        proxy.slow_down(Duration::from_millis(20));
         assert_eq!(said(&mut client).await.unwrap(), 1);
-        assert_eq!(gate.hits(), 2, "there and back");
+        assert_eq!(proxy.hits(), 2, "there and back");
     }
 
     #[tokio::test]
     async fn a_connection_that_has_lost_answers_is_cut_at_the_next_one() {
-        let (gate, mut client, _server) = echo().await;
-        gate.lose_answers();
+        let (proxy, mut client, _server) = echo().await;
+        proxy.lose_answers();
         assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-        gate.pass_answers();
+        proxy.pass_answers();
         assert_eq!(said(&mut client).await.unwrap_or_default(), 0);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{ChildStderr, Command};
-use veilpost::process::Child;
+use veilpost_local::process::Child;
 
 const PATIENCE: Duration = Duration::from_mins(10);
 

@@ -4,11 +4,13 @@ mod child;
 mod log;
 mod metrics;
 mod service;
+mod signals;
 
-pub use child::{Child, EndingSignals};
+pub use child::Child;
 pub use log::LogLine;
 pub use metrics::{Histogram, Metrics};
 pub use service::{Service, ServiceCommand};
+pub use signals::{EndingSignals, until_signal};
 
 /// The last lines of any program's log.
 pub(crate) fn log_tail(file: &std::path::Path) -> String {

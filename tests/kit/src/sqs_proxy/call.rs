@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// Larger than any call or answer: a batch of 1 MiB whose JSON is escaped.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// How calls reach the queue behind the gate.
+/// How calls reach the queue behind the proxy.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,

@@ -1,0 +1,6 @@
+//! The commands as a person runs them.
+
+#[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
+mod demo;
