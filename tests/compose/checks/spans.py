@@ -142,6 +142,16 @@ def by_trace(spans):
     return traces
 
 
+def small_whole_trace(received):
+    """One batch from the receive to the delete, with a rejection, in as few spans as there is."""
+    names = {name for name, *_ in TREE}
+    whole = [trace for trace in by_trace(received).values() if names <= {span.name for span in trace}]
+    with_rejection = [
+        trace for trace in whole if any(event["name"] == "rejected" for span in trace for event in span.events)
+    ]
+    return min(with_rejection or whole, key=len)
+
+
 def drawn(spans, root, depth=0):
     """A trace as lines of text, by start."""
     milliseconds = (root.end - root.start) / 1e6

@@ -8,7 +8,6 @@ from urllib.parse import quote
 from . import spans
 from .accounts import accounts
 from .first_start import personal
-from .picture import small_whole_trace
 from .stack import LASTING, ROOT, addresses, compose, container, containers, fetch, logs, run, sqs, wait
 
 
@@ -29,7 +28,7 @@ def one_trace_leads_from_the_receive_to_the_commit_and_the_delete():
     print(f"    {len(collected)} spans of {sorted({span.service for span in collected})}")
     spans.check_tree(collected)
     spans.check_content(collected, producer.split("-")[2])
-    shown = small_whole_trace(collected)
+    shown = spans.small_whole_trace(collected)
     print("   ", "\n    ".join(spans.drawn(shown, next(span for span in shown if not span.parent))))
 
 
