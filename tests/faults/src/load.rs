@@ -8,8 +8,8 @@ use anyhow::Context;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::mix::{Expected, Message, Mix};
-use super::world::World;
+use crate::mix::{Expected, Message, Mix};
+use crate::world::World;
 
 /// One batch of ten each time.
 const PACE: Duration = Duration::from_millis(60);
@@ -24,16 +24,16 @@ const MOST: u64 = 20_000;
 const LARGE: usize = 20_000;
 
 /// What was sent, by message id.
-pub(super) type Sent = HashMap<String, Shipped>;
+pub(crate) type Sent = HashMap<String, Shipped>;
 
 #[derive(Clone, Debug)]
-pub(super) struct Shipped {
-    pub(super) expected: Expected,
-    pub(super) at: Instant,
+pub(crate) struct Shipped {
+    pub(crate) expected: Expected,
+    pub(crate) at: Instant,
 }
 
 /// Sends until `over`.
-pub(super) async fn send(world: &World, mix: Mix, over: &AtomicBool) -> anyhow::Result<Sent> {
+pub(crate) async fn send(world: &World, mix: Mix, over: &AtomicBool) -> anyhow::Result<Sent> {
     let mut sent = Sent::new();
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::LOOK_AGAIN;
-use crate::faults::fault::{Fault, SqsCall};
-use crate::faults::schedule::Step;
-use crate::faults::tally::Tally;
-use crate::faults::world::World;
+use crate::fault::{Fault, SqsCall};
+use crate::schedule::Step;
+use crate::tally::Tally;
+use crate::world::World;
 use veilpost_testkit::{Armed, SqsFault};
 
 /// How long the lane waits for a fault to meet its calls before it goes on; the fault stays armed.

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
-use super::backlog::{Backlog, Size};
-use super::output::{print, say};
-use super::round::Round;
-use super::schedule::Schedule;
-use super::summary::Summary;
+use crate::backlog::{Backlog, Size};
+use crate::round::Round;
+use crate::schedule::Schedule;
+use crate::summary::Summary;
+use veilpost_local::output::{print, say};
 
 /// The seeds of a run without arguments.
 const SEEDS: [u64; 2] = [1, 2];

@@ -23,35 +23,35 @@ const LARGEST: usize = 950_000;
 
 /// A reproducible sequence of messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mix {
+pub(crate) struct Mix {
     events: SampleEvents,
 }
 
 /// One message.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
-    pub(super) body: String,
-    pub(super) expected: Expected,
+pub(crate) struct Message {
+    pub(crate) body: String,
+    pub(crate) expected: Expected,
 }
 
 /// What must become of a message under the harness's policy and table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected {
+pub(crate) struct Expected {
     /// The reason for its rejection; none when it must be a row.
-    pub(super) reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// The clear text whose digests the row must have.
-    pub(super) ip: Option<String>,
-    pub(super) device_id: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) device_id: Option<String>,
     /// Of the body that a dead letter must have.
-    pub(super) fingerprint: u64,
+    pub(crate) fingerprint: u64,
 }
 
 impl Mix {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { events: SampleEvents::new(seed, ODD_PER_MILLION) }
     }
 
-    pub(super) fn message(self, number: u64) -> Message {
+    pub(crate) fn message(self, number: u64) -> Message {
         if number % OWN_EVERY == 3 {
             return own(number);
         }
@@ -133,7 +133,7 @@ fn message(body: String, reason: Option<&'static str>) -> Message {
 }
 
 /// Tells bodies apart within this process.
-pub(super) fn fingerprint(body: &str) -> u64 {
+pub(crate) fn fingerprint(body: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     hasher.finish()

@@ -8,14 +8,14 @@ use anyhow::Context;
 use tokio::time::timeout;
 use veilpost_local::process::{Service, ServiceCommand};
 
-use super::fault::Role;
+use crate::fault::Role;
 
 /// How long a service may take from SIGTERM to its end: longer than its own grace period.
 const DRAIN: Duration = Duration::from_secs(35);
 
 /// A running replica; dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Replica {
+pub(crate) struct Replica {
     role: Role,
     command: ServiceCommand,
     /// Where it listens for its upstream; readers listen nowhere.
@@ -27,7 +27,7 @@ pub(super) struct Replica {
 
 impl Replica {
     /// Starts it and waits until it listens.
-    pub(super) async fn start(role: Role, command: ServiceCommand, directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(role: Role, command: ServiceCommand, directory: &Path) -> anyhow::Result<Self> {
         tokio::fs::create_dir_all(directory).await?;
         let first = listening(&command, role, SocketAddr::from(([127, 0, 0, 1], 0)));
         let mut service = first.start(directory)?;
@@ -38,16 +38,16 @@ impl Replica {
         Ok(Self { role, command, address, directory: directory.to_owned(), service, peak_memory: 0 })
     }
 
-    pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
         self.address.context("readers listen nowhere")
     }
 
-    pub(super) async fn ready(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         self.service.ready().await
     }
 
     /// How much it has in hand: what a blow to it breaks. Nothing where it does not answer.
-    pub(super) async fn load(&mut self) -> u64 {
+    pub(crate) async fn load(&mut self) -> u64 {
         let Ok(metrics) = self.service.metrics().await else { return 0 };
         let name = match self.role {
             Role::Reader => "veilpost_reader_in_flight_messages",
@@ -59,7 +59,7 @@ impl Replica {
     }
 
     /// Ends it as a crash would; it must still have been there.
-    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         self.ensure_running()?;
         self.note_memory();
         self.service.child().kill();
@@ -67,18 +67,18 @@ impl Replica {
         Ok(())
     }
 
-    pub(super) fn hang(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn hang(&mut self) -> anyhow::Result<()> {
         self.ensure_running()?;
         self.service.child().pause();
         Ok(())
     }
 
-    pub(super) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.service.child().resume();
     }
 
     /// SIGTERM; it must end in time and with status 0.
-    pub(super) async fn terminate(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn terminate(&mut self) -> anyhow::Result<()> {
         self.ensure_running()?;
         self.note_memory();
         let status = self.service.stop(DRAIN).await?;
@@ -87,7 +87,7 @@ impl Replica {
     }
 
     /// Starts it again where it was. It need not be ready yet: what it needs may be broken.
-    pub(super) async fn start_again(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn start_again(&mut self) -> anyhow::Result<()> {
         let command = match self.address {
             Some(address) => listening(&self.command, self.role, address),
             None => self.command.clone(),
@@ -99,12 +99,12 @@ impl Replica {
         Ok(())
     }
 
-    pub(super) fn ensure_running(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn ensure_running(&mut self) -> anyhow::Result<()> {
         self.service.ensure_running()
     }
 
     /// The most memory of all its lives, in bytes.
-    pub(super) fn peak_memory(&mut self) -> u64 {
+    pub(crate) fn peak_memory(&mut self) -> u64 {
         self.note_memory();
         self.peak_memory
     }

@@ -7,7 +7,7 @@ use veilpost_testkit::SqsFault;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Sqs(SqsCall, SqsFault),
     Network(Hop, Trouble),
     Process(Role, Blow),
@@ -16,7 +16,7 @@ pub(super) enum Fault {
 
 /// The calls that the reader makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SqsCall {
+pub(crate) enum SqsCall {
     Receive,
     Delete,
     Extend,
@@ -28,14 +28,14 @@ pub(super) enum SqsCall {
 
 /// Where a TCP proxy stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hop {
+pub(crate) enum Hop {
     Masker,
     Writer,
     Postgres,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     Slow,
     Reset,
     HalfOpen,
@@ -44,14 +44,14 @@ pub(super) enum Trouble {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Reader,
     Masker,
     Writer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blow {
+pub(crate) enum Blow {
     /// SIGKILL, then started again.
     Kill,
     /// SIGKILL to every replica at once.
@@ -63,7 +63,7 @@ pub(super) enum Blow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outage {
+pub(crate) enum Outage {
     ImmediateShutdown,
     Restart,
     BackendsTerminated,
@@ -135,11 +135,11 @@ const OUTAGES: [Outage; 9] = [
     Outage::DiskFull,
 ];
 
-pub(super) const HOPS: [Hop; 3] = [Hop::Masker, Hop::Writer, Hop::Postgres];
-pub(super) const ROLES: [Role; 3] = [Role::Reader, Role::Masker, Role::Writer];
+pub(crate) const HOPS: [Hop; 3] = [Hop::Masker, Hop::Writer, Hop::Postgres];
+pub(crate) const ROLES: [Role; 3] = [Role::Reader, Role::Masker, Role::Writer];
 const BLOWS: [Blow; 4] = [Blow::Kill, Blow::KillAll, Blow::Hang, Blow::Terminate];
 
-pub(super) fn of_sqs() -> Vec<Fault> {
+pub(crate) fn of_sqs() -> Vec<Fault> {
     let calls = [
         (SqsCall::Receive, RECEIVES.as_slice()),
         (SqsCall::Delete, DELETES.as_slice()),
@@ -151,23 +151,23 @@ pub(super) fn of_sqs() -> Vec<Fault> {
     faults.map(|(call, fault)| Fault::Sqs(call, fault)).collect()
 }
 
-pub(super) fn of_networks() -> Vec<Fault> {
+pub(crate) fn of_networks() -> Vec<Fault> {
     let pairs = HOPS.into_iter().flat_map(|hop| TROUBLES.into_iter().map(move |trouble| (hop, trouble)));
     pairs.map(|(hop, trouble)| Fault::Network(hop, trouble)).collect()
 }
 
-pub(super) fn of_processes() -> Vec<Fault> {
+pub(crate) fn of_processes() -> Vec<Fault> {
     let pairs = ROLES.into_iter().flat_map(|role| BLOWS.into_iter().map(move |blow| (role, blow)));
     pairs.map(|(role, blow)| Fault::Process(role, blow)).collect()
 }
 
-pub(super) fn of_postgres() -> Vec<Fault> {
+pub(crate) fn of_postgres() -> Vec<Fault> {
     OUTAGES.into_iter().map(Fault::Postgres).collect()
 }
 
 impl SqsCall {
     /// What the action's name begins with.
-    pub(super) fn action(self) -> &'static str {
+    pub(crate) fn action(self) -> &'static str {
         match self {
             Self::Receive => "ReceiveMessage",
             Self::Delete => "DeleteMessage",
@@ -220,7 +220,7 @@ fn sqs(fault: SqsFault) -> &'static str {
 }
 
 impl Hop {
-    pub(super) fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Masker => "reader to masker",
             Self::Writer => "masker to writer",
@@ -242,7 +242,7 @@ impl Trouble {
 }
 
 impl Role {
-    pub(super) fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Reader => "reader",
             Self::Masker => "masker",

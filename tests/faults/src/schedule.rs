@@ -3,37 +3,37 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::dice::Dice;
-use super::fault::{self, Blow, Fault, Outage, Trouble};
+use crate::fault::{self, Blow, Fault, Outage, Trouble};
+use crate::seeded_rng::SeededRng;
 
 /// Lanes that run side by side; each goes through all faults of its own in an order of its own. Processes have two, so that
 /// services go down together.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
-    pub(super) seed: u64,
+pub(crate) struct Schedule {
+    pub(crate) seed: u64,
     /// Whether the services speak TLS: they do when the seed is even.
-    pub(super) encrypted: bool,
-    pub(super) sqs: Vec<Step>,
-    pub(super) network: Vec<Step>,
-    pub(super) processes: [Vec<Step>; 2],
-    pub(super) postgres: Vec<Step>,
+    pub(crate) encrypted: bool,
+    pub(crate) sqs: Vec<Step>,
+    pub(crate) network: Vec<Step>,
+    pub(crate) processes: [Vec<Step>; 2],
+    pub(crate) postgres: Vec<Step>,
 }
 
 /// One fault of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) fault: Fault,
+pub(crate) struct Step {
+    pub(crate) fault: Fault,
     /// The calm before it.
-    pub(super) pause: Duration,
+    pub(crate) pause: Duration,
     /// How long it lasts, where it lasts.
-    pub(super) length: Duration,
+    pub(crate) length: Duration,
     /// Chooses among what it could be done to.
-    pub(super) choice: u64,
+    pub(crate) choice: u64,
 }
 
 impl Schedule {
-    pub(super) fn new(seed: u64) -> Self {
-        let lane = |number, faults, pauses| lane(&mut Dice::new(seed, number), faults, pauses);
+    pub(crate) fn new(seed: u64) -> Self {
+        let lane = |number, faults, pauses| lane(&mut SeededRng::new(seed, number), faults, pauses);
         Self {
             seed,
             encrypted: seed.is_multiple_of(2),
@@ -45,15 +45,15 @@ impl Schedule {
     }
 }
 
-fn lane(dice: &mut Dice, mut faults: Vec<Fault>, (shortest, longest): (u64, u64)) -> Vec<Step> {
-    dice.shuffle(&mut faults);
+fn lane(rng: &mut SeededRng, mut faults: Vec<Fault>, (shortest, longest): (u64, u64)) -> Vec<Step> {
+    rng.shuffle(&mut faults);
     let step = |fault| {
         let (least, most) = lengths(fault);
         Step {
             fault,
-            pause: Duration::from_millis(dice.between(shortest, longest)),
-            length: Duration::from_millis(dice.between(least, most)),
-            choice: dice.between(0, 11),
+            pause: Duration::from_millis(rng.between(shortest, longest)),
+            length: Duration::from_millis(rng.between(least, most)),
+            choice: rng.between(0, 11),
         }
     };
     faults.into_iter().map(step).collect()

@@ -5,20 +5,20 @@ use rand::{Rng, SeedableRng};
 
 /// Draws from a named generator, by arithmetic of its own: what a library makes of a range may change, this may not.
 #[derive(Debug)]
-pub(super) struct Dice(Xoshiro256PlusPlus);
+pub(crate) struct SeededRng(Xoshiro256PlusPlus);
 
-impl Dice {
+impl SeededRng {
     /// Streams of one seed are independent of each other.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
     /// A number in `least..=most`.
-    pub(super) fn between(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.0.next_u64() % (most.saturating_sub(least) + 1)
     }
 
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.between(0, u64::try_from(last).unwrap_or_default());
             items.swap(last, usize::try_from(other).unwrap_or_default());
@@ -33,15 +33,15 @@ mod tests {
 
     #[test]
     fn draws_reach_both_ends_and_nothing_beyond() {
-        let mut dice = Dice::new(1, 2);
-        let drawn: BTreeSet<_> = (0..200).map(|_| dice.between(1, 6)).collect();
+        let mut rng = SeededRng::new(1, 2);
+        let drawn: BTreeSet<_> = (0..200).map(|_| rng.between(1, 6)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
     fn shuffling_loses_nothing() {
         let mut items: Vec<_> = (0..50).collect();
-        Dice::new(7, 0).shuffle(&mut items);
+        SeededRng::new(7, 0).shuffle(&mut items);
         assert_ne!(items, (0..50).collect::<Vec<_>>());
         items.sort_unstable();
         assert_eq!(items, (0..50).collect::<Vec<_>>());

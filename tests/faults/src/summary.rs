@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::oracle::Verdict;
-use super::round::{Check, Round};
+use crate::oracle::Verdict;
+use crate::round::{Check, Round};
 
 /// Sums over rounds.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) messages: u64,
-    pub(super) lost: u64,
-    pub(super) twice: u64,
+pub(crate) struct Summary {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) messages: u64,
+    pub(crate) lost: u64,
+    pub(crate) twice: u64,
     /// In the order in which faults were first met.
     faults: BTreeMap<String, Figures>,
     /// What is to be run again, and why.
@@ -34,7 +34,7 @@ struct Figures {
 }
 
 impl Summary {
-    pub(super) fn add(&mut self, round: &Round) {
+    pub(crate) fn add(&mut self, round: &Round) {
         self.check(&format!("seed {}", round.seed), &round.checks);
         self.messages += count(round.sent.len());
         self.lost += round.account.with(Verdict::Lost);
@@ -67,7 +67,7 @@ impl Summary {
     }
 
     /// `of` says what is checked.
-    pub(super) fn check(&mut self, of: &str, checks: &[Check]) {
+    pub(crate) fn check(&mut self, of: &str, checks: &[Check]) {
         for Check { what, result } in checks {
             match result {
                 Ok(()) => self.passed += 1,
@@ -79,13 +79,13 @@ impl Summary {
         }
     }
 
-    pub(super) fn fail(&mut self, why: String) {
+    pub(crate) fn fail(&mut self, why: String) {
         self.failed += 1;
         self.failures.push(why);
     }
 
     /// Once all rounds are over: a fault that broke nothing has proven nothing.
-    pub(super) fn judge_faults(&mut self) {
+    pub(crate) fn judge_faults(&mut self) {
         for (name, figures) in &self.faults {
             match figures {
                 Figures { injected: 0, .. } => {}
@@ -99,22 +99,22 @@ impl Summary {
     }
 
     /// What this machine could not have, with the number of times.
-    pub(super) fn skipped(&self) -> Vec<(&str, u64)> {
+    pub(crate) fn skipped(&self) -> Vec<(&str, u64)> {
         let skipped = self.faults.iter().filter(|(_, figures)| figures.skipped > 0);
         skipped.map(|(name, figures)| (name.as_str(), figures.skipped)).collect()
     }
 
-    pub(super) fn failures(&self) -> &[String] {
+    pub(crate) fn failures(&self) -> &[String] {
         &self.failures
     }
 
     /// The most memory of a reader, a masker and a writer, in bytes.
-    pub(super) fn peak_memory(&self) -> &[u64] {
+    pub(crate) fn peak_memory(&self) -> &[u64] {
         &self.peak_memory
     }
 
     /// As Markdown.
-    pub(super) fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut table = String::from(
             "| fault | injected | things it broke | messages sent meanwhile | lost | duplicated |\n|---|--:|--:|--:|--:|--:|\n",
         );

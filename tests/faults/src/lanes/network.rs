@@ -1,14 +1,14 @@
-//! Connections between the services, and to Postgres, that suffer.
+//! Connections between the services, and to Postgres, that inject.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::{LOOK_AGAIN, PREY};
-use crate::faults::fault::{Fault, Trouble};
-use crate::faults::schedule::Step;
-use crate::faults::tally::Tally;
-use crate::faults::world::World;
+use crate::fault::{Fault, Trouble};
+use crate::schedule::Step;
+use crate::tally::Tally;
+use crate::world::World;
 use veilpost_testkit::{Cut, FaultProxy};
 
 /// How long a hop is slow.

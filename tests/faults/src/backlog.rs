@@ -7,8 +7,8 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::output::say;
-use super::round::Check;
+use crate::round::Check;
+use veilpost_local::output::say;
 use veilpost_testkit::{Stack, login};
 
 /// What each service may take.
@@ -25,34 +25,34 @@ const STANDSTILL: Duration = Duration::from_mins(1);
 
 /// How much, and for how long Postgres is down.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    pub(super) messages: u64,
-    pub(super) outage: Duration,
+pub(crate) struct Size {
+    pub(crate) messages: u64,
+    pub(crate) outage: Duration,
     /// Messages of each of the queues whose rates are compared.
-    pub(super) compared: u64,
+    pub(crate) compared: u64,
 }
 
 impl Size {
     /// The size that is judged by; takes a release build and some minutes.
-    pub(super) fn of(messages: u64) -> Self {
+    pub(crate) fn of(messages: u64) -> Self {
         Self { messages, outage: Duration::from_mins(1), compared: (messages / 20).clamp(2_000, 50_000) }
     }
 
     /// For every change, with a debug build.
-    pub(super) fn small() -> Self {
+    pub(crate) fn small() -> Self {
         Self { messages: 15_000, outage: Duration::from_secs(5), compared: 1_500 }
     }
 }
 
 /// What was found, in words and as checks.
 #[derive(Debug)]
-pub(super) struct Backlog {
-    pub(super) report: String,
-    pub(super) checks: Vec<Check>,
+pub(crate) struct Backlog {
+    pub(crate) report: String,
+    pub(crate) checks: Vec<Check>,
 }
 
 impl Backlog {
-    pub(super) async fn run(size: Size) -> anyhow::Result<Self> {
+    pub(crate) async fn run(size: Size) -> anyhow::Result<Self> {
         let mut this = Self { report: String::new(), checks: Vec::new() };
         this.compare_rates(size.compared).await?;
         this.outage(size).await?;

@@ -7,25 +7,25 @@ use sqlx::Connection;
 use tokio::time::sleep;
 
 use super::{LOOK_AGAIN, PREY};
-use crate::faults::database::Database;
-use crate::faults::fault::{Fault, Outage};
-use crate::faults::schedule::Step;
-use crate::faults::tally::Tally;
-use crate::faults::world::World;
+use crate::database::Database;
+use crate::fault::{Fault, Outage};
+use crate::schedule::Step;
+use crate::tally::Tally;
+use crate::world::World;
 
 pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
         let Fault::Postgres(outage) = step.fault else { continue };
         let begun = Instant::now();
-        let hits = suffer(outage, step.length, world).await?;
+        let hits = inject(outage, step.length, world).await?;
         tally.note(step.fault, begun, hits);
     }
     Ok(())
 }
 
 /// What was broken, by Postgres's own account; none when this machine cannot have the outage.
-async fn suffer(outage: Outage, length: Duration, world: &World) -> anyhow::Result<Option<u64>> {
+async fn inject(outage: Outage, length: Duration, world: &World) -> anyhow::Result<Option<u64>> {
     let database = &world.database;
     let seen = match outage {
         Outage::ImmediateShutdown | Outage::Restart => down(outage, length, world).await?,

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::fault::ROLES;
-use super::lanes;
-use super::load::{self, Sent};
-use super::mix::{Expected, Mix, fingerprint};
-use super::oracle::{Account, Found, Letter, Verdict};
-use super::schedule::Schedule;
-use super::tally::{Injection, Tally};
-use super::world::World;
+use crate::fault::ROLES;
+use crate::lanes;
+use crate::load::{self, Sent};
+use crate::mix::{Expected, Mix, fingerprint};
+use crate::oracle::{Account, Found, Letter, Verdict};
+use crate::schedule::Schedule;
+use crate::tally::{Injection, Tally};
+use crate::world::World;
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts, backoffs and
 /// keepalives that are still running.
@@ -22,33 +22,33 @@ const PIPELINE: &str = "user-logins";
 
 /// What came of a round.
 #[derive(Debug)]
-pub(super) struct Round {
-    pub(super) seed: u64,
-    pub(super) checks: Vec<Check>,
-    pub(super) injections: Vec<Injection>,
-    pub(super) sent: Sent,
-    pub(super) account: Account,
+pub(crate) struct Round {
+    pub(crate) seed: u64,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) injections: Vec<Injection>,
+    pub(crate) sent: Sent,
+    pub(crate) account: Account,
     /// In the queue when the last fault was over, and how long it took from there to the empty queue.
-    pub(super) left: i64,
-    pub(super) drained_in: Option<Duration>,
+    pub(crate) left: i64,
+    pub(crate) drained_in: Option<Duration>,
     /// The most memory of a reader, a masker and a writer, in bytes.
-    pub(super) peak_memory: Vec<u64>,
+    pub(crate) peak_memory: Vec<u64>,
 }
 
 /// Something that must be so, and what is wrong if it is not.
 #[derive(Debug)]
-pub(super) struct Check {
-    pub(super) what: &'static str,
-    pub(super) result: Result<(), String>,
+pub(crate) struct Check {
+    pub(crate) what: &'static str,
+    pub(crate) result: Result<(), String>,
 }
 
 impl Round {
-    pub(super) fn passed(&self) -> bool {
+    pub(crate) fn passed(&self) -> bool {
         self.checks.iter().all(|check| check.result.is_ok())
     }
 
     /// Runs the round to its end, whatever goes wrong on the way. An error is one of the harness's own.
-    pub(super) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
+    pub(crate) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
         let world = World::start(schedule.encrypted).await?;
         let tally = Tally::default();
         let over = AtomicBool::new(false);

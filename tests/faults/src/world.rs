@@ -11,10 +11,10 @@ use veilpost_local::certificates;
 use veilpost_local::process::ServiceCommand;
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 
-use super::database::{self, Database};
-use super::fault::{Hop, ROLES, Role};
-use super::replica::Replica;
-use super::small_disk::SmallDisk;
+use crate::database::{self, Database};
+use crate::fault::{Hop, ROLES, Role};
+use crate::replica::Replica;
+use crate::small_disk::SmallDisk;
 use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
 
 const REPLICAS: usize = 2;
@@ -34,19 +34,19 @@ const MAX_RECEIVE_COUNT: u32 = 1000;
 
 /// Everything is up from the start. Dropping it ends everything.
 #[derive(Debug)]
-pub(super) struct World {
+pub(crate) struct World {
     readers: Vec<Mutex<Replica>>,
     maskers: Vec<Mutex<Replica>>,
     writers: Vec<Mutex<Replica>>,
-    pub(super) sqs_proxy: SqsFaultProxy,
+    pub(crate) sqs_proxy: SqsFaultProxy,
     masker_proxies: Vec<FaultProxy>,
     writer_proxies: Vec<FaultProxy>,
     postgres_proxies: Vec<FaultProxy>,
-    pub(super) database: Database,
-    pub(super) sqs: Client,
-    pub(super) pair: QueuePair,
+    pub(crate) database: Database,
+    pub(crate) sqs: Client,
+    pub(crate) pair: QueuePair,
     /// Where the table is; the error says why it is not on one.
-    pub(super) disk: Result<SmallDisk, String>,
+    pub(crate) disk: Result<SmallDisk, String>,
     pki: Option<Pki>,
     stack: Mutex<Stack>,
     directory: PathBuf,
@@ -54,7 +54,7 @@ pub(super) struct World {
 
 impl World {
     /// With `encrypted` the services speak mutual TLS with each other.
-    pub(super) async fn start(encrypted: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn start(encrypted: bool) -> anyhow::Result<Self> {
         let stack = Stack::bare().await?;
         let directory = stack.file("policy.toml", &database::policy())?;
         let directory = directory.parent().context("a file has a directory")?.to_owned();
@@ -154,7 +154,7 @@ impl World {
         proxies.iter().map(|proxy| format!("{scheme}://{}", proxy.address())).collect::<Vec<_>>().join(",")
     }
 
-    pub(super) fn replicas(&self, role: Role) -> &[Mutex<Replica>] {
+    pub(crate) fn replicas(&self, role: Role) -> &[Mutex<Replica>] {
         match role {
             Role::Reader => &self.readers,
             Role::Masker => &self.maskers,
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    pub(super) fn proxies(&self, hop: Hop) -> &[FaultProxy] {
+    pub(crate) fn proxies(&self, hop: Hop) -> &[FaultProxy] {
         match hop {
             Hop::Masker => &self.masker_proxies,
             Hop::Writer => &self.writer_proxies,
@@ -171,18 +171,18 @@ impl World {
     }
 
     /// Queue, dead-letter queue and Postgres.
-    pub(super) async fn stack(&self) -> MutexGuard<'_, Stack> {
+    pub(crate) async fn stack(&self) -> MutexGuard<'_, Stack> {
         self.stack.lock().await
     }
 
     /// Messages in the queue: waiting, and hidden.
-    pub(super) async fn depth(&self) -> anyhow::Result<(i64, i64)> {
+    pub(crate) async fn depth(&self) -> anyhow::Result<(i64, i64)> {
         self.stack.lock().await.depth(&self.pair.url).await
     }
 
     /// Waits until nothing is in the queue, neither waiting nor hidden, and tells how long it took. It must get shorter
     /// all the while, and no process may end.
-    pub(super) async fn drained(&self, standstill: Duration) -> anyhow::Result<Duration> {
+    pub(crate) async fn drained(&self, standstill: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         let (mut least, mut since) = (i64::MAX, begun);
         loop {
@@ -203,7 +203,7 @@ impl World {
         }
     }
 
-    pub(super) async fn ensure_running(&self) -> anyhow::Result<()> {
+    pub(crate) async fn ensure_running(&self) -> anyhow::Result<()> {
         for role in ROLES {
             for replica in self.replicas(role) {
                 replica.lock().await.ensure_running()?;
@@ -213,7 +213,7 @@ impl World {
     }
 
     /// The most memory that a replica of this role has had.
-    pub(super) async fn peak_memory(&self, role: Role) -> u64 {
+    pub(crate) async fn peak_memory(&self, role: Role) -> u64 {
         let mut peak = 0;
         for replica in self.replicas(role) {
             peak = peak.max(replica.lock().await.peak_memory());
@@ -222,7 +222,7 @@ impl World {
     }
 
     /// SIGTERM to all, readers first; each must exit with status 0.
-    pub(super) async fn terminate(&self) -> anyhow::Result<()> {
+    pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
         for role in ROLES {
             for replica in self.replicas(role) {
                 replica.lock().await.terminate().await?;
@@ -232,19 +232,19 @@ impl World {
     }
 
     /// Copies all logs to where they outlive this world, and says where.
-    pub(super) async fn keep_logs(&self, seed: u64) -> anyhow::Result<()> {
+    pub(crate) async fn keep_logs(&self, seed: u64) -> anyhow::Result<()> {
         let kept = std::env::temp_dir().join(format!("veilpost-faults-seed-{seed}"));
         tokio::fs::create_dir_all(&kept).await?;
         for (path, text) in self.logs().await? {
             let name = path.file_name().unwrap_or_default();
             tokio::fs::write(kept.join(name), text).await?;
         }
-        super::output::say(&format!("the logs of seed {seed} are kept in {}", kept.display()));
+        veilpost_local::output::say(&format!("the logs of seed {seed} are kept in {}", kept.display()));
         Ok(())
     }
 
     /// Everything that services have logged so far.
-    pub(super) async fn logs(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    pub(crate) async fn logs(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
         self.stack.lock().await.logs()
     }
 }

@@ -12,13 +12,13 @@ const SIZE: &str = "size=64m";
 
 /// A mounted tmpfs; dropping it unmounts it.
 #[derive(Debug)]
-pub(super) struct SmallDisk {
+pub(crate) struct SmallDisk {
     mount: PathBuf,
 }
 
 impl SmallDisk {
     /// Mounts one at `mount`, for the owner of `like`. An error where this process may not mount.
-    pub(super) fn mount(mount: PathBuf, like: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn mount(mount: PathBuf, like: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir(&mount)?;
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", SIZE, "veilpost-small-disk"]).arg(&mount);
@@ -35,7 +35,7 @@ impl SmallDisk {
         Ok(this)
     }
 
-    pub(super) fn tablespace(&self) -> PathBuf {
+    pub(crate) fn tablespace(&self) -> PathBuf {
         self.mount.join("tablespace")
     }
 
@@ -44,7 +44,7 @@ impl SmallDisk {
     }
 
     /// Leaves no byte free.
-    pub(super) fn fill(&self) -> anyhow::Result<()> {
+    pub(crate) fn fill(&self) -> anyhow::Result<()> {
         let mut ballast = File::create(self.ballast())?;
         for size in [1 << 20, 1 << 12] {
             let piece = vec![b'x'; size];
@@ -53,7 +53,7 @@ impl SmallDisk {
         Ok(())
     }
 
-    pub(super) fn empty(&self) -> anyhow::Result<()> {
+    pub(crate) fn empty(&self) -> anyhow::Result<()> {
         Ok(std::fs::remove_file(self.ballast())?)
     }
 }

@@ -8,17 +8,17 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 use tokio::process::Command;
 use veilpost_local::postgres::ThrowAwayPostgres;
 
-use super::oracle::{DOMAIN, KEY, Row, hex};
-use super::small_disk::SmallDisk;
+use crate::oracle::{DOMAIN, KEY, Row, hex};
+use crate::small_disk::SmallDisk;
 use veilpost_testkit::binary;
 
 /// The writers' own role, with no more than it needs.
 const WRITER: (&str, &str) = ("veilpost_writer", "writes");
 
-pub(super) const TABLE: &str = "events";
+pub(crate) const TABLE: &str = "events";
 
 /// Both kinds of digest, every kind of conversion, one column that only Postgres can judge, and a constraint.
-pub(super) fn policy() -> String {
+pub(crate) fn policy() -> String {
     let plain = |name: &str, source: &str, transform: &str| {
         format!("[[column]]\nname = \"{name}\"\nsource = \"{source}\"\ntransform = \"{transform}\"\n")
     };
@@ -45,7 +45,7 @@ pub(super) fn policy() -> String {
 }
 
 /// The policy's keys, as a keys file has them.
-pub(super) fn keys() -> String {
+pub(crate) fn keys() -> String {
     format!("{}={}\n", KEY.0, hex(&KEY.1))
 }
 
@@ -79,18 +79,18 @@ const EXPECTED_KEYS: &str = "
 
 /// Where to reach the server without a proxy.
 #[derive(Clone, Debug)]
-pub(super) struct Database {
+pub(crate) struct Database {
     url: String,
     log: PathBuf,
 }
 
 impl Database {
-    pub(super) fn of(postgres: &ThrowAwayPostgres) -> Self {
+    pub(crate) fn of(postgres: &ThrowAwayPostgres) -> Self {
         Self { url: postgres.url(), log: postgres.directory().join("postgres.log") }
     }
 
     /// Migrations, table, role; the table is on `disk` where there is one.
-    pub(super) async fn prepare(&self, disk: Option<&SmallDisk>) -> anyhow::Result<()> {
+    pub(crate) async fn prepare(&self, disk: Option<&SmallDisk>) -> anyhow::Result<()> {
         let mut migrate = Command::new(binary("veilpost-writer")?);
         let migrated =
             migrate.kill_on_drop(true).arg("migrate").env("DATABASE_URL", &self.url).output().await?;
@@ -110,17 +110,17 @@ impl Database {
     }
 
     /// Where writers connect to when the server is reached through `port`.
-    pub(super) fn writers_url(port: u16) -> String {
+    pub(crate) fn writers_url(port: u16) -> String {
         let (role, password) = WRITER;
         format!("postgres://{role}:{password}@127.0.0.1:{port}/postgres?sslmode=disable")
     }
 
     /// A connection of the superuser, past every proxy.
-    pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
+    pub(crate) async fn connect(&self) -> anyhow::Result<PgConnection> {
         PgConnection::connect(&self.url).await.context("the harness cannot reach Postgres")
     }
 
-    pub(super) async fn run(&self, statements: &[&'static str]) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self, statements: &[&'static str]) -> anyhow::Result<()> {
         let mut connection = self.connect().await?;
         for statement in statements {
             sqlx::raw_sql(*statement)
@@ -138,12 +138,12 @@ impl Database {
     }
 
     /// Connections of writers.
-    pub(super) async fn writers_connections(&self) -> anyhow::Result<u64> {
+    pub(crate) async fn writers_connections(&self) -> anyhow::Result<u64> {
         self.number("SELECT count(*) FROM pg_stat_activity WHERE usename = 'veilpost_writer'").await
     }
 
     /// Their process ids on the server's side.
-    pub(super) async fn writers_backends(&self) -> anyhow::Result<Vec<Pid>> {
+    pub(crate) async fn writers_backends(&self) -> anyhow::Result<Vec<Pid>> {
         let mut connection = self.connect().await?;
         let query = "SELECT pid FROM pg_stat_activity WHERE usename = 'veilpost_writer'";
         let pids: Vec<i32> = sqlx::query_scalar(query).fetch_all(&mut connection).await?;
@@ -151,26 +151,26 @@ impl Database {
     }
 
     /// Cuts them; returns how many there were.
-    pub(super) async fn terminate_writers(&self) -> anyhow::Result<u64> {
+    pub(crate) async fn terminate_writers(&self) -> anyhow::Result<u64> {
         self.number(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'veilpost_writer'",
         )
         .await
     }
 
-    pub(super) async fn row_count(&self) -> anyhow::Result<u64> {
+    pub(crate) async fn row_count(&self) -> anyhow::Result<u64> {
         self.number("SELECT count(*) FROM events").await
     }
 
     /// How many lines of the server's log begin with `sqlstate`.
-    pub(super) fn logged(&self, sqlstate: &str) -> anyhow::Result<u64> {
+    pub(crate) fn logged(&self, sqlstate: &str) -> anyhow::Result<u64> {
         let text = std::fs::read(&self.log)?;
         let text = String::from_utf8_lossy(&text);
         let found = text.lines().filter(|line| line.split(' ').next() == Some(sqlstate)).count();
         Ok(u64::try_from(found)?)
     }
 
-    pub(super) async fn rows(&self) -> anyhow::Result<Vec<Row>> {
+    pub(crate) async fn rows(&self) -> anyhow::Result<Vec<Row>> {
         let mut connection = self.connect().await?;
         let rows = sqlx::query("SELECT message_id, masked_ip, masked_device_id FROM events");
         let rows = rows.fetch_all(&mut connection).await?;
@@ -185,7 +185,7 @@ impl Database {
     }
 
     /// Rows whose key the ledger lacks, and keys that belong to no row, for one pipeline.
-    pub(super) async fn ledger_differences(&self, pipeline: &str) -> anyhow::Result<(u64, u64)> {
+    pub(crate) async fn ledger_differences(&self, pipeline: &str) -> anyhow::Result<(u64, u64)> {
         let query = format!(
             "WITH expected AS ({EXPECTED_KEYS}) SELECT count(*) FILTER (WHERE l.key IS NULL),
              count(*) FILTER (WHERE e.key IS NULL) FROM expected e FULL JOIN veilpost.ledger l ON l.key = e.key"

@@ -6,11 +6,11 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use super::{LOOK_AGAIN, PREY};
-use crate::faults::fault::{Blow, Fault};
-use crate::faults::replica::Replica;
-use crate::faults::schedule::Step;
-use crate::faults::tally::Tally;
-use crate::faults::world::World;
+use crate::fault::{Blow, Fault};
+use crate::replica::Replica;
+use crate::schedule::Step;
+use crate::tally::Tally;
+use crate::world::World;
 
 pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {

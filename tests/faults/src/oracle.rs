@@ -5,44 +5,44 @@ use std::collections::{BTreeMap, HashMap};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha512};
 
-use super::mix::Expected;
+use crate::mix::Expected;
 
 /// The secret of the harness's policy: id and bytes.
-pub(super) const KEY: (&str, [u8; 32]) = ("k1", [0x0b; 32]);
+pub(crate) const KEY: (&str, [u8; 32]) = ("k1", [0x0b; 32]);
 
 /// The domain of the keyed column in the harness's policy.
-pub(super) const DOMAIN: &str = "device";
+pub(crate) const DOMAIN: &str = "device";
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) message_id: String,
-    pub(super) masked_ip: Option<String>,
-    pub(super) masked_device_id: Option<String>,
+pub(crate) struct Row {
+    pub(crate) message_id: String,
+    pub(crate) masked_ip: Option<String>,
+    pub(crate) masked_device_id: Option<String>,
 }
 
 /// A message in the dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Letter {
-    pub(super) message_id: String,
-    pub(super) reason: String,
-    pub(super) fingerprint: u64,
+pub(crate) struct Letter {
+    pub(crate) message_id: String,
+    pub(crate) reason: String,
+    pub(crate) fingerprint: u64,
 }
 
 /// What was found when the faults were over and the queue had drained.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found {
-    pub(super) rows: Vec<Row>,
-    pub(super) letters: Vec<Letter>,
+pub(crate) struct Found {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) letters: Vec<Letter>,
     /// Rows whose key is not in the ledger, by the database's own arithmetic.
-    pub(super) rows_without_key: u64,
+    pub(crate) rows_without_key: u64,
     /// Keys in the ledger that belong to no row.
-    pub(super) keys_without_row: u64,
+    pub(crate) keys_without_row: u64,
 }
 
 /// What has become of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Right,
     Lost,
     Twice,
@@ -55,22 +55,22 @@ pub(super) enum Verdict {
 
 /// The comparison.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// Messages with a row.
-    pub(super) stored: u64,
-    pub(super) stored_rows: u64,
-    pub(super) dead_lettered: u64,
+    pub(crate) stored: u64,
+    pub(crate) stored_rows: u64,
+    pub(crate) dead_lettered: u64,
     /// Further copies of letters: the dead-letter queue is at-least-once.
-    pub(super) copies: u64,
+    pub(crate) copies: u64,
     /// Every message that was sent, with what has become of it.
-    pub(super) verdicts: HashMap<String, Verdict>,
+    pub(crate) verdicts: HashMap<String, Verdict>,
     /// Rows and letters of messages that nobody sent.
-    pub(super) strangers: u64,
-    pub(super) ledger_differs: u64,
+    pub(crate) strangers: u64,
+    pub(crate) ledger_differs: u64,
 }
 
 impl Account {
-    pub(super) fn of(sent: &HashMap<String, Expected>, found: &Found) -> Self {
+    pub(crate) fn of(sent: &HashMap<String, Expected>, found: &Found) -> Self {
         let mut rows: HashMap<&str, Vec<&Row>> = HashMap::new();
         for row in &found.rows {
             rows.entry(&row.message_id).or_default().push(row);
@@ -97,12 +97,12 @@ impl Account {
         }
     }
 
-    pub(super) fn with(&self, verdict: Verdict) -> u64 {
+    pub(crate) fn with(&self, verdict: Verdict) -> u64 {
         count(self.verdicts.values().filter(|found| **found == verdict).count())
     }
 
     /// How many messages have each verdict but the right one, with the id of one of them.
-    pub(super) fn wrong(&self) -> BTreeMap<Verdict, (u64, &str)> {
+    pub(crate) fn wrong(&self) -> BTreeMap<Verdict, (u64, &str)> {
         let mut wrong: BTreeMap<Verdict, (u64, &str)> = BTreeMap::new();
         for (id, verdict) in self.verdicts.iter().filter(|(_, verdict)| **verdict != Verdict::Right) {
             wrong.entry(*verdict).or_insert((0, id)).0 += 1;
@@ -146,7 +146,7 @@ fn keyed_digest(text: &str) -> String {
     format!("{id}.{}", hex(&mac.finalize().into_bytes()))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 15])

@@ -3,29 +3,29 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::fault::Fault;
+use crate::fault::Fault;
 
 /// Counts of one round; lanes share it.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Vec<Injection>>);
+pub(crate) struct Tally(Mutex<Vec<Injection>>);
 
 /// One fault, from its beginning to its end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Injection {
-    pub(super) fault: Fault,
-    pub(super) begun: Instant,
-    pub(super) ended: Instant,
+pub(crate) struct Injection {
+    pub(crate) fault: Fault,
+    pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
     /// What it broke: calls, connections, statements, processes at work. None when this machine cannot have it.
-    pub(super) hits: Option<u64>,
+    pub(crate) hits: Option<u64>,
 }
 
 impl Tally {
     /// `hits` says what the fault broke from `begun` until now.
-    pub(super) fn note(&self, fault: Fault, begun: Instant, hits: Option<u64>) {
+    pub(crate) fn note(&self, fault: Fault, begun: Instant, hits: Option<u64>) {
         self.injections_mut().push(Injection { fault, begun, ended: Instant::now(), hits });
     }
 
-    pub(super) fn injections(&self) -> Vec<Injection> {
+    pub(crate) fn injections(&self) -> Vec<Injection> {
         self.injections_mut().clone()
     }
 

@@ -1,0 +1,34 @@
+//! The fault harness: breaks a whole pipeline on purpose, by a schedule that a seed replays, and accounts for every
+//! message at the end. `tests/faults/run` builds what it needs and starts it.
+
+mod backlog;
+mod command;
+mod database;
+mod fault;
+mod lanes;
+mod load;
+mod mix;
+mod oracle;
+mod replica;
+mod round;
+mod schedule;
+mod seeded_rng;
+mod small_disk;
+mod summary;
+mod tally;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use veilpost_local::process::{EndingSignals, until_signal};
+
+use command::Arguments;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut signals = EndingSignals::install()?;
+    // A signal drops what runs, which takes its processes with it.
+    Box::pin(until_signal(&mut signals, arguments.run())).await
+}
