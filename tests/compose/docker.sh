@@ -17,41 +17,10 @@ die() {
     exit 1
 }
 
-# Installs the packages that a command stands for, unless it is there: need COMMAND PACKAGE...
-need() {
-    local command=$1
-    shift
-    (PATH=$PATH:/usr/sbin:/sbin && command -v "$command" >/dev/null) && return
-    command -v apt-get >/dev/null || die "$command is missing, and there is no apt-get to install $* with"
-    say "installing $*"
-    local patiently=(-qq -o DPkg::Lock::Timeout=300)
-    "${sudo[@]}" apt-get "${patiently[@]}" update
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${patiently[@]}" install -y --no-install-recommends "$@" >/dev/null
-}
-
-# The Debian archive that this machine installs from.
-debian_mirror() {
-    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sort -u | head -n 1
-}
-
-# Unpacks packages of Debian trixie into a directory without installing them: unpack DIRECTORY PACKAGE...
-unpack() {
-    local directory=$1 apt=$cache/apt-trixie
-    shift
-    mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$directory"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) trixie main" >"$apt/sources.list"
-    local options=(-qq -o "Dir::State::Lists=$apt/lists" -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=" -o APT::Sandbox::User=root)
-    apt-get "${options[@]}" update
-    (cd "$apt/archives" && rm -f ./*.deb && apt-get "${options[@]}" download "$@")
-    local package
-    for package in "$apt"/archives/*.deb; do dpkg-deb -x "$package" "$directory"; done
-}
-
 plugin() {
     docker "$1" version >/dev/null 2>&1 && return
     say "fetching docker $1 from Debian's packages"
-    unpack "$cache/plugins" "docker-$1"
+    unpack_packages "$cache/plugins" "docker-$1"
     mkdir -p "$HOME/.docker/cli-plugins"
     ln -sf "$cache/plugins/usr/libexec/docker/cli-plugins/docker-$1" "$HOME/.docker/cli-plugins/docker-$1"
     docker "$1" version >/dev/null || die "docker $1 does not work"
@@ -72,9 +41,9 @@ forget_dead() {
 
 dockerd_pid=
 start_docker() {
-    need docker docker.io
-    need dockerd docker.io
-    need iptables iptables
+    need tests/compose/run docker docker.io
+    need tests/compose/run dockerd docker.io
+    need tests/compose/run iptables iptables
     # The package may have started a daemon by itself.
     docker info >/dev/null 2>&1 && return
     say "starting dockerd"

@@ -26,7 +26,7 @@ pull() {
 }
 
 stand_in_base() {
-    need debootstrap debootstrap
+    need tests/compose/run debootstrap debootstrap
     local root
     root=$(mktemp -d)
     "${sudo[@]}" debootstrap --variant=minbase trixie "$root" "$(debian_mirror)" >"$cache/debootstrap.log"
@@ -60,7 +60,7 @@ stand_in_rust() {
 # No stand-in: it takes Jaeger's place in every check, because it writes down what it receives.
 receiver() {
     local context
-    python3 -m pip --version >/dev/null 2>&1 || need pip3 python3-pip
+    python3 -m pip --version >/dev/null 2>&1 || need tests/compose/run pip3 python3-pip
     context=$(mktemp -d)
     python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.13 -d "$context" rotel==0.0.1a15
     (cd "$context" && python3 -m zipfile -e rotel-*.whl . && cp rotel/rotel-agent . && chmod 755 rotel-agent)

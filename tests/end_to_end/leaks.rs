@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use veilpost_testkit::{BODILESS, Collector, SqsFault, SqsFaultProxy, Stack, eventually};
+use veilpost_testkit::{BODILESS, SqsFault, SqsFaultProxy, Stack, TraceCollector, eventually};
 
 const DEFAULT_POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/policies/user_logins.toml");
 
@@ -109,7 +109,7 @@ const STORED: i64 = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_shows_in_logs_metrics_or_spans_whatever_goes_wrong() {
-    let collector = Collector::start().unwrap();
+    let collector = TraceCollector::start().unwrap();
     let mut stack = Stack::bare().await.unwrap();
     for (name, value) in [
         ("RUST_BACKTRACE", "1"),

@@ -9,13 +9,15 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use veilpost_local::certificates::Role;
 use veilpost_local::queue::EmbeddedQueue;
-use veilpost_testkit::{Collector, Pki, Received, SqsFault, SqsFaultProxy, Stack, eventually, login};
+use veilpost_testkit::{
+    Pki, ReceivedSpan, SqsFault, SqsFaultProxy, Stack, TraceCollector, eventually, login,
+};
 
 const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// A running stack whose services export their spans.
-async fn traced() -> (Stack, Collector) {
-    let collector = Collector::start().unwrap();
+async fn traced() -> (Stack, TraceCollector) {
+    let collector = TraceCollector::start().unwrap();
     let mut stack = Stack::bare().await.unwrap();
     stack.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint()));
     stack.start_writer(&[]).await.unwrap();
@@ -23,11 +25,11 @@ async fn traced() -> (Stack, Collector) {
     (stack, collector)
 }
 
-struct Trace(Vec<Received>);
+struct Trace(Vec<ReceivedSpan>);
 
 impl Trace {
     /// The only span of a name.
-    fn only(&self, name: &str) -> &Received {
+    fn only(&self, name: &str) -> &ReceivedSpan {
         let found: Vec<_> = self.0.iter().filter(|received| received.span.name == name).collect();
         assert_eq!(found.len(), 1, "{name} among {:?}", self.names());
         found.first().unwrap()
@@ -46,8 +48,8 @@ impl Trace {
 
     /// But for the receive, after which its batch is made, a span lasts for as long as what is under it.
     fn assert_children_end_first(&self) {
-        for Received { span: child, .. } in &self.0 {
-            let is_above = |parent: &&Received| parent.span.span_id == child.parent_span_id;
+        for ReceivedSpan { span: child, .. } in &self.0 {
+            let is_above = |parent: &&ReceivedSpan| parent.span.span_id == child.parent_span_id;
             let Some(parent) = self.0.iter().find(is_above) else { continue };
             let is_batch = child.name.starts_with("process");
             assert!(is_batch || child.end_time_unix_nano <= parent.span.end_time_unix_nano, "{}", child.name);
@@ -130,7 +132,7 @@ async fn rejections_are_events_with_reason_and_message_id_and_no_span_holds_a_va
         .find(|line| line.contains("\"message\":\"rejected\""))
         .unwrap();
     let rejection: serde_json::Value = serde_json::from_str(rejection).unwrap();
-    let named = |received: &&Received| hex(&received.span.span_id) == rejection["span_id"];
+    let named = |received: &&ReceivedSpan| hex(&received.span.span_id) == rejection["span_id"];
     let span = spans.iter().find(named).unwrap();
     assert_eq!(span.span.name, "process user-logins");
     assert_eq!(hex(&span.span.trace_id), rejection["trace_id"]);
@@ -168,8 +170,8 @@ async fn a_dead_letter_is_sent_within_the_trace_and_x_ray_producers_are_linked()
 }
 
 /// Whether some span called `one` and some called `other` link to each other.
-fn are_linked(spans: &[Received], one: &str, other: &str) -> bool {
-    let links_to = |from: &Received, to: &Received| {
+fn are_linked(spans: &[ReceivedSpan], one: &str, other: &str) -> bool {
+    let links_to = |from: &ReceivedSpan, to: &ReceivedSpan| {
         from.span
             .links
             .iter()
@@ -181,7 +183,7 @@ fn are_linked(spans: &[Received], one: &str, other: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_batches_share_are_linked_with_each_of_them() {
-    let collector = Collector::start().unwrap();
+    let collector = TraceCollector::start().unwrap();
     let mut stack = Stack::bare().await.unwrap();
     stack.variables.push(("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint()));
     stack.start_writer(&[("--connections", "1")]).await.unwrap();
@@ -228,8 +230,9 @@ async fn failed_calls_and_statements_say_of_what_kind_the_error_was() {
     stack.stop().await.unwrap();
 
     let spans = collector.received();
-    let failed =
-        |span: &&Received| span.span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
+    let failed = |span: &&ReceivedSpan| {
+        span.span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
+    };
     let failed: Vec<_> = spans.iter().filter(failed).collect();
     let kinds = |name: &str| -> BTreeSet<String> {
         let named = failed.iter().filter(|received| received.span.name == name);
@@ -245,7 +248,7 @@ async fn failed_calls_and_statements_say_of_what_kind_the_error_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_that_its_root_does_not_sample_is_exported_by_nobody() {
-    let collector = Collector::start().unwrap();
+    let collector = TraceCollector::start().unwrap();
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint());
     let mut stack = Stack::bare().await.unwrap();
     stack.variables = vec![endpoint.clone()];
@@ -265,7 +268,7 @@ async fn a_trace_that_its_root_does_not_sample_is_exported_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_names_the_service_and_its_resource() {
-    let collector = Collector::start().unwrap();
+    let collector = TraceCollector::start().unwrap();
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint());
     let mut stack = Stack::bare().await.unwrap();
     stack.start_writer(&[]).await.unwrap();
@@ -296,8 +299,8 @@ fn with<const N: usize>(endpoint: &(String, String), variables: [(&str, &str); N
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_speaks_tls_is_trusted_by_the_certificate_that_is_named() {
     let pki = Pki::new().unwrap();
-    let files = pki.place_as("collector", &Role::Masker.wish(&[])).unwrap();
-    let collector = Collector::encrypted(&files).unwrap();
+    let files = pki.files_named("collector", &Role::Masker.request(&[])).unwrap();
+    let collector = TraceCollector::encrypted(&files).unwrap();
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint());
     let authority = files.ca().display().to_string();
     let mut stack = Stack::bare().await.unwrap();
@@ -354,7 +357,7 @@ async fn a_collector_that_is_down_or_silent_or_speaks_something_else_stops_nothi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misconfigured_collector_stops_nothing() {
-    let collector = Collector::start().unwrap();
+    let collector = TraceCollector::start().unwrap();
     let encrypted = collector.endpoint().replace("http://", "https://");
     pipeline_with(["not a url", &encrypted, "localhost:4317"]).await;
     assert!(collector.received().is_empty());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use veilpost_testkit::{Frame, Stack, say};
+use veilpost_testkit::{GrpcFrame, Stack, send_frames};
 
 const MASK: &str = "/veilpost.v1.Masker/Mask";
 const WRITE: &str = "/veilpost.v1.Writer/Write";
@@ -20,30 +20,40 @@ const GZIP: &[u8] =
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xe3\x60\x07\x00\x54\x0d\x64\x17\x02\x00\x00\x00";
 
 /// Millions of empty records: four megabytes on the wire, hundreds in memory.
-fn empty_records() -> Frame {
-    Frame::of([0x1a, 0].repeat(2 * 1024 * 1024 - 64))
+fn empty_records() -> GrpcFrame {
+    GrpcFrame::of([0x1a, 0].repeat(2 * 1024 * 1024 - 64))
 }
 
 /// What no proper peer says: its name, how it is announced, itself, and the statuses with which it may be refused.
-type Attack = (&'static str, &'static [(&'static str, &'static str)], Frame, &'static [i32]);
+type Attack = (&'static str, &'static [(&'static str, &'static str)], GrpcFrame, &'static [i32]);
 
 fn attacks() -> Vec<Attack> {
-    let gzip = Frame { compressed: true, ..Frame::of(GZIP) };
+    let gzip = GrpcFrame { compressed: true, ..GrpcFrame::of(GZIP) };
     vec![
-        ("no protobuf", &[], Frame::of("\u{7f}no protobuf at all"), &[INTERNAL]),
-        ("a length that is too long", &[], Frame { claimed: 3 << 20, ..Frame::of("abc") }, &[INTERNAL]),
-        ("a length of four gigabytes", &[], Frame { claimed: u32::MAX, ..Frame::of("abc") }, &[OUT_OF_RANGE]),
+        ("no protobuf", &[], GrpcFrame::of("\u{7f}no protobuf at all"), &[INTERNAL]),
+        (
+            "a length that is too long",
+            &[],
+            GrpcFrame { claimed: 3 << 20, ..GrpcFrame::of("abc") },
+            &[INTERNAL],
+        ),
+        (
+            "a length of four gigabytes",
+            &[],
+            GrpcFrame { claimed: u32::MAX, ..GrpcFrame::of("abc") },
+            &[OUT_OF_RANGE],
+        ),
         (
             "a length that is too short",
             &[],
-            Frame { claimed: 1, ..Frame::of(vec![0x80; 64]) },
+            GrpcFrame { claimed: 1, ..GrpcFrame::of(vec![0x80; 64]) },
             &[INTERNAL, OUT_OF_RANGE],
         ),
-        ("more than gRPC's limit", &[], Frame::of(vec![0; 5 << 20]), &[OUT_OF_RANGE]),
+        ("more than gRPC's limit", &[], GrpcFrame::of(vec![0; 5 << 20]), &[OUT_OF_RANGE]),
         (
             "a record longer than its batch",
             &[],
-            Frame::of(vec![0x1a, 0xff, 0xff, 0xff, 0x7f, 1]),
+            GrpcFrame::of(vec![0x1a, 0xff, 0xff, 0xff, 0x7f, 1]),
             &[INTERNAL],
         ),
         ("gzip", &[("grpc-encoding", "gzip")], gzip.clone(), &[UNIMPLEMENTED]),
@@ -62,10 +72,11 @@ async fn peers_that_lie_are_refused_and_their_neighbours_are_served() {
     stack.send_logins("before-", 200).await.unwrap();
     for (address, path) in [(masker, MASK), (writer, WRITE)] {
         for (what, headers, frame, statuses) in attacks() {
-            let status = say(address, path, headers, &[frame]).await.unwrap();
+            let status = send_frames(address, path, headers, &[frame]).await.unwrap();
             assert!(status.is_some_and(|status| statuses.contains(&status)), "{path}, {what}: {status:?}");
         }
-        let elsewhere = say(address, "/veilpost.v1.Admin/Stop", &[], &[Frame::of("")]).await.unwrap();
+        let elsewhere =
+            send_frames(address, "/veilpost.v1.Admin/Stop", &[], &[GrpcFrame::of("")]).await.unwrap();
         assert_eq!(elsewhere, Some(UNIMPLEMENTED));
     }
     stack.send_logins("after-", 200).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use veilpost_local::certificates::{Folder, Made, Role, Term};
+use veilpost_local::certificates::{CertificateFolder, Provided, Role, IssuePolicy};
 use veilpost_local::output::print;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -40,18 +40,18 @@ pub(crate) struct CertificatesSettings {
 }
 
 pub(crate) fn run(settings: &CertificatesSettings) -> anyhow::Result<ExitCode> {
-    let folder = Folder::new(&settings.directory);
+    let folder = CertificateFolder::new(&settings.directory);
     let authority = folder.authority()?;
-    let term = Term { validity: DAY * settings.days, renew: settings.renew };
+    let policy = IssuePolicy { validity: DAY * settings.days, renew: settings.renew };
     for role in Role::ALL {
         let hosts = match role {
             Role::Reader => &[][..],
             Role::Masker => &settings.masker_hosts,
             Role::Writer => &settings.writer_hosts,
         };
-        let made = match folder.provide(&authority, role, hosts, term)? {
-            Made::New => format!("new, valid for {} days", settings.days),
-            Made::Kept => "still good".to_owned(),
+        let made = match folder.provide(&authority, role, hosts, policy)? {
+            Provided::New => format!("new, valid for {} days", settings.days),
+            Provided::Kept => "still good".to_owned(),
         };
         print(&format!("{}  {made}\n", folder.of(role).join("certificate.pem").display()))?;
     }

@@ -7,7 +7,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use veilpost_local::certificates::{Authority, Issued};
+use veilpost_local::certificates::{Authority, IssuedCertificate};
 use veilpost_local::process::{Service, ServiceCommand};
 use veilpost_proto::v1::masker_client::MaskerClient;
 use veilpost_proto::v1::{RawBatch, Receipt};
@@ -57,7 +57,7 @@ impl LoneMasker {
     }
 
     /// A channel of another TLS client than the services', tonic's own; without a certificate of its own where `own` is none.
-    pub(super) fn tls(&self, ca: &Authority, own: Option<&Issued>) -> Channel {
+    pub(super) fn tls(&self, ca: &Authority, own: Option<&IssuedCertificate>) -> Channel {
         let config = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(ca.certificate()))
             .domain_name("masker");

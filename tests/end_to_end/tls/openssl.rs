@@ -37,8 +37,8 @@ fn all_it_says(mut child: std::process::Child) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn openssl_gets_in_with_a_certificate_and_not_without() {
     let pki = Pki::new().unwrap();
-    let masker = masker(&pki, Some(&pki.place(Role::Masker).unwrap()), &[]).await;
-    let reader = pki.place(Role::Reader).unwrap();
+    let masker = masker(&pki, Some(&pki.files_of(Role::Masker).unwrap()), &[]).await;
+    let reader = pki.files_of(Role::Reader).unwrap();
     let ca = reader.ca();
     let Some(said) = s_client(masker.address, &ca, Some(&reader), &[]).await else { return };
     for expected in ["Verification: OK", "TLSv1.3", "ALPN protocol: h2"] {

@@ -3,17 +3,17 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use sqlx::Executor;
-use veilpost_local::certificates::{Authority, Issued, Wish};
+use veilpost_local::certificates::{Authority, IssuedCertificate, CertificateRequest};
 use veilpost_testkit::{Pki, Stack, TlsProxy};
 
 use super::pipeline::says;
 
-fn server(names: &[&str]) -> Wish {
-    Wish { names: names.iter().map(ToString::to_string).collect(), client: false, ..Wish::default() }
+fn server(names: &[&str]) -> CertificateRequest {
+    CertificateRequest { names: names.iter().map(ToString::to_string).collect(), client: false, ..CertificateRequest::default() }
 }
 
 /// Turns TLS on in the test's Postgres.
-async fn secure(stack: &Stack, issued: &Issued) {
+async fn secure(stack: &Stack, issued: &IssuedCertificate) {
     let data = stack.postgres.directory().join("data");
     let owner = std::fs::metadata(&data).unwrap();
     for (name, text) in [("server.crt", &issued.certificate), ("server.key", &issued.key)] {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use veilpost_local::certificates::{Authority, Role, Wish};
+use veilpost_local::certificates::{Authority, Role, CertificateRequest};
 use veilpost_local::process::Service;
 use veilpost_testkit::{Pki, Stack, TlsFiles, eventually};
 
@@ -16,7 +16,7 @@ pub(super) async fn stack() -> Stack {
 }
 
 pub(super) fn files(stack: &Stack, role: Role) -> TlsFiles {
-    stack.pki.as_ref().unwrap().place(role).unwrap()
+    stack.pki.as_ref().unwrap().files_of(role).unwrap()
 }
 
 /// Waits for a log line that has all of `words`, and gives how many there are.
@@ -74,7 +74,7 @@ async fn a_masker_that_the_writer_does_not_admit_says_so_and_tries_calmly() {
 async fn client_of(pki: &Pki, server: Option<&TlsFiles>, host: &str) -> [LoneMasker; 2] {
     let server = masker(pki, server, &[]).await;
     let downstream = format!("https://{host}:{}", server.address.port());
-    let client = pki.place_as("client", &Role::Masker.wish(&[])).unwrap();
+    let client = pki.files_named("client", &Role::Masker.request(&[])).unwrap();
     let client = masker(pki, Some(&client), &[("--downstream", &downstream)]).await;
     says(&client.service, &["cannot open a stream"]).await;
     [client, server]
@@ -84,23 +84,23 @@ async fn client_of(pki: &Pki, server: Option<&TlsFiles>, host: &str) -> [LoneMas
 async fn a_client_says_what_is_wrong_with_a_server() {
     let pki = Pki::new().unwrap();
     let now = SystemTime::now();
-    let good = Role::Masker.wish(&[]);
+    let good = Role::Masker.request(&[]);
 
-    let elsewhere = Wish { names: vec!["elsewhere".to_owned()], ..good.clone() };
-    let elsewhere = pki.place_as("elsewhere", &elsewhere).unwrap();
+    let elsewhere = CertificateRequest { names: vec!["elsewhere".to_owned()], ..good.clone() };
+    let elsewhere = pki.files_named("elsewhere", &elsewhere).unwrap();
     let [client, _server] = client_of(&pki, Some(&elsewhere), "localhost").await;
     says(&client.service, &["wrong-name", "certified for `localhost`", "DNS:elsewhere"]).await;
 
-    let expired = Wish {
+    let expired = CertificateRequest {
         not_before: now - Duration::from_hours(2),
         not_after: now - Duration::from_hours(1),
         ..good.clone()
     };
-    let expired = pki.place_as("expired", &expired).unwrap();
+    let expired = pki.files_named("expired", &expired).unwrap();
     let [client, _server] = client_of(&pki, Some(&expired), "localhost").await;
     says(&client.service, &["cannot open a stream", "expired", "DNS:veilpost-masker"]).await;
 
-    let strange = pki.place_as("strange", &good).unwrap();
+    let strange = pki.files_named("strange", &good).unwrap();
     strange.replace(&Authority::new("Other CA").unwrap().issue(&good).unwrap()).unwrap();
     let [client, _server] = client_of(&pki, Some(&strange), "localhost").await;
     says(&client.service, &["cannot open a stream", "unknown-ca"]).await;
@@ -112,7 +112,7 @@ async fn a_client_says_what_is_wrong_with_a_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_says_that_its_own_certificate_is_refused() {
     let pki = Pki::new().unwrap();
-    let trusting = pki.place(Role::Masker).unwrap();
+    let trusting = pki.files_of(Role::Masker).unwrap();
     trusting.trust(&[&Authority::new("Other CA").unwrap()]).unwrap();
     let [client, _server] = client_of(&pki, Some(&trusting), "localhost").await;
     says(&client.service, &["cannot open a stream", "this service's own certificate", "UnknownCA"]).await;

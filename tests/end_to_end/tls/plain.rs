@@ -19,7 +19,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_text_on_more_than_loopback_is_warned_about_and_nothing_else_is() {
     let pki = Pki::new().unwrap();
-    let files = pki.place(Role::Masker).unwrap();
+    let files = pki.files_of(Role::Masker).unwrap();
     for (address, files, warned) in [
         ("0.0.0.0:0", None, true),
         ("127.0.0.1:0", None, false),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use veilpost_local::certificates::{Authority, Role, Wish};
+use veilpost_local::certificates::{Authority, Role, CertificateRequest};
 use veilpost_testkit::{Stack, eventually};
 
 use super::pipeline::{files, says, stack};
@@ -40,7 +40,7 @@ async fn a_change_of_ca_loses_nothing_and_needs_no_restart() {
     stack.send_logins("b-", 500).await.unwrap();
     replaced(&stack, 1).await;
     for role in ROLES {
-        files(&stack, role).replace(&new.issue(&role.wish(&[])).unwrap()).unwrap();
+        files(&stack, role).replace(&new.issue(&role.request(&[])).unwrap()).unwrap();
     }
     stack.send_logins("c-", 500).await.unwrap();
     replaced(&stack, 2).await;
@@ -71,7 +71,7 @@ async fn half_written_files_are_complained_of_once_and_the_last_good_ones_stay()
     stack.start_masker(&[]).await.unwrap();
     stack.start_reader(&[]).await.unwrap();
     let masker = files(&stack, Role::Masker);
-    let issued = stack.pki.as_ref().unwrap().ca.issue(&Role::Masker.wish(&[])).unwrap();
+    let issued = stack.pki.as_ref().unwrap().ca.issue(&Role::Masker.request(&[])).unwrap();
     let (half, _) = issued.key.split_at(issued.key.len() / 2);
     std::fs::write(masker.key(), half).unwrap();
     says(&stack.maskers[0], &["cannot be used", "keeping the last good ones"]).await;
@@ -91,9 +91,9 @@ async fn a_reader_whose_certificate_runs_out_waits_for_another_one_and_loses_not
     let mut stack = stack().await;
     stack.start_writer(&[]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
-    let wish = Role::Reader.wish(&[]);
-    let brief = Wish { not_after: SystemTime::now() + Duration::from_secs(12), ..wish.clone() };
-    let reader = stack.pki.as_ref().unwrap().place_as("reader", &brief).unwrap();
+    let request = Role::Reader.request(&[]);
+    let brief = CertificateRequest { not_after: SystemTime::now() + Duration::from_secs(12), ..request.clone() };
+    let reader = stack.pki.as_ref().unwrap().files_named("reader", &brief).unwrap();
     stack.start_reader(&[]).await.unwrap();
     stack.send_logins("before-", 100).await.unwrap();
     stack.rows_are(100).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_reader_whose_certificate_runs_out_waits_for_another_one_and_loses_not
     stack.send_logins("meanwhile-", 100).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(stack.rows().await.unwrap(), 100);
-    reader.replace(&stack.pki.as_ref().unwrap().ca.issue(&wish).unwrap()).unwrap();
+    reader.replace(&stack.pki.as_ref().unwrap().ca.issue(&request).unwrap()).unwrap();
     stack.rows_are(200).await.unwrap();
     stack.queue_is_empty().await.unwrap();
     stack.stop().await.unwrap();

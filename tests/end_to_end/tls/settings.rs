@@ -26,14 +26,14 @@ fn refusal(files: &[(&str, String)], downstream: &str) -> String {
 
 #[test]
 fn two_of_three_files_are_refused() {
-    let flags = Pki::new().unwrap().place(Role::Masker).unwrap().flags();
+    let flags = Pki::new().unwrap().files_of(Role::Masker).unwrap().flags();
     assert!(refusal(&flags[..2], "https://127.0.0.1:1").contains("all three"));
 }
 
 #[test]
 fn the_downstreams_scheme_has_to_fit() {
     let pki = Pki::new().unwrap();
-    let flags = pki.place(Role::Masker).unwrap().flags();
+    let flags = pki.files_of(Role::Masker).unwrap().flags();
     assert!(refusal(&flags, "http://127.0.0.1:1").contains("write https://host:port"));
     assert!(refusal(&[], "https://127.0.0.1:1").contains("needs --tls-certificate"));
 }
@@ -42,13 +42,13 @@ fn the_downstreams_scheme_has_to_fit() {
 fn files_that_cannot_be_used_are_named() {
     let pki = Pki::new().unwrap();
     let broken = |name: &str, spoil: &dyn Fn(&TlsFiles)| {
-        let files = pki.place_as(name, &Role::Masker.wish(&[])).unwrap();
+        let files = pki.files_named(name, &Role::Masker.request(&[])).unwrap();
         spoil(&files);
         refusal(&files.flags(), "https://127.0.0.1:1")
     };
     let said = broken("missing", &|files| std::fs::remove_file(files.key()).unwrap());
     assert!(said.contains("cannot read --tls-key") && said.contains("missing/key.pem"), "{said}");
-    let other = pki.ca.issue(&Role::Masker.wish(&[])).unwrap();
+    let other = pki.ca.issue(&Role::Masker.request(&[])).unwrap();
     let said = broken("foreign", &|files| std::fs::write(files.key(), &other.key).unwrap());
     assert!(said.contains("is not the key of --tls-certificate"), "{said}");
     let said = broken("empty", &|files| std::fs::write(files.ca(), "").unwrap());

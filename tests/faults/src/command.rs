@@ -44,7 +44,7 @@ impl Arguments {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         if self.dry {
             for seed in self.seeds() {
-                print(&Schedule::new(seed).to_string());
+                print(&Schedule::new(seed).to_string())?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -62,7 +62,9 @@ impl Arguments {
             }
         }
         summary.judge_faults();
-        Ok(conclude(&summary))
+        print(&conclusion(&summary))?;
+        let good = summary.failed == 0 && summary.passed > 0;
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn seeds(&self) -> Vec<u64> {
@@ -87,7 +89,7 @@ async fn backlog(size: Size, summary: &mut Summary) {
     match Backlog::run(size).await {
         Ok(backlog) => {
             summary.check("backlog", &backlog.checks);
-            print(&format!("{}\n", backlog.report));
+            summary.tell(backlog.report);
         }
         Err(error) => summary.fail(format!("backlog: the harness itself failed: {error:#}")),
     }
@@ -130,26 +132,24 @@ fn line(round: &Round, took: Duration) -> String {
     )
 }
 
-fn conclude(summary: &Summary) -> ExitCode {
+/// Reports, failures with the commands that replay them, and last the line that sums all up.
+fn conclusion(summary: &Summary) -> String {
+    let mut lines: Vec<String> = summary.reports().to_vec();
     if summary.messages > 0 {
-        print(&format!("{}\n", summary.table()));
+        lines.push(summary.table());
         let peaks = summary.peak_memory().iter().map(|bytes| (bytes >> 20).to_string());
         let peaks = peaks.collect::<Vec<_>>().join(", ");
-        print(&format!("most memory of a reader, a masker, a writer: {peaks} MiB\n"));
+        lines.push(format!("most memory of a reader, a masker, a writer: {peaks} MiB"));
     }
-    for (fault, times) in summary.skipped() {
-        print(&format!("{times} skipped: {fault} (this user may not mount a small file system)\n"));
-    }
-    for failure in summary.failures() {
-        print(&format!("{failure}\n"));
-    }
+    lines.extend(summary.skipped().into_iter().map(|(fault, times)| {
+        format!("{times} skipped: {fault} (this user may not mount a small file system)")
+    }));
+    lines.extend_from_slice(summary.failures());
     let mut seeds: Vec<_> = summary.failures().iter().filter_map(|failure| failed_seed(failure)).collect();
     seeds.dedup();
-    for seed in seeds {
-        print(&format!("replay: tests/faults/run --seed {seed}\n"));
-    }
-    print(&format!("{} passed, {} failed\n", summary.passed, summary.failed));
-    if summary.failed == 0 && summary.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    lines.extend(seeds.into_iter().map(|seed| format!("replay: tests/faults/run --seed {seed}")));
+    lines.push(format!("{} passed, {} failed\n", summary.passed, summary.failed));
+    lines.join("\n")
 }
 
 fn failed_seed(failure: &str) -> Option<u64> {

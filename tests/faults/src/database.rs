@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use rustix::process::Pid;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection, FoundRow as _, PgConnection};
 use tokio::process::Command;
 use veilpost_local::postgres::ThrowAwayPostgres;
 
-use crate::oracle::{DOMAIN, KEY, Row, hex};
+use crate::oracle::{DOMAIN, FoundRow, KEY, hex};
 use crate::small_disk::SmallDisk;
 use veilpost_testkit::binary;
 
@@ -170,12 +170,12 @@ impl Database {
         Ok(u64::try_from(found)?)
     }
 
-    pub(crate) async fn rows(&self) -> anyhow::Result<Vec<Row>> {
+    pub(crate) async fn rows(&self) -> anyhow::Result<Vec<FoundRow>> {
         let mut connection = self.connect().await?;
         let rows = sqlx::query("SELECT message_id, masked_ip, masked_device_id FROM events");
         let rows = rows.fetch_all(&mut connection).await?;
         let row = |row: sqlx::postgres::PgRow| {
-            Ok(Row {
+            Ok(FoundRow {
                 message_id: row.try_get(0)?,
                 masked_ip: row.try_get(1)?,
                 masked_device_id: row.try_get(2)?,

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use veilpost_local::certificates::Role;
 use veilpost_testkit::SqsFault;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Sqs(SqsCall, SqsFault),
-    Network(Hop, Trouble),
-    Process(Role, Blow),
-    Postgres(Outage),
+    Network(Hop, NetworkFault),
+    Process(Role, ProcessFault),
+    Postgres(PostgresFault),
 }
 
 /// The calls that the reader makes.
@@ -35,7 +36,7 @@ pub(crate) enum Hop {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum NetworkFault {
     Slow,
     Reset,
     HalfOpen,
@@ -43,15 +44,8 @@ pub(crate) enum Trouble {
     AnswersLost,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
-    Reader,
-    Masker,
-    Writer,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blow {
+pub(crate) enum ProcessFault {
     /// SIGKILL, then started again.
     Kill,
     /// SIGKILL to every replica at once.
@@ -63,7 +57,7 @@ pub(crate) enum Blow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outage {
+pub(crate) enum PostgresFault {
     ImmediateShutdown,
     Restart,
     BackendsTerminated,
@@ -75,7 +69,7 @@ pub(crate) enum Outage {
     DiskFull,
 }
 
-/// Stands where a schedule gives the length.
+/// A placeholder: the schedule gives the length.
 const SOME: Duration = Duration::ZERO;
 
 const RECEIVES: [SqsFault; 10] = [
@@ -120,24 +114,29 @@ const SENDS: [SqsFault; 7] = [
 const EVERY: [SqsFault; 4] =
     [SqsFault::Unavailable, SqsFault::Throttled, SqsFault::Reset, SqsFault::Hang(SOME)];
 
-const TROUBLES: [Trouble; 5] =
-    [Trouble::Slow, Trouble::Reset, Trouble::HalfOpen, Trouble::Silent, Trouble::AnswersLost];
+const NETWORK_FAULTS: [NetworkFault; 5] = [
+    NetworkFault::Slow,
+    NetworkFault::Reset,
+    NetworkFault::HalfOpen,
+    NetworkFault::Silent,
+    NetworkFault::AnswersLost,
+];
 
-const OUTAGES: [Outage; 9] = [
-    Outage::ImmediateShutdown,
-    Outage::Restart,
-    Outage::BackendsTerminated,
-    Outage::BackendsFrozen,
-    Outage::ConnectionLimit,
-    Outage::TableLocked,
-    Outage::StatementTimeout,
-    Outage::ReadOnly,
-    Outage::DiskFull,
+const POSTGRES_FAULTS: [PostgresFault; 9] = [
+    PostgresFault::ImmediateShutdown,
+    PostgresFault::Restart,
+    PostgresFault::BackendsTerminated,
+    PostgresFault::BackendsFrozen,
+    PostgresFault::ConnectionLimit,
+    PostgresFault::TableLocked,
+    PostgresFault::StatementTimeout,
+    PostgresFault::ReadOnly,
+    PostgresFault::DiskFull,
 ];
 
 pub(crate) const HOPS: [Hop; 3] = [Hop::Masker, Hop::Writer, Hop::Postgres];
-pub(crate) const ROLES: [Role; 3] = [Role::Reader, Role::Masker, Role::Writer];
-const BLOWS: [Blow; 4] = [Blow::Kill, Blow::KillAll, Blow::Hang, Blow::Terminate];
+const PROCESS_FAULTS: [ProcessFault; 4] =
+    [ProcessFault::Kill, ProcessFault::KillAll, ProcessFault::Hang, ProcessFault::Terminate];
 
 pub(crate) fn of_sqs() -> Vec<Fault> {
     let calls = [
@@ -152,17 +151,18 @@ pub(crate) fn of_sqs() -> Vec<Fault> {
 }
 
 pub(crate) fn of_networks() -> Vec<Fault> {
-    let pairs = HOPS.into_iter().flat_map(|hop| TROUBLES.into_iter().map(move |trouble| (hop, trouble)));
-    pairs.map(|(hop, trouble)| Fault::Network(hop, trouble)).collect()
+    let pairs = HOPS.into_iter().flat_map(|hop| NETWORK_FAULTS.into_iter().map(move |fault| (hop, fault)));
+    pairs.map(|(hop, fault)| Fault::Network(hop, fault)).collect()
 }
 
 pub(crate) fn of_processes() -> Vec<Fault> {
-    let pairs = ROLES.into_iter().flat_map(|role| BLOWS.into_iter().map(move |blow| (role, blow)));
-    pairs.map(|(role, blow)| Fault::Process(role, blow)).collect()
+    let pairs =
+        Role::ALL.into_iter().flat_map(|role| PROCESS_FAULTS.into_iter().map(move |fault| (role, fault)));
+    pairs.map(|(role, fault)| Fault::Process(role, fault)).collect()
 }
 
 pub(crate) fn of_postgres() -> Vec<Fault> {
-    OUTAGES.into_iter().map(Fault::Postgres).collect()
+    POSTGRES_FAULTS.into_iter().map(Fault::Postgres).collect()
 }
 
 impl SqsCall {
@@ -182,9 +182,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqs(call, fault) => write!(formatter, "SQS, {}: {}", call.noun(), sqs(*fault)),
-            Self::Network(hop, trouble) => write!(formatter, "network, {}: {}", hop.noun(), trouble.text()),
-            Self::Process(role, blow) => write!(formatter, "{}: {}", role.noun(), blow.text()),
-            Self::Postgres(outage) => write!(formatter, "Postgres: {}", outage.text()),
+            Self::Network(hop, fault) => write!(formatter, "network, {}: {}", hop.noun(), fault.text()),
+            Self::Process(role, fault) => write!(formatter, "{}: {}", role.name(), fault.text()),
+            Self::Postgres(fault) => write!(formatter, "Postgres: {}", fault.text()),
         }
     }
 }
@@ -207,6 +207,9 @@ fn sqs(fault: SqsFault) -> &'static str {
         SqsFault::Unavailable => "503",
         SqsFault::InternalError => "500",
         SqsFault::Throttled => "throttled",
+        SqsFault::Error(_, code) | SqsFault::AllEntriesRefused(code) => code,
+        SqsFault::Answer(_) => "answer made up",
+        SqsFault::FieldIgnored(_) => "field ignored",
         SqsFault::Garbage => "answered by something else",
         SqsFault::Reset => "connection reset",
         SqsFault::AnswerLost => "answer lost after it took effect",
@@ -229,7 +232,7 @@ impl Hop {
     }
 }
 
-impl Trouble {
+impl NetworkFault {
     fn text(self) -> &'static str {
         match self {
             Self::Slow => "slow",
@@ -241,17 +244,7 @@ impl Trouble {
     }
 }
 
-impl Role {
-    pub(crate) fn noun(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Masker => "masker",
-            Self::Writer => "writer",
-        }
-    }
-}
-
-impl Blow {
+impl ProcessFault {
     fn text(self) -> &'static str {
         match self {
             Self::Kill => "SIGKILL",
@@ -262,7 +255,7 @@ impl Blow {
     }
 }
 
-impl Outage {
+impl PostgresFault {
     fn text(self) -> &'static str {
         match self {
             Self::ImmediateShutdown => "immediate shutdown",

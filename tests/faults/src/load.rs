@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::mix::{Expected, Message, Mix};
-use crate::world::World;
+use crate::pipeline::Pipeline;
 
 /// One batch of ten each time.
 const PACE: Duration = Duration::from_millis(60);
@@ -24,16 +24,16 @@ const MOST: u64 = 20_000;
 const LARGE: usize = 20_000;
 
 /// What was sent, by message id.
-pub(crate) type Sent = HashMap<String, Shipped>;
+pub(crate) type Sent = HashMap<String, SentMessage>;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Shipped {
+pub(crate) struct SentMessage {
     pub(crate) expected: Expected,
     pub(crate) at: Instant,
 }
 
 /// Sends until `over`.
-pub(crate) async fn send(world: &World, mix: Mix, over: &AtomicBool) -> anyhow::Result<Sent> {
+pub(crate) async fn send(pipeline: &Pipeline, mix: Mix, over: &AtomicBool) -> anyhow::Result<Sent> {
     let mut sent = Sent::new();
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -46,22 +46,22 @@ pub(crate) async fn send(world: &World, mix: Mix, over: &AtomicBool) -> anyhow::
         }
         let messages = (first..first + 10).map(|number| mix.message(number));
         let (large, small): (Vec<_>, Vec<_>) = messages.partition(|message| message.body.len() > LARGE);
-        send_batch(world, small, &mut sent).await?;
+        send_batch(pipeline, small, &mut sent).await?;
         for message in large {
-            send_alone(world, message, &mut sent).await?;
+            send_alone(pipeline, message, &mut sent).await?;
         }
     }
     Ok(sent)
 }
 
-async fn send_alone(world: &World, message: Message, sent: &mut Sent) -> anyhow::Result<()> {
-    let call = world.sqs.send_message().queue_url(&world.pair.url).message_body(message.body);
+async fn send_alone(pipeline: &Pipeline, message: Message, sent: &mut Sent) -> anyhow::Result<()> {
+    let call = pipeline.sqs.send_message().queue_url(&pipeline.pair.url).message_body(message.body);
     let id = call.send().await?.message_id.context("the queue gave no message id")?;
-    sent.insert(id, Shipped { expected: message.expected, at: Instant::now() });
+    sent.insert(id, SentMessage { expected: message.expected, at: Instant::now() });
     Ok(())
 }
 
-async fn send_batch(world: &World, messages: Vec<Message>, sent: &mut Sent) -> anyhow::Result<()> {
+async fn send_batch(pipeline: &Pipeline, messages: Vec<Message>, sent: &mut Sent) -> anyhow::Result<()> {
     let entry = |(id, message): (usize, &Message)| {
         SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(&message.body).build()
     };
@@ -69,14 +69,14 @@ async fn send_batch(world: &World, messages: Vec<Message>, sent: &mut Sent) -> a
     if entries.is_empty() {
         return Ok(());
     }
-    let call = world.sqs.send_message_batch().queue_url(&world.pair.url);
+    let call = pipeline.sqs.send_message_batch().queue_url(&pipeline.pair.url);
     let answer = call.set_entries(Some(entries)).send().await?;
     anyhow::ensure!(answer.failed.is_empty(), "the queue refused what the harness sends");
     let at = Instant::now();
     for taken in answer.successful {
         let number: usize = taken.id.parse()?;
         let expected = messages.get(number).context("an id that was not sent")?.expected.clone();
-        sent.insert(taken.message_id, Shipped { expected, at });
+        sent.insert(taken.message_id, SentMessage { expected, at });
     }
     Ok(())
 }

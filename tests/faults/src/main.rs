@@ -9,6 +9,7 @@ mod lanes;
 mod load;
 mod mix;
 mod oracle;
+mod pipeline;
 mod replica;
 mod round;
 mod schedule;
@@ -16,7 +17,6 @@ mod seeded_rng;
 mod small_disk;
 mod summary;
 mod tally;
-mod world;
 
 use std::process::ExitCode;
 

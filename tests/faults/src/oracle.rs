@@ -15,7 +15,7 @@ pub(crate) const DOMAIN: &str = "device";
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct FoundRow {
     pub(crate) message_id: String,
     pub(crate) masked_ip: Option<String>,
     pub(crate) masked_device_id: Option<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Row {
 
 /// A message in the dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Letter {
+pub(crate) struct FoundDeadLetter {
     pub(crate) message_id: String,
     pub(crate) reason: String,
     pub(crate) fingerprint: u64,
@@ -32,8 +32,8 @@ pub(crate) struct Letter {
 /// What was found when the faults were over and the queue had drained.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) letters: Vec<Letter>,
+    pub(crate) rows: Vec<FoundRow>,
+    pub(crate) letters: Vec<FoundDeadLetter>,
     /// Rows whose key is not in the ledger, by the database's own arithmetic.
     pub(crate) rows_without_key: u64,
     /// Keys in the ledger that belong to no row.
@@ -46,7 +46,7 @@ pub(crate) enum Verdict {
     Right,
     Lost,
     Twice,
-    RowAndLetter,
+    RowAndDeadLetter,
     WrongFate,
     WrongReason,
     WrongBody,
@@ -71,11 +71,11 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn of(sent: &HashMap<String, Expected>, found: &Found) -> Self {
-        let mut rows: HashMap<&str, Vec<&Row>> = HashMap::new();
+        let mut rows: HashMap<&str, Vec<&FoundRow>> = HashMap::new();
         for row in &found.rows {
             rows.entry(&row.message_id).or_default().push(row);
         }
-        let mut letters: HashMap<&str, Vec<&Letter>> = HashMap::new();
+        let mut letters: HashMap<&str, Vec<&FoundDeadLetter>> = HashMap::new();
         for letter in &found.letters {
             letters.entry(&letter.message_id).or_default().push(letter);
         }
@@ -111,11 +111,11 @@ impl Account {
     }
 }
 
-fn verdict(expected: &Expected, rows: &[&Row], letters: &[&Letter]) -> Verdict {
+fn verdict(expected: &Expected, rows: &[&FoundRow], letters: &[&FoundDeadLetter]) -> Verdict {
     match (expected.reason, rows, letters) {
         (_, [], []) => Verdict::Lost,
         (_, [_, _, ..], _) => Verdict::Twice,
-        (_, [_], [_, ..]) => Verdict::RowAndLetter,
+        (_, [_], [_, ..]) => Verdict::RowAndDeadLetter,
         (Some(_), [_], []) | (None, [], [_, ..]) => Verdict::WrongFate,
         (Some(reason), [], letters) if letters.iter().any(|letter| letter.reason != reason) => {
             Verdict::WrongReason
@@ -129,7 +129,7 @@ fn verdict(expected: &Expected, rows: &[&Row], letters: &[&Letter]) -> Verdict {
     }
 }
 
-fn is_masked(expected: &Expected, row: &Row) -> bool {
+fn is_masked(expected: &Expected, row: &FoundRow) -> bool {
     row.masked_ip == expected.ip.as_deref().map(digest)
         && row.masked_device_id == expected.device_id.as_deref().map(keyed_digest)
 }
@@ -166,16 +166,20 @@ mod tests {
         Expected { reason, fingerprint: 7, ..Expected::default() }
     }
 
-    fn row(id: &str) -> Row {
-        Row { message_id: id.to_owned(), masked_ip: None, masked_device_id: None }
+    fn row(id: &str) -> FoundRow {
+        FoundRow { message_id: id.to_owned(), masked_ip: None, masked_device_id: None }
     }
 
-    fn letter(id: &str, reason: &str) -> Letter {
-        Letter { message_id: id.to_owned(), reason: reason.to_owned(), fingerprint: 7 }
+    fn letter(id: &str, reason: &str) -> FoundDeadLetter {
+        FoundDeadLetter { message_id: id.to_owned(), reason: reason.to_owned(), fingerprint: 7 }
     }
 
     /// The verdict on one message "a" that was to have this fate.
-    fn verdict_on(reason: Option<&'static str>, rows: Vec<Row>, letters: Vec<Letter>) -> Verdict {
+    fn verdict_on(
+        reason: Option<&'static str>,
+        rows: Vec<FoundRow>,
+        letters: Vec<FoundDeadLetter>,
+    ) -> Verdict {
         let sent = HashMap::from([("a".to_owned(), expected(reason))]);
         let account = Account::of(&sent, &Found { rows, letters, ..Found::default() });
         account.verdicts["a"]
@@ -191,8 +195,8 @@ mod tests {
             (None, vec![], vec![], Verdict::Lost),
             (not_json, vec![], vec![], Verdict::Lost),
             (None, vec![row("a"), row("a")], vec![], Verdict::Twice),
-            (None, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndLetter),
-            (not_json, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndLetter),
+            (None, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndDeadLetter),
+            (not_json, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndDeadLetter),
             (not_json, vec![row("a")], vec![], Verdict::WrongFate),
             (None, vec![], vec![letter("a", "not-json")], Verdict::WrongFate),
             (not_json, vec![], vec![letter("a", "no-body")], Verdict::WrongReason),
@@ -200,10 +204,10 @@ mod tests {
             (
                 not_json,
                 vec![],
-                vec![Letter { fingerprint: 8, ..letter("a", "not-json") }],
+                vec![FoundDeadLetter { fingerprint: 8, ..letter("a", "not-json") }],
                 Verdict::WrongBody,
             ),
-            (None, vec![Row { masked_ip: Some("x".into()), ..row("a") }], vec![], Verdict::WrongDigest),
+            (None, vec![FoundRow { masked_ip: Some("x".into()), ..row("a") }], vec![], Verdict::WrongDigest),
         ] {
             assert_eq!(verdict_on(reason, rows, letters), expected);
         }

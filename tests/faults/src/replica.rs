@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::time::timeout;
+use veilpost_local::certificates::Role;
 use veilpost_local::process::{Service, ServiceCommand};
-
-use crate::fault::Role;
 
 /// How long a service may take from SIGTERM to its end: longer than its own grace period.
 const DRAIN: Duration = Duration::from_secs(35);

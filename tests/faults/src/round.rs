@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::fault::ROLES;
 use crate::lanes;
 use crate::load::{self, Sent};
 use crate::mix::{Expected, Mix, fingerprint};
-use crate::oracle::{Account, Found, Letter, Verdict};
+use crate::oracle::{Account, Found, FoundDeadLetter, Verdict};
+use crate::pipeline::Pipeline;
 use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
-use crate::world::World;
+use veilpost_local::certificates::Role;
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts, backoffs and
 /// keepalives that are still running.
@@ -49,40 +49,40 @@ impl Round {
 
     /// Runs the round to its end, whatever goes wrong on the way. An error is one of the harness's own.
     pub(crate) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
-        let world = World::start(schedule.encrypted).await?;
+        let pipeline = Pipeline::start(schedule.encrypted).await?;
         let tally = Tally::default();
         let over = AtomicBool::new(false);
         let faults = async {
-            let end = lanes::run(schedule, &world, &tally).await;
+            let end = lanes::run(schedule, &pipeline, &tally).await;
             over.store(true, Ordering::SeqCst);
             Ok(end)
         };
-        let (faults, sent) = tokio::try_join!(faults, load::send(&world, Mix::new(schedule.seed), &over))?;
+        let (faults, sent) = tokio::try_join!(faults, load::send(&pipeline, Mix::new(schedule.seed), &over))?;
         let survived = check("no process ends but those that are ended, and those exit with 0", faults);
         if survived.result.is_err() {
-            world.keep_logs(schedule.seed).await?;
+            pipeline.keep_logs(schedule.seed).await?;
             return Ok(Self::broken_off(schedule.seed, survived, &tally, sent));
         }
-        let (waiting, hidden) = world.depth().await?;
+        let (waiting, hidden) = pipeline.depth().await?;
         let left = waiting + hidden;
-        let drained = world.drained(STANDSTILL).await;
+        let drained = pipeline.drained(STANDSTILL).await;
         let drained_in = drained.as_ref().ok().copied();
-        let account = account(&world, &sent).await?;
+        let account = account(&pipeline, &sent).await?;
         let mut peak_memory = Vec::new();
-        for role in ROLES {
-            peak_memory.push(world.peak_memory(role).await);
+        for role in Role::ALL {
+            peak_memory.push(pipeline.peak_memory(role).await);
         }
-        let ended = world.terminate().await;
+        let ended = pipeline.terminate().await;
         let mut checks = vec![survived, check("the queue drains, nothing stays hidden", drained.map(|_| ()))];
         checks.extend(checks_of(&account));
         checks.push(check("every process exits with 0 on SIGTERM", ended));
-        checks.push(check("nothing changes while the processes end", unchanged(&world, &account).await));
-        checks.push(check("no process panics", no_panic(&world).await));
+        checks.push(check("nothing changes while the processes end", unchanged(&pipeline, &account).await));
+        checks.push(check("no process panics", no_panic(&pipeline).await));
         let injections = tally.injections();
         let round =
             Self { seed: schedule.seed, checks, injections, sent, account, left, drained_in, peak_memory };
         if !round.passed() {
-            world.keep_logs(schedule.seed).await?;
+            pipeline.keep_logs(schedule.seed).await?;
         }
         Ok(round)
     }
@@ -105,22 +105,22 @@ fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
     Check { what, result: result.map_err(|error| format!("{error:#}")) }
 }
 
-async fn account(world: &World, sent: &Sent) -> anyhow::Result<Account> {
-    let letters = world.stack().await.dead_letters().await?;
-    let letters = letters.into_iter().map(|letter| Letter {
+async fn account(pipeline: &Pipeline, sent: &Sent) -> anyhow::Result<Account> {
+    let letters = pipeline.stack().await.dead_letters().await?;
+    let letters = letters.into_iter().map(|letter| FoundDeadLetter {
         message_id: letter.message_id,
         reason: letter.reason,
         fingerprint: fingerprint(&letter.body),
     });
-    let (rows_without_key, keys_without_row) = world.database.ledger_differences(PIPELINE).await?;
+    let (rows_without_key, keys_without_row) = pipeline.database.ledger_differences(PIPELINE).await?;
     let found = Found {
-        rows: world.database.rows().await?,
+        rows: pipeline.database.rows().await?,
         letters: letters.collect(),
         rows_without_key,
         keys_without_row,
     };
     let expected: HashMap<String, Expected> =
-        sent.iter().map(|(id, shipped)| (id.clone(), shipped.expected.clone())).collect();
+        sent.iter().map(|(id, message)| (id.clone(), message.expected.clone())).collect();
     Ok(Account::of(&expected, &found))
 }
 
@@ -142,7 +142,7 @@ fn checks_of(account: &Account) -> Vec<Check> {
         wrong("no message is lost", &[Verdict::Lost]),
         wrong(
             "no message is stored twice, or stored and dead-lettered",
-            &[Verdict::Twice, Verdict::RowAndLetter],
+            &[Verdict::Twice, Verdict::RowAndDeadLetter],
         ),
         wrong(
             "every message meets the fate that the policy says",
@@ -154,16 +154,16 @@ fn checks_of(account: &Account) -> Vec<Check> {
     ]
 }
 
-async fn unchanged(world: &World, account: &Account) -> anyhow::Result<()> {
-    let depth = world.depth().await?;
+async fn unchanged(pipeline: &Pipeline, account: &Account) -> anyhow::Result<()> {
+    let depth = pipeline.depth().await?;
     anyhow::ensure!(depth == (0, 0), "{} messages wait and {} are hidden", depth.0, depth.1);
-    let rows = world.database.row_count().await?;
+    let rows = pipeline.database.row_count().await?;
     anyhow::ensure!(rows == account.stored_rows, "{rows} rows, there were {}", account.stored_rows);
     Ok(())
 }
 
-async fn no_panic(world: &World) -> anyhow::Result<()> {
-    for (path, text) in world.logs().await? {
+async fn no_panic(pipeline: &Pipeline) -> anyhow::Result<()> {
+    for (path, text) in pipeline.logs().await? {
         let panic = text.lines().find(|line| line.contains("panicked"));
         anyhow::ensure!(panic.is_none(), "{}: {}", path.display(), panic.unwrap_or_default());
     }

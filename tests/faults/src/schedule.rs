@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::fault::{self, Blow, Fault, Outage, Trouble};
+use crate::fault::{self, Fault, NetworkFault, PostgresFault, ProcessFault};
 use crate::seeded_rng::SeededRng;
 
 /// Lanes that run side by side; each goes through all faults of its own in an order of its own. Processes have two, so that
@@ -63,12 +63,12 @@ fn lane(rng: &mut SeededRng, mut faults: Vec<Fault>, (shortest, longest): (u64, 
 fn lengths(fault: Fault) -> (u64, u64) {
     match fault {
         Fault::Sqs(..) => (500, 5000),
-        Fault::Network(_, Trouble::Slow) => (20, 300),
+        Fault::Network(_, NetworkFault::Slow) => (20, 300),
         Fault::Network(..) => (300, 2500),
         // Longer than keepalives and visibility timeouts, or shorter.
-        Fault::Process(_, Blow::Hang) => (500, 9000),
+        Fault::Process(_, ProcessFault::Hang) => (500, 9000),
         Fault::Process(..) => (50, 1500),
-        Fault::Postgres(Outage::Restart | Outage::ImmediateShutdown) => (200, 3000),
+        Fault::Postgres(PostgresFault::Restart | PostgresFault::ImmediateShutdown) => (200, 3000),
         Fault::Postgres(_) => (2500, 4500),
     }
 }

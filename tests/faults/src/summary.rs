@@ -19,6 +19,8 @@ pub(crate) struct Summary {
     /// What is to be run again, and why.
     failures: Vec<String>,
     peak_memory: Vec<u64>,
+    /// What a person reads besides the table of faults.
+    reports: Vec<String>,
 }
 
 /// Of one kind of fault.
@@ -38,7 +40,7 @@ impl Summary {
         self.check(&format!("seed {}", round.seed), &round.checks);
         self.messages += count(round.sent.len());
         self.lost += round.account.with(Verdict::Lost);
-        self.twice += round.account.with(Verdict::Twice) + round.account.with(Verdict::RowAndLetter);
+        self.twice += round.account.with(Verdict::Twice) + round.account.with(Verdict::RowAndDeadLetter);
         for injection in &round.injections {
             let figures = self.faults.entry(injection.fault.to_string()).or_default();
             match injection.hits {
@@ -48,14 +50,14 @@ impl Summary {
                     figures.hits += hits;
                 }
             }
-            for (id, shipped) in &round.sent {
-                if shipped.at < injection.begun || shipped.at > injection.ended {
+            for (id, message) in &round.sent {
+                if message.at < injection.begun || message.at > injection.ended {
                     continue;
                 }
                 figures.messages += 1;
                 match round.account.verdicts.get(id) {
                     Some(Verdict::Lost) => figures.lost += 1,
-                    Some(Verdict::Twice | Verdict::RowAndLetter) => figures.twice += 1,
+                    Some(Verdict::Twice | Verdict::RowAndDeadLetter) => figures.twice += 1,
                     _ => {}
                 }
             }
@@ -102,6 +104,14 @@ impl Summary {
     pub(crate) fn skipped(&self) -> Vec<(&str, u64)> {
         let skipped = self.faults.iter().filter(|(_, figures)| figures.skipped > 0);
         skipped.map(|(name, figures)| (name.as_str(), figures.skipped)).collect()
+    }
+
+    pub(crate) fn tell(&mut self, report: String) {
+        self.reports.push(report);
+    }
+
+    pub(crate) fn reports(&self) -> &[String] {
+        &self.reports
     }
 
     pub(crate) fn failures(&self) -> &[String] {

@@ -1,7 +1,8 @@
 //! How often each fault was injected, what it met, and when.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::fault::Fault;
 
@@ -22,14 +23,10 @@ pub(crate) struct Injection {
 impl Tally {
     /// `hits` says what the fault broke from `begun` until now.
     pub(crate) fn note(&self, fault: Fault, begun: Instant, hits: Option<u64>) {
-        self.injections_mut().push(Injection { fault, begun, ended: Instant::now(), hits });
+        self.0.lock().push(Injection { fault, begun, ended: Instant::now(), hits });
     }
 
     pub(crate) fn injections(&self) -> Vec<Injection> {
-        self.injections_mut().clone()
-    }
-
-    fn injections_mut(&self) -> MutexGuard<'_, Vec<Injection>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().clone()
     }
 }

@@ -2,23 +2,23 @@
 //! binaries, a trace collector, and certificates. It is never a part of the product.
 
 mod binaries;
-mod collector;
 mod fault_proxy;
-mod frames;
+mod grpc_frames;
 mod messages;
 mod pki;
 mod sqs_proxy;
 mod stack;
 mod tls_proxy;
+mod trace_collector;
 mod wait;
 
 pub use binaries::binary;
-pub use collector::{Collector, Received};
 pub use fault_proxy::{Cut, FaultProxy};
-pub use frames::{Frame, say};
+pub use grpc_frames::{GrpcFrame, send_frames};
 pub use messages::{DeadLetter, login};
 pub use pki::{Pki, TlsFiles};
-pub use sqs_proxy::{Armed, BODILESS, SqsFault, SqsFaultProxy};
+pub use sqs_proxy::{ArmedFault, BODILESS, SqsFault, SqsFaultProxy};
 pub use stack::Stack;
 pub use tls_proxy::TlsProxy;
+pub use trace_collector::{ReceivedSpan, TraceCollector};
 pub use wait::eventually;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use veilpost_local::certificates::{Authority, Issued, Role, Wish};
+use veilpost_local::certificates::{Authority, IssuedCertificate, Role, CertificateRequest};
 
 /// Dropping it removes all files.
 #[derive(Debug)]
@@ -28,21 +28,21 @@ impl Pki {
     }
 
     /// Files for a service as `veilpost certificates` would make them; made once.
-    pub fn place(&self, role: Role) -> anyhow::Result<TlsFiles> {
+    pub fn files_of(&self, role: Role) -> anyhow::Result<TlsFiles> {
         let directory = self.directory.path().join(role.name());
         if directory.exists() {
             Ok(TlsFiles { directory })
         } else {
-            self.place_as(role.name(), &role.wish(&[]))
+            self.files_named(role.name(), &role.request(&[]))
         }
     }
 
     /// Files in a directory called `name`.
-    pub fn place_as(&self, name: &str, wish: &Wish) -> anyhow::Result<TlsFiles> {
+    pub fn files_named(&self, name: &str, request: &CertificateRequest) -> anyhow::Result<TlsFiles> {
         let directory = self.directory.path().join(name);
         std::fs::create_dir_all(&directory)?;
         let files = TlsFiles { directory };
-        files.replace(&self.ca.issue(wish)?)?;
+        files.replace(&self.ca.issue(request)?)?;
         files.trust(&[&self.ca])?;
         Ok(files)
     }
@@ -70,7 +70,7 @@ impl TlsFiles {
     }
 
     /// Puts another certificate and its key in place: each in one step, one after the other.
-    pub fn replace(&self, issued: &Issued) -> anyhow::Result<()> {
+    pub fn replace(&self, issued: &IssuedCertificate) -> anyhow::Result<()> {
         put(&self.key(), &issued.key)?;
         put(&self.certificate(), &issued.certificate)
     }

@@ -137,7 +137,7 @@ impl Stack {
         let command = ServiceCommand::new(role.name(), binary(&format!("veilpost-{}", role.name()))?);
         let command = arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value));
         let Some(pki) = &self.pki else { return Ok(command) };
-        let files = pki.place(role)?.flags();
+        let files = pki.files_of(role)?.flags();
         Ok(files.iter().fold(command, |command, (flag, file)| with_default(command, arguments, flag, file)))
     }
 

@@ -11,7 +11,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use veilpost_local::certificates::Issued;
+use veilpost_local::certificates::IssuedCertificate;
 
 /// Passes connections on to one address. Dropping it cuts them all.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct TlsProxy {
 }
 
 impl TlsProxy {
-    pub async fn before(upstream: SocketAddr, issued: &Issued) -> anyhow::Result<Self> {
+    pub async fn before(upstream: SocketAddr, issued: &IssuedCertificate) -> anyhow::Result<Self> {
         let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes())?;
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes())?;
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

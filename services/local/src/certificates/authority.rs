@@ -23,7 +23,7 @@ pub struct Authority {
 
 /// What a certificate is to say.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct CertificateRequest {
     /// Alternative names; an address is recognised as one, and what has a scheme as a URI.
     pub names: Vec<String>,
     pub server: bool,
@@ -33,12 +33,12 @@ pub struct Wish {
 }
 
 /// A certificate and its key, in PEM.
-pub struct Issued {
+pub struct IssuedCertificate {
     pub certificate: String,
     pub key: String,
 }
 
-impl Default for Wish {
+impl Default for CertificateRequest {
     fn default() -> Self {
         let now = SystemTime::now();
         let not_after = now + Duration::from_hours(365 * 24);
@@ -79,25 +79,25 @@ impl Authority {
         self.issuer.key().serialize_pem()
     }
 
-    pub fn issue(&self, wish: &Wish) -> anyhow::Result<Issued> {
+    pub fn issue(&self, request: &CertificateRequest) -> anyhow::Result<IssuedCertificate> {
         let mut parameters = CertificateParams::default();
-        let first = wish.names.first().map_or("nameless", String::as_str);
+        let first = request.names.first().map_or("nameless", String::as_str);
         parameters.distinguished_name.push(DnType::CommonName, first);
         parameters.subject_alt_names =
-            wish.names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
+            request.names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let usages = [
-            (wish.server, ExtendedKeyUsagePurpose::ServerAuth),
-            (wish.client, ExtendedKeyUsagePurpose::ClientAuth),
+            (request.server, ExtendedKeyUsagePurpose::ServerAuth),
+            (request.client, ExtendedKeyUsagePurpose::ClientAuth),
         ];
         parameters.extended_key_usages =
             usages.into_iter().filter_map(|(has, usage)| has.then_some(usage)).collect();
         parameters.use_authority_key_identifier_extension = true;
-        parameters.not_before = wish.not_before.into();
-        parameters.not_after = wish.not_after.into();
+        parameters.not_before = request.not_before.into();
+        parameters.not_after = request.not_after.into();
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?.pem();
-        Ok(Issued { certificate, key: key.serialize_pem() })
+        Ok(IssuedCertificate { certificate, key: key.serialize_pem() })
     }
 }
 
@@ -111,8 +111,8 @@ fn alternative(name: &str) -> anyhow::Result<SanType> {
 }
 
 /// Without the key.
-impl std::fmt::Debug for Issued {
+impl std::fmt::Debug for IssuedCertificate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
+        formatter.debug_struct("IssuedCertificate").field("certificate", &self.certificate).finish_non_exhaustive()
     }
 }

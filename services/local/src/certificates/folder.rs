@@ -10,7 +10,7 @@ use anyhow::Context;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use super::{Authority, Role, Wish};
+use super::{Authority, Role, CertificateRequest};
 
 const CA: &str = "ca";
 const CERTIFICATE: &str = "certificate.pem";
@@ -19,24 +19,24 @@ const CA_FILE: &str = "ca.pem";
 
 /// A directory laid out as `ca/` and one directory a service, which holds all that the service needs and nothing of the others.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct CertificateFolder(PathBuf);
 
 /// How long certificates are valid, and whether good ones are replaced too.
 #[derive(Clone, Copy, Debug)]
-pub struct Term {
+pub struct IssuePolicy {
     pub validity: Duration,
     pub renew: bool,
 }
 
 /// What became of a service's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum Provided {
     New,
     /// It was there, for the names wanted, and has more than a third of its time left.
     Kept,
 }
 
-impl Folder {
+impl CertificateFolder {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self(directory.into())
     }
@@ -68,38 +68,38 @@ impl Folder {
         authority: &Authority,
         role: Role,
         hosts: &[String],
-        term: Term,
-    ) -> anyhow::Result<Made> {
+        policy: IssuePolicy,
+    ) -> anyhow::Result<Provided> {
         let directory = self.of(role);
-        let wish = role.wish(hosts);
-        if !term.renew && directory.join(CERTIFICATE).exists() {
+        let request = role.request(hosts);
+        if !policy.renew && directory.join(CERTIFICATE).exists() {
             let ca = read(&directory.join(CA_FILE)).unwrap_or_default();
             anyhow::ensure!(
                 ca == authority.certificate(),
                 "{} holds a certificate that is not from the CA here; --renew replaces it",
                 directory.display()
             );
-            if is_good(&directory, &wish) {
-                return Ok(Made::Kept);
+            if is_good(&directory, &request) {
+                return Ok(Provided::Kept);
             }
         }
-        let wish = Wish { not_after: SystemTime::now() + term.validity, ..wish };
-        let issued = authority.issue(&wish)?;
+        let request = CertificateRequest { not_after: SystemTime::now() + policy.validity, ..request };
+        let issued = authority.issue(&request)?;
         make_directory(&directory)?;
         write(&directory.join(CA_FILE), authority.certificate(), 0o444)?;
         write(&directory.join(KEY), &issued.key, 0o400)?;
         write(&directory.join(CERTIFICATE), &issued.certificate, 0o444)?;
-        Ok(Made::New)
+        Ok(Provided::New)
     }
 }
 
-fn is_good(directory: &Path, wish: &Wish) -> bool {
+fn is_good(directory: &Path, request: &CertificateRequest) -> bool {
     let certificate = fs::read(directory.join(CERTIFICATE)).unwrap_or_default();
-    directory.join(KEY).exists() && says(&certificate, wish, SystemTime::now()).unwrap_or(false)
+    directory.join(KEY).exists() && says(&certificate, request, SystemTime::now()).unwrap_or(false)
 }
 
 /// Whether the certificate has the names wanted, and more than a third of its time left.
-fn says(pem: &[u8], wish: &Wish, now: SystemTime) -> Option<bool> {
+fn says(pem: &[u8], request: &CertificateRequest, now: SystemTime) -> Option<bool> {
     let (_, pem) = parse_x509_pem(pem).ok()?;
     let certificate = pem.parse_x509().ok()?;
     let names = certificate.subject_alternative_name().ok()??;
@@ -107,7 +107,7 @@ fn says(pem: &[u8], wish: &Wish, now: SystemTime) -> Option<bool> {
     let (begin, end) =
         (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
     let now = i64::try_from(now.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
-    Some(wish.names.iter().all(has) && now >= begin && end - now > (end - begin) / 3)
+    Some(request.names.iter().all(has) && now >= begin && end - now > (end - begin) / 3)
 }
 
 fn is_named(found: &GeneralName<'_>, name: &str) -> bool {
@@ -156,27 +156,27 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    const TERM: Term = Term { validity: Duration::from_hours(24 * 365), renew: false };
+    const TERM: IssuePolicy = IssuePolicy { validity: Duration::from_hours(24 * 365), renew: false };
 
-    fn provide(folder: &Folder, hosts: &[&str], term: Term) -> anyhow::Result<Vec<Made>> {
+    fn provide(folder: &CertificateFolder, hosts: &[&str], policy: IssuePolicy) -> anyhow::Result<Vec<Provided>> {
         let authority = folder.authority()?;
         let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-        Role::ALL.iter().map(|role| folder.provide(&authority, *role, &hosts, term)).collect()
+        Role::ALL.iter().map(|role| folder.provide(&authority, *role, &hosts, policy)).collect()
     }
 
-    fn certificate(folder: &Folder, role: Role) -> String {
+    fn certificate(folder: &CertificateFolder, role: Role) -> String {
         read(&folder.of(role).join(CERTIFICATE)).unwrap()
     }
 
     #[test]
     fn a_second_run_changes_nothing_and_a_renewal_everything_but_the_ca() {
         let directory = tempfile::tempdir().unwrap();
-        let folder = Folder::new(directory.path());
-        assert_eq!(provide(&folder, &[], TERM).unwrap(), [Made::New; 3]);
+        let folder = CertificateFolder::new(directory.path());
+        assert_eq!(provide(&folder, &[], TERM).unwrap(), [Provided::New; 3]);
         let (first, ca) = (certificate(&folder, Role::Masker), folder.authority().unwrap());
-        assert_eq!(provide(&folder, &[], TERM).unwrap(), [Made::Kept; 3]);
+        assert_eq!(provide(&folder, &[], TERM).unwrap(), [Provided::Kept; 3]);
         assert_eq!(certificate(&folder, Role::Masker), first);
-        assert_eq!(provide(&folder, &[], Term { renew: true, ..TERM }).unwrap(), [Made::New; 3]);
+        assert_eq!(provide(&folder, &[], IssuePolicy { renew: true, ..TERM }).unwrap(), [Provided::New; 3]);
         assert_ne!(certificate(&folder, Role::Masker), first);
         assert_eq!(folder.authority().unwrap().certificate(), ca.certificate());
     }
@@ -184,20 +184,20 @@ mod tests {
     #[test]
     fn another_host_makes_new_certificates_for_those_that_serve() {
         let directory = tempfile::tempdir().unwrap();
-        let folder = Folder::new(directory.path());
+        let folder = CertificateFolder::new(directory.path());
         provide(&folder, &[], TERM).unwrap();
-        assert_eq!(provide(&folder, &["masker.example"], TERM).unwrap(), [Made::Kept, Made::New, Made::New]);
-        assert_eq!(provide(&folder, &["masker.example"], TERM).unwrap(), [Made::Kept; 3]);
+        assert_eq!(provide(&folder, &["masker.example"], TERM).unwrap(), [Provided::Kept, Provided::New, Provided::New]);
+        assert_eq!(provide(&folder, &["masker.example"], TERM).unwrap(), [Provided::Kept; 3]);
     }
 
     #[test]
     fn a_certificate_is_renewed_when_a_third_of_its_time_is_left() {
         let authority = Authority::new("ca").unwrap();
-        let wish = Role::Masker.wish(&[]);
-        let issued = authority.issue(&wish).unwrap();
+        let request = Role::Masker.request(&[]);
+        let issued = authority.issue(&request).unwrap();
         let after = |share: f64| {
-            let life = wish.not_after.duration_since(wish.not_before).unwrap();
-            says(issued.certificate.as_bytes(), &wish, wish.not_before + life.mul_f64(share)).unwrap()
+            let life = request.not_after.duration_since(request.not_before).unwrap();
+            says(issued.certificate.as_bytes(), &request, request.not_before + life.mul_f64(share)).unwrap()
         };
         assert!(after(0.01) && after(0.65));
         assert!(!after(0.68) && !after(1.1));
@@ -206,20 +206,20 @@ mod tests {
     #[test]
     fn what_another_ca_issued_is_replaced_only_on_demand() {
         let directory = tempfile::tempdir().unwrap();
-        let folder = Folder::new(directory.path());
+        let folder = CertificateFolder::new(directory.path());
         provide(&folder, &[], TERM).unwrap();
         fs::remove_dir_all(directory.path().join(CA)).unwrap();
         let refusal = provide(&folder, &[], TERM).unwrap_err().to_string();
         assert!(refusal.contains("--renew"), "{refusal}");
-        assert_eq!(provide(&folder, &[], Term { renew: true, ..TERM }).unwrap(), [Made::New; 3]);
+        assert_eq!(provide(&folder, &[], IssuePolicy { renew: true, ..TERM }).unwrap(), [Provided::New; 3]);
     }
 
     #[test]
     fn only_the_owner_reads_keys() {
         let directory = tempfile::tempdir().unwrap();
-        let folder = Folder::new(directory.path());
+        let folder = CertificateFolder::new(directory.path());
         provide(&folder, &[], TERM).unwrap();
-        provide(&folder, &[], Term { renew: true, ..TERM }).unwrap();
+        provide(&folder, &[], IssuePolicy { renew: true, ..TERM }).unwrap();
         let mode = |file: PathBuf| fs::metadata(file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(folder.of(Role::Reader).join(KEY)), 0o400);
         assert_eq!(mode(directory.path().join(CA).join(KEY)), 0o400);

@@ -4,6 +4,6 @@ mod authority;
 mod folder;
 mod role;
 
-pub use authority::{Authority, Issued, Wish};
-pub use folder::{Folder, Made, Term};
+pub use authority::{Authority, IssuedCertificate, CertificateRequest};
+pub use folder::{CertificateFolder, Provided, IssuePolicy};
 pub use role::Role;

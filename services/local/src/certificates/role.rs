@@ -1,6 +1,6 @@
 //! The three services as holders of certificates.
 
-use super::Wish;
+use super::CertificateRequest;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -23,13 +23,13 @@ impl Role {
 
     /// The names by which it is known to those it calls and to those that call it, `hosts` among them; and only the usages
     /// that it has.
-    pub fn wish(self, hosts: &[String]) -> Wish {
+    pub fn request(self, hosts: &[String]) -> CertificateRequest {
         let mut names = vec![format!("veilpost-{}", self.name())];
         let serves = self != Self::Reader;
         if serves {
             let usual = [self.name(), "localhost", "127.0.0.1", "::1"].map(str::to_owned);
             names.extend(usual.into_iter().chain(hosts.iter().cloned()));
         }
-        Wish { names, server: serves, client: self != Self::Writer, ..Wish::default() }
+        CertificateRequest { names, server: serves, client: self != Self::Writer, ..CertificateRequest::default() }
     }
 }

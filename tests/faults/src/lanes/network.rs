@@ -4,29 +4,29 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::{LOOK_AGAIN, PREY};
-use crate::fault::{Fault, Trouble};
+use super::{LOOK_AGAIN, TARGET_PATIENCE};
+use crate::fault::{Fault, NetworkFault};
+use crate::pipeline::Pipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
-use crate::world::World;
 use veilpost_testkit::{Cut, FaultProxy};
 
 /// How long a hop is slow.
 const SLOWNESS: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
-        let Fault::Network(hop, trouble) = step.fault else { continue };
-        let proxies = chosen(world.proxies(hop), step.choice);
+        let Fault::Network(hop, fault) = step.fault else { continue };
+        let proxies = chosen(pipeline.proxies(hop), step.choice);
         let (begun, before) = (Instant::now(), hits(&proxies));
-        match trouble {
-            Trouble::Slow => lasting(&proxies, SLOWNESS, |proxy| proxy.slow_down(step.length)).await,
-            Trouble::Silent => lasting(&proxies, step.length, FaultProxy::fall_silent).await,
-            Trouble::AnswersLost => lasting(&proxies, step.length, FaultProxy::lose_answers).await,
-            Trouble::Reset => cut(&proxies, Cut::Reset).await,
-            Trouble::HalfOpen if step.choice % 2 == 0 => cut(&proxies, Cut::UpstreamOnly).await,
-            Trouble::HalfOpen => cut(&proxies, Cut::DownstreamOnly).await,
+        match fault {
+            NetworkFault::Slow => lasting(&proxies, SLOWNESS, |proxy| proxy.slow_down(step.length)).await,
+            NetworkFault::Silent => lasting(&proxies, step.length, FaultProxy::fall_silent).await,
+            NetworkFault::AnswersLost => lasting(&proxies, step.length, FaultProxy::lose_answers).await,
+            NetworkFault::Reset => cut(&proxies, Cut::Reset).await,
+            NetworkFault::HalfOpen if step.choice % 2 == 0 => cut(&proxies, Cut::UpstreamOnly).await,
+            NetworkFault::HalfOpen => cut(&proxies, Cut::DownstreamOnly).await,
         }
         for proxy in &proxies {
             proxy.clear();
@@ -53,7 +53,7 @@ async fn lasting(proxies: &[&FaultProxy], length: Duration, start: impl Fn(&Faul
         start(proxy);
     }
     sleep(length).await;
-    while hits(proxies) == before && begun.elapsed() < PREY {
+    while hits(proxies) == before && begun.elapsed() < TARGET_PATIENCE {
         sleep(LOOK_AGAIN).await;
     }
 }
@@ -61,7 +61,7 @@ async fn lasting(proxies: &[&FaultProxy], length: Duration, start: impl Fn(&Faul
 /// Cuts as soon as there is something to cut.
 async fn cut(proxies: &[&FaultProxy], how: Cut) {
     let (begun, before) = (Instant::now(), hits(proxies));
-    while hits(proxies) == before && begun.elapsed() < PREY {
+    while hits(proxies) == before && begun.elapsed() < TARGET_PATIENCE {
         for proxy in proxies {
             proxy.cut(how);
         }

@@ -6,32 +6,32 @@ use rustix::process::{Signal, kill_process};
 use sqlx::Connection;
 use tokio::time::sleep;
 
-use super::{LOOK_AGAIN, PREY};
+use super::{LOOK_AGAIN, TARGET_PATIENCE};
 use crate::database::Database;
-use crate::fault::{Fault, Outage};
+use crate::fault::{Fault, PostgresFault};
+use crate::pipeline::Pipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
-use crate::world::World;
 
-pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
-        let Fault::Postgres(outage) = step.fault else { continue };
+        let Fault::Postgres(fault) = step.fault else { continue };
         let begun = Instant::now();
-        let hits = inject(outage, step.length, world).await?;
+        let hits = inject(fault, step.length, pipeline).await?;
         tally.note(step.fault, begun, hits);
     }
     Ok(())
 }
 
-/// What was broken, by Postgres's own account; none when this machine cannot have the outage.
-async fn inject(outage: Outage, length: Duration, world: &World) -> anyhow::Result<Option<u64>> {
-    let database = &world.database;
-    let seen = match outage {
-        Outage::ImmediateShutdown | Outage::Restart => down(outage, length, world).await?,
-        Outage::BackendsTerminated => terminated(length, database).await?,
-        Outage::BackendsFrozen => frozen(length, database).await?,
-        Outage::ConnectionLimit => {
+/// What was broken, by Postgres's own account; none when this machine cannot have the fault.
+async fn inject(fault: PostgresFault, length: Duration, pipeline: &Pipeline) -> anyhow::Result<Option<u64>> {
+    let database = &pipeline.database;
+    let seen = match fault {
+        PostgresFault::ImmediateShutdown | PostgresFault::Restart => down(fault, length, pipeline).await?,
+        PostgresFault::BackendsTerminated => terminated(length, database).await?,
+        PostgresFault::BackendsFrozen => frozen(length, database).await?,
+        PostgresFault::ConnectionLimit => {
             database.run(&["ALTER ROLE veilpost_writer CONNECTION LIMIT 0"]).await?;
             let refused = async {
                 database.terminate_writers().await?;
@@ -41,7 +41,7 @@ async fn inject(outage: Outage, length: Duration, world: &World) -> anyhow::Resu
             database.run(&["ALTER ROLE veilpost_writer CONNECTION LIMIT -1"]).await?;
             refused?
         }
-        Outage::TableLocked => {
+        PostgresFault::TableLocked => {
             let mut connection = database.connect().await?;
             sqlx::raw_sql("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
                 .execute(&mut connection)
@@ -50,20 +50,20 @@ async fn inject(outage: Outage, length: Duration, world: &World) -> anyhow::Resu
             connection.close().await?;
             seen
         }
-        Outage::StatementTimeout => {
+        PostgresFault::StatementTimeout => {
             database.run(&["UPDATE fault.slowness SET seconds = 10"]).await?;
             let seen = logged(database, "57014", length).await;
             database.run(&["UPDATE fault.slowness SET seconds = 0"]).await?;
             seen?
         }
-        Outage::ReadOnly => {
+        PostgresFault::ReadOnly => {
             database.run(&["ALTER SYSTEM SET default_transaction_read_only = on", RELOAD]).await?;
             let seen = logged(database, "25006", length).await;
             database.run(&["ALTER SYSTEM RESET default_transaction_read_only", RELOAD]).await?;
             seen?
         }
-        Outage::DiskFull => {
-            let Ok(disk) = &world.disk else { return Ok(None) };
+        PostgresFault::DiskFull => {
+            let Ok(disk) = &pipeline.disk else { return Ok(None) };
             disk.fill()?;
             let seen = logged(database, "53100", length).await;
             disk.empty()?;
@@ -79,11 +79,11 @@ const WRITERS_PATIENCE: Duration = Duration::from_secs(7);
 const RELOAD: &str = "SELECT pg_reload_conf()";
 
 /// How many connections of writers the end of the server cut.
-async fn down(outage: Outage, length: Duration, world: &World) -> anyhow::Result<u64> {
-    let connections = connections(&world.database).await?;
-    let mut stack = world.stack().await;
-    match outage {
-        Outage::ImmediateShutdown => stack.postgres.crash().await?,
+async fn down(fault: PostgresFault, length: Duration, pipeline: &Pipeline) -> anyhow::Result<u64> {
+    let connections = connections(&pipeline.database).await?;
+    let mut stack = pipeline.stack().await;
+    match fault {
+        PostgresFault::ImmediateShutdown => stack.postgres.crash().await?,
         _ => stack.postgres.stop().await?,
     }
     sleep(length).await;
@@ -93,7 +93,7 @@ async fn down(outage: Outage, length: Duration, world: &World) -> anyhow::Result
 
 /// Waits until writers are connected, and tells how often.
 async fn connections(database: &Database) -> anyhow::Result<u64> {
-    let until = Instant::now() + PREY;
+    let until = Instant::now() + TARGET_PATIENCE;
     loop {
         let connections = database.writers_connections().await?;
         if connections > 0 || Instant::now() > until {
@@ -117,7 +117,7 @@ async fn frozen(length: Duration, database: &Database) -> anyhow::Result<u64> {
 
 async fn terminated(length: Duration, database: &Database) -> anyhow::Result<u64> {
     let (begun, mut terminated) = (Instant::now(), 0);
-    while begun.elapsed() < length || (terminated == 0 && begun.elapsed() < PREY) {
+    while begun.elapsed() < length || (terminated == 0 && begun.elapsed() < TARGET_PATIENCE) {
         terminated += database.terminate_writers().await?;
         sleep(length / 8).await;
     }
@@ -130,7 +130,7 @@ async fn logged(database: &Database, sqlstate: &str, length: Duration) -> anyhow
     sleep(length).await;
     loop {
         let seen = database.logged(sqlstate)? - before;
-        if seen > 0 || begun.elapsed() > length + PREY {
+        if seen > 0 || begun.elapsed() > length + TARGET_PATIENCE {
             return Ok(seen);
         }
         sleep(LOOK_AGAIN).await;

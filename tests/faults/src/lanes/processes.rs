@@ -5,36 +5,38 @@ use std::time::Instant;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
-use super::{LOOK_AGAIN, PREY};
-use crate::fault::{Blow, Fault};
+use super::{LOOK_AGAIN, TARGET_PATIENCE};
+use crate::fault::{Fault, ProcessFault};
+use crate::pipeline::Pipeline;
 use crate::replica::Replica;
 use crate::schedule::Step;
 use crate::tally::Tally;
-use crate::world::World;
 
-pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
-        let Fault::Process(role, blow) = step.fault else { continue };
+        let Fault::Process(role, fault) = step.fault else { continue };
         // Held until it is up again: the other lane must not meet one that is down.
         let mut replicas = Vec::new();
-        for replica in chosen(world.replicas(role), blow, step.choice) {
+        for replica in chosen(pipeline.replicas(role), fault, step.choice) {
             replicas.push(replica.lock().await);
         }
         let load = load(&mut replicas).await;
         let begun = Instant::now();
         for replica in &mut replicas {
-            match blow {
-                Blow::Kill | Blow::KillAll => replica.kill().await?,
-                Blow::Hang => replica.hang()?,
-                Blow::Terminate => replica.terminate().await?,
+            match fault {
+                ProcessFault::Kill | ProcessFault::KillAll => replica.kill().await?,
+                ProcessFault::Hang => replica.hang()?,
+                ProcessFault::Terminate => replica.terminate().await?,
             }
         }
         sleep(step.length).await;
         for replica in &mut replicas {
-            match blow {
-                Blow::Hang => replica.resume(),
-                Blow::Kill | Blow::KillAll | Blow::Terminate => replica.start_again().await?,
+            match fault {
+                ProcessFault::Hang => replica.resume(),
+                ProcessFault::Kill | ProcessFault::KillAll | ProcessFault::Terminate => {
+                    replica.start_again().await?
+                }
             }
         }
         tally.note(step.fault, begun, Some(load));
@@ -42,17 +44,19 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
     Ok(())
 }
 
-fn chosen(replicas: &[Mutex<Replica>], blow: Blow, choice: u64) -> Vec<&Mutex<Replica>> {
+fn chosen(replicas: &[Mutex<Replica>], fault: ProcessFault, choice: u64) -> Vec<&Mutex<Replica>> {
     let number = usize::try_from(choice).unwrap_or_default() % replicas.len().max(1);
-    match blow {
-        Blow::KillAll => replicas.iter().collect(),
-        Blow::Kill | Blow::Hang | Blow::Terminate => replicas.get(number).into_iter().collect(),
+    match fault {
+        ProcessFault::KillAll => replicas.iter().collect(),
+        ProcessFault::Kill | ProcessFault::Hang | ProcessFault::Terminate => {
+            replicas.get(number).into_iter().collect()
+        }
     }
 }
 
 /// How many of the replicas are at work; waits until one is.
 async fn load(replicas: &mut [MutexGuard<'_, Replica>]) -> u64 {
-    let until = Instant::now() + PREY;
+    let until = Instant::now() + TARGET_PATIENCE;
     loop {
         let mut load = 0;
         for replica in replicas.iter_mut() {

@@ -6,10 +6,10 @@ use tokio::time::sleep;
 
 use super::LOOK_AGAIN;
 use crate::fault::{Fault, SqsCall};
+use crate::pipeline::Pipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
-use crate::world::World;
-use veilpost_testkit::{Armed, SqsFault};
+use veilpost_testkit::{ArmedFault, SqsFault};
 
 /// How long the lane waits for a fault to meet its calls before it goes on; the fault stays armed.
 const MEETING: Duration = Duration::from_millis(1500);
@@ -17,13 +17,14 @@ const MEETING: Duration = Duration::from_millis(1500);
 /// How long faults that have met no call yet stay armed when the lane is over.
 const LAST_CHANCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
     let mut armed = Vec::new();
     for step in steps {
         sleep(step.pause).await;
         let Fault::Sqs(call, fault) = step.fault else { continue };
         let begun = Instant::now();
-        let fault = world.sqs_proxy.arm(call.action(), lasting(fault, step.length), calls(call, step.choice));
+        let fault =
+            pipeline.sqs_proxy.arm(call.action(), lasting(fault, step.length), calls(call, step.choice));
         if call == SqsCall::Every {
             sleep(step.length).await;
             fault.disarm();
@@ -31,7 +32,7 @@ pub(super) async fn run(steps: &[Step], world: &World, tally: &Tally) -> anyhow:
         patiently(MEETING, || fault.is_spent()).await;
         armed.push((step.fault, begun, fault));
     }
-    patiently(LAST_CHANCE, || armed.iter().all(|(_, _, armed): &(_, _, Armed)| armed.hits() > 0)).await;
+    patiently(LAST_CHANCE, || armed.iter().all(|(_, _, armed): &(_, _, ArmedFault)| armed.hits() > 0)).await;
     for (fault, begun, armed) in armed {
         armed.disarm();
         tally.note(fault, begun, Some(armed.hits()));

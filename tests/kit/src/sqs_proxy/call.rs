@@ -47,11 +47,20 @@ impl Call {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The ids of every second entry of a batch, the first among them.
-    pub(super) fn every_second_id(&self) -> Vec<String> {
+    /// The ids of every `step`th entry of a batch, the first among them.
+    pub(super) fn ids(&self, step: usize) -> Vec<String> {
         let call = self.json();
         let entries = call.get("Entries").and_then(Value::as_array).into_iter().flatten();
-        entries.step_by(2).filter_map(|entry| Some(entry.get("Id")?.as_str()?.to_owned())).collect()
+        entries.step_by(step).filter_map(|entry| Some(entry.get("Id")?.as_str()?.to_owned())).collect()
+    }
+
+    /// The same call without a field.
+    pub(super) fn without_field(&self, name: &str) -> Self {
+        let mut call = self.json();
+        if let Some(fields) = call.as_object_mut() {
+            fields.remove(name);
+        }
+        Self { body: call.to_string().into(), ..self.clone() }
     }
 
     /// The same call without some entries; none when no entry is left.

@@ -1,8 +1,10 @@
 //! What can go wrong with a call to SQS, and how often it is to go wrong.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// One way in which a call fails, or succeeds strangely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,12 @@ pub enum SqsFault {
     InternalError,
     /// SQS says that there are too many calls.
     Throttled,
+    /// Another error of SQS: its HTTP status and its code.
+    Error(u16, &'static str),
+    /// This JSON is the answer, and the call has no effect.
+    Answer(&'static str),
+    /// The call is passed on without this field, as to a queue that does not know it.
+    FieldIgnored(&'static str),
     /// An answer that SQS would never give, from something on the way.
     Garbage,
     /// The connection is reset and the call has no effect.
@@ -23,6 +31,8 @@ pub enum SqsFault {
     AnswerLost,
     /// No answer for so long, and no effect.
     Hang(Duration),
+    /// All entries of a batch are refused with this code, by the sender's fault, and have no effect.
+    AllEntriesRefused(&'static str),
     /// Every second entry of a batch is refused and has no effect; the others succeed.
     EntriesRefused,
     /// Every second entry is said to be refused, but all took effect.
@@ -35,65 +45,78 @@ pub enum SqsFault {
     Redeliver,
 }
 
+/// Which calls a fault applies to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Calls {
+    Of(&'static str),
+    StartingWith(&'static str),
+}
+
 /// A fault that waits for the calls that it applies to.
 #[derive(Clone, Debug)]
-pub struct Armed {
-    action: &'static str,
+pub struct ArmedFault {
+    calls: Calls,
     fault: SqsFault,
     left: Arc<AtomicU64>,
     hits: Arc<AtomicU64>,
 }
 
-impl Armed {
-    /// How many calls it has met.
+impl ArmedFault {
+    /// How many calls it has hit.
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::SeqCst)
     }
 
-    /// It has met all the calls that it was armed for.
+    /// Whether it has hit all the calls that it was armed for.
     pub fn is_spent(&self) -> bool {
         self.left.load(Ordering::SeqCst) == 0
     }
 
-    /// From now on it meets no calls.
+    /// From now on it hits no calls.
     pub fn disarm(&self) {
         self.left.store(0, Ordering::SeqCst);
     }
 }
 
+impl Calls {
+    fn include(self, action: &str) -> bool {
+        match self {
+            Self::Of(wanted) => action == wanted,
+            Self::StartingWith(prefix) => action.starts_with(prefix),
+        }
+    }
+}
+
 /// The faults that are armed, in the order in which they apply.
 #[derive(Debug, Default)]
-pub(super) struct Arsenal(Mutex<Vec<Armed>>);
+pub(super) struct ArmedFaults(Mutex<Vec<ArmedFault>>);
 
-/// A fault that a call has met; it counts once [`Self::hit`] is called, and is armed again otherwise.
+/// A fault taken for one call: used up once [`Self::hit`] is called, armed again otherwise.
 #[derive(Debug)]
-pub(super) struct Met {
-    armed: Armed,
+pub(super) struct PendingHit {
+    armed: ArmedFault,
     counted: bool,
 }
 
-impl Arsenal {
-    pub(super) fn arm(&self, action: &'static str, fault: SqsFault, calls: u64) -> Armed {
-        let armed = Armed { action, fault, left: Arc::new(AtomicU64::new(calls)), hits: Arc::default() };
-        self.armed().push(armed.clone());
+impl ArmedFaults {
+    /// `times` is how many calls it is to hit.
+    pub(super) fn arm(&self, calls: Calls, fault: SqsFault, times: u64) -> ArmedFault {
+        let armed = ArmedFault { calls, fault, left: Arc::new(AtomicU64::new(times)), hits: Arc::default() };
+        self.0.lock().push(armed.clone());
         armed
     }
 
     /// The first fault that applies to a call of `action`.
-    pub(super) fn meet(&self, action: &str) -> Option<Met> {
-        let mut armed = self.armed();
+    pub(super) fn take(&self, action: &str) -> Option<PendingHit> {
+        let mut armed = self.0.lock();
         armed.retain(|armed| !armed.is_spent());
-        let found = armed.iter().find(|armed| action.starts_with(armed.action))?;
+        let found = armed.iter().find(|armed| armed.calls.include(action))?;
         found.left.fetch_sub(1, Ordering::SeqCst);
-        Some(Met { armed: found.clone(), counted: false })
-    }
-
-    fn armed(&self) -> MutexGuard<'_, Vec<Armed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(PendingHit { armed: found.clone(), counted: false })
     }
 }
 
-impl Met {
+impl PendingHit {
     pub(super) fn fault(&self) -> SqsFault {
         self.armed.fault
     }
@@ -104,7 +127,7 @@ impl Met {
     }
 }
 
-impl Drop for Met {
+impl Drop for PendingHit {
     fn drop(&mut self) {
         if !self.counted && !self.armed.is_spent() {
             self.armed.left.fetch_add(1, Ordering::SeqCst);

@@ -2,26 +2,29 @@
 
 mod answers;
 mod call;
-mod door;
+mod calls;
 mod fault;
+mod listener;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use call::{Call, Upstream};
-use door::{Door, Line};
-pub use fault::{Armed, SqsFault};
-use fault::{Arsenal, Met};
+use calls::CallCounts;
+pub use fault::{ArmedFault, SqsFault};
+use fault::{ArmedFaults, Calls, PendingHit};
+use listener::{ResetHandle, ResettableListener};
 
 /// A message with this body is delivered without any: SQS takes none without, but old ones and other servers' exist.
 pub const BODILESS: &str = "this body is taken away on the way";
@@ -37,8 +40,9 @@ pub struct SqsFaultProxy {
 #[derive(Debug)]
 struct Inner {
     upstream: Upstream,
-    arsenal: Arsenal,
+    armed_faults: ArmedFaults,
     deliver_twice: AtomicBool,
+    counts: CallCounts,
     handles: Mutex<Vec<String>>,
     doubled: AtomicUsize,
 }
@@ -50,17 +54,18 @@ impl SqsFaultProxy {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let inner = Arc::new(Inner {
             upstream: Upstream { address: upstream, client },
-            arsenal: Arsenal::default(),
+            armed_faults: ArmedFaults::default(),
             deliver_twice: AtomicBool::new(false),
+            counts: CallCounts::default(),
             handles: Mutex::default(),
             doubled: AtomicUsize::new(0),
         });
         let router = axum::Router::new().fallback(forward).with_state(Arc::clone(&inner));
-        let service = router.into_make_service_with_connect_info::<Line>();
+        let service = router.into_make_service_with_connect_info::<ResetHandle>();
         let mut server = JoinSet::new();
         server.spawn(async move {
-            // It runs until the proxy is dropped; there is nobody to tell of an earlier end but the test that then fails.
-            let _over = axum::serve(Door(listener), service).await;
+            // An end before the proxy is dropped shows in the test, which then fails.
+            let _over = axum::serve(ResettableListener(listener), service).await;
         });
         Ok(Self { address, inner, _server: server })
     }
@@ -69,10 +74,30 @@ impl SqsFaultProxy {
         format!("http://{}", self.address)
     }
 
-    /// The next `calls` calls whose action begins with `action`, such as `DeleteMessageBatch` or `SendMessage`, meet
-    /// `fault`. A call that the fault cannot apply to, such as a receive without messages, does not count.
-    pub fn arm(&self, action: &'static str, fault: SqsFault, calls: u64) -> Armed {
-        self.inner.arsenal.arm(action, fault, calls)
+    /// The next `times` calls whose action begins with `action` meet `fault`: `SendMessage` means `SendMessageBatch` too. A
+    /// call that the fault cannot apply to, such as a receive without messages, does not count.
+    pub fn arm(&self, action: &'static str, fault: SqsFault, times: u64) -> ArmedFault {
+        self.inner.armed_faults.arm(Calls::StartingWith(action), fault, times)
+    }
+
+    /// Like [`Self::arm`], for calls of exactly this action.
+    pub fn arm_exactly(&self, action: &'static str, fault: SqsFault, times: u64) -> ArmedFault {
+        self.inner.armed_faults.arm(Calls::Of(action), fault, times)
+    }
+
+    /// How many calls of exactly this action have come, faults included.
+    pub fn calls(&self, action: &str) -> usize {
+        self.inner.counts.of(action).total
+    }
+
+    /// How many of them are not answered yet.
+    pub fn in_flight(&self, action: &str) -> usize {
+        self.inner.counts.of(action).in_flight
+    }
+
+    /// The most of them that were in flight at any one time.
+    pub fn most_in_flight(&self, action: &str) -> usize {
+        self.inner.counts.of(action).most_in_flight
     }
 
     /// From now on every call of `action` fails as if the queue were overloaded.
@@ -87,7 +112,7 @@ impl SqsFaultProxy {
 
     /// The receipt handles of every delivery so far.
     pub fn handles(&self) -> Vec<String> {
-        self.inner.handles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.handles.lock().clone()
     }
 
     /// How many deliveries were doubled.
@@ -98,27 +123,29 @@ impl SqsFaultProxy {
 
 async fn forward(
     State(inner): State<Arc<Inner>>,
-    ConnectInfo(line): ConnectInfo<Line>,
+    ConnectInfo(reset_handle): ConnectInfo<ResetHandle>,
     request: Request,
 ) -> Response {
     let call = match Call::read(request).await {
         Ok(call) => call,
         Err(refusal) => return refusal,
     };
-    match inner.arsenal.meet(call.action()) {
-        Some(met) => inner.inject(met, call, &line).await,
+    let _in_flight = inner.counts.begin(call.action());
+    match inner.armed_faults.take(call.action()) {
+        Some(met) => inner.inject(met, call, &reset_handle).await,
         None if call.action() == "ReceiveMessage" => inner.receive(call, None).await,
         None => inner.upstream.pass(call).await,
     }
 }
 
 impl Inner {
-    async fn inject(&self, mut met: Met, call: Call, line: &Line) -> Response {
+    async fn inject(&self, mut met: PendingHit, call: Call, reset_handle: &ResetHandle) -> Response {
         match met.fault() {
             SqsFault::DeliverTwice | SqsFault::Redeliver => return self.receive(call, Some(met)).await,
             SqsFault::EntriesRefused | SqsFault::HandlesRefused | SqsFault::EntriesMisreported => {
-                return self.refuse_entries(met, call).await;
+                return self.refuse_entries(met, call, 2).await;
             }
+            SqsFault::AllEntriesRefused(_) => return self.refuse_entries(met, call, 1).await,
             _ => met.hit(),
         }
         match met.fault() {
@@ -128,19 +155,24 @@ impl Inner {
             }
             SqsFault::InternalError => answers::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure"),
             SqsFault::Throttled => answers::error(StatusCode::BAD_REQUEST, "RequestThrottled"),
+            SqsFault::Error(status, code) => {
+                answers::error(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), code)
+            }
+            SqsFault::Answer(json) => answers::success(&serde_json::from_str(json).unwrap_or_default()),
+            SqsFault::FieldIgnored(name) => self.pass(call.without_field(name)).await,
             SqsFault::Garbage => answers::garbage(),
             SqsFault::AnswerLost => {
                 let lost = self.pass(call).await;
-                line.reset();
+                reset_handle.reset();
                 lost
             }
             SqsFault::Hang(time) => {
                 tokio::time::sleep(time).await;
-                line.reset();
+                reset_handle.reset();
                 StatusCode::GATEWAY_TIMEOUT.into_response()
             }
             SqsFault::Reset => {
-                line.reset();
+                reset_handle.reset();
                 StatusCode::BAD_GATEWAY.into_response()
             }
             _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -155,8 +187,8 @@ impl Inner {
     }
 
     /// A receive: remembers the receipt handles, takes bodies away and doubles deliveries where that is wanted.
-    async fn receive(&self, call: Call, met: Option<Met>) -> Response {
-        let fault = met.as_ref().map(Met::fault);
+    async fn receive(&self, call: Call, met: Option<PendingHit>) -> Response {
+        let fault = met.as_ref().map(PendingHit::fault);
         let mut answer = match self.upstream.ask(call.clone()).await {
             Ok(answer) => answer,
             Err(refusal) => return refusal,
@@ -183,12 +215,12 @@ impl Inner {
 
     fn remember(&self, messages: &[Value]) {
         let handles = messages.iter().filter_map(|message| message.get("ReceiptHandle")?.as_str());
-        self.handles.lock().unwrap_or_else(PoisonError::into_inner).extend(handles.map(str::to_owned));
+        self.handles.lock().extend(handles.map(str::to_owned));
     }
 
-    /// A batch of which every second entry is said to have failed.
-    async fn refuse_entries(&self, mut met: Met, call: Call) -> Response {
-        let ids = call.every_second_id();
+    /// A batch of which every `step`th entry is said to have failed.
+    async fn refuse_entries(&self, mut met: PendingHit, call: Call, step: usize) -> Response {
+        let ids = call.ids(step);
         if ids.is_empty() {
             return self.pass(call).await;
         }
@@ -206,6 +238,7 @@ impl Inner {
         };
         let (code, sender_fault) = match met.fault() {
             SqsFault::HandlesRefused => ("ReceiptHandleIsInvalid", true),
+            SqsFault::AllEntriesRefused(code) => (code, true),
             _ => ("InternalError", false),
         };
         answers::success(&answers::with_failed(answer, &ids, code, sender_fault))

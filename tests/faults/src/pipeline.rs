@@ -7,12 +7,12 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::sync::{Mutex, MutexGuard};
-use veilpost_local::certificates;
+use veilpost_local::certificates::Role;
 use veilpost_local::process::ServiceCommand;
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 
 use crate::database::{self, Database};
-use crate::fault::{Hop, ROLES, Role};
+use crate::fault::Hop;
 use crate::replica::Replica;
 use crate::small_disk::SmallDisk;
 use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
@@ -34,7 +34,7 @@ const MAX_RECEIVE_COUNT: u32 = 1000;
 
 /// Everything is up from the start. Dropping it ends everything.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Pipeline {
     readers: Vec<Mutex<Replica>>,
     maskers: Vec<Mutex<Replica>>,
     writers: Vec<Mutex<Replica>>,
@@ -52,7 +52,7 @@ pub(crate) struct World {
     directory: PathBuf,
 }
 
-impl World {
+impl Pipeline {
     /// With `encrypted` the services speak mutual TLS with each other.
     pub(crate) async fn start(encrypted: bool) -> anyhow::Result<Self> {
         let stack = Stack::bare().await?;
@@ -64,7 +64,7 @@ impl World {
         let database = Database::of(&stack.postgres);
         database.prepare(disk.as_ref().ok()).await?;
         let postgres = ([127, 0, 0, 1], stack.postgres.port()).into();
-        let mut world = Self {
+        let mut pipeline = Self {
             readers: Vec::new(),
             maskers: Vec::new(),
             writers: Vec::new(),
@@ -80,18 +80,18 @@ impl World {
             stack: Mutex::new(stack),
             directory,
         };
-        world.raise_receive_count().await?;
+        pipeline.raise_receive_count().await?;
         for role in [Role::Writer, Role::Masker, Role::Reader] {
             for number in 1..=REPLICAS {
-                world.add(role, number).await?;
+                pipeline.add(role, number).await?;
             }
         }
-        for role in ROLES {
-            for replica in world.replicas(role) {
+        for role in Role::ALL {
+            for replica in pipeline.replicas(role) {
                 replica.lock().await.ready().await?;
             }
         }
-        Ok(world)
+        Ok(pipeline)
     }
 
     async fn raise_receive_count(&self) -> anyhow::Result<()> {
@@ -106,7 +106,7 @@ impl World {
     }
 
     async fn add(&mut self, role: Role, number: usize) -> anyhow::Result<()> {
-        let directory = self.directory.join(format!("{}-{number}", role.noun()));
+        let directory = self.directory.join(format!("{}-{number}", role.name()));
         let replica = Replica::start(role, self.command(role, number)?, &directory).await?;
         match role {
             Role::Reader => {}
@@ -123,12 +123,12 @@ impl World {
     }
 
     fn command(&self, role: Role, number: usize) -> anyhow::Result<ServiceCommand> {
-        let name = role.noun();
+        let name = role.name();
         let with = |command: ServiceCommand, arguments: &[(&str, &str)]| {
             arguments.iter().fold(command, |command, (flag, value)| command.arg(flag, *value))
         };
         let command = ServiceCommand::new(&format!("{name}-{number}"), binary(&format!("veilpost-{name}"))?);
-        let files = self.pki.as_ref().map(|pki| pki.place(certified(role))).transpose()?;
+        let files = self.pki.as_ref().map(|pki| pki.files_of(role)).transpose()?;
         let flags = files.map(|files| files.flags()).unwrap_or_default();
         let command = flags.into_iter().fold(command, |command, (flag, file)| command.arg(flag, file));
         Ok(match role {
@@ -204,7 +204,7 @@ impl World {
     }
 
     pub(crate) async fn ensure_running(&self) -> anyhow::Result<()> {
-        for role in ROLES {
+        for role in Role::ALL {
             for replica in self.replicas(role) {
                 replica.lock().await.ensure_running()?;
             }
@@ -223,7 +223,7 @@ impl World {
 
     /// SIGTERM to all, readers first; each must exit with status 0.
     pub(crate) async fn terminate(&self) -> anyhow::Result<()> {
-        for role in ROLES {
+        for role in Role::ALL {
             for replica in self.replicas(role) {
                 replica.lock().await.terminate().await?;
             }
@@ -231,7 +231,7 @@ impl World {
         Ok(())
     }
 
-    /// Copies all logs to where they outlive this world, and says where.
+    /// Copies all logs to where they outlive this pipeline, and says where.
     pub(crate) async fn keep_logs(&self, seed: u64) -> anyhow::Result<()> {
         let kept = std::env::temp_dir().join(format!("veilpost-faults-seed-{seed}"));
         tokio::fs::create_dir_all(&kept).await?;
@@ -246,13 +246,5 @@ impl World {
     /// Everything that services have logged so far.
     pub(crate) async fn logs(&self) -> anyhow::Result<Vec<(PathBuf, String)>> {
         self.stack.lock().await.logs()
-    }
-}
-
-fn certified(role: Role) -> certificates::Role {
-    match role {
-        Role::Reader => certificates::Role::Reader,
-        Role::Masker => certificates::Role::Masker,
-        Role::Writer => certificates::Role::Writer,
     }
 }

@@ -1,7 +1,7 @@
 //! An OpenTelemetry collector that remembers every span.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -20,7 +21,7 @@ use crate::TlsFiles;
 
 /// Serves OTLP/gRPC on loopback; dropping it ends it.
 #[derive(Debug)]
-pub struct Collector {
+pub struct TraceCollector {
     scheme: &'static str,
     address: SocketAddr,
     spans: Spans,
@@ -28,17 +29,17 @@ pub struct Collector {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Spans(Arc<Mutex<Vec<Received>>>);
+struct Spans(Arc<Mutex<Vec<ReceivedSpan>>>);
 
 /// A span and the service that it came from.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedSpan {
     pub service: String,
     pub span: Span,
     resource: Vec<KeyValue>,
 }
 
-impl Collector {
+impl TraceCollector {
     pub fn start() -> anyhow::Result<Self> {
         Self::serve("http", Server::builder())
     }
@@ -66,12 +67,12 @@ impl Collector {
         format!("{}://localhost:{}", self.scheme, self.address.port())
     }
 
-    pub fn received(&self) -> Vec<Received> {
-        self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn received(&self) -> Vec<ReceivedSpan> {
+        self.spans.0.lock().clone()
     }
 }
 
-impl Received {
+impl ReceivedSpan {
     /// An attribute as text, empty when the span does not have it.
     pub fn attribute(&self, name: &str) -> String {
         attribute(&self.span.attributes, name)
@@ -99,12 +100,12 @@ impl TraceService for Spans {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = self.0.lock();
         for resource in request.into_inner().resource_spans {
             let attributes = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
             let service = attribute(&attributes, "service.name");
             let of_resource = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            spans.extend(of_resource.map(|span| Received {
+            spans.extend(of_resource.map(|span| ReceivedSpan {
                 service: service.clone(),
                 span,
                 resource: attributes.clone(),

@@ -15,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One message of a stream as it travels: whether it is compressed, how long it says it is, and what comes.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub struct GrpcFrame {
     pub compressed: bool,
     pub claimed: u32,
     pub content: Bytes,
 }
 
-impl Frame {
+impl GrpcFrame {
     /// A frame whose claims are true.
     pub fn of(content: impl Into<Bytes>) -> Self {
         let content = content.into();
@@ -40,25 +40,25 @@ impl Frame {
 
 /// Opens a stream on a connection of its own, says all the frames, and closes its side. The gRPC status with which the peer
 /// ends the stream: none when it does without one.
-pub async fn say(
+pub async fn send_frames(
     address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
-    frames: &[Frame],
+    frames: &[GrpcFrame],
 ) -> anyhow::Result<Option<i32>> {
     let (client, connection) = h2::client::handshake(TcpStream::connect(address).await?).await?;
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let ended = tokio::time::timeout(PATIENCE, say_on(client, address, path, headers, frames)).await;
+    let ended = tokio::time::timeout(PATIENCE, send_frames_on(client, address, path, headers, frames)).await;
     ended.context("the peer neither answers nor refuses")?
 }
 
-async fn say_on(
+async fn send_frames_on(
     client: SendRequest<Bytes>,
     address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
-    frames: &[Frame],
+    frames: &[GrpcFrame],
 ) -> anyhow::Result<Option<i32>> {
     let mut request = http::Request::post(format!("http://{address}{path}"))
         .header("content-type", "application/grpc")

@@ -14,13 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A listener whose connections a handler can reset.
 #[derive(Debug)]
-pub(super) struct Door(pub(super) TcpListener);
+pub(super) struct ResettableListener(pub(super) TcpListener);
 
 /// A handle on the connection that a call came over.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line(Arc<AtomicBool>);
+pub(super) struct ResetHandle(Arc<AtomicBool>);
 
-impl Line {
+impl ResetHandle {
     /// Whatever is answered from now on is a reset.
     pub(super) fn reset(&self) {
         self.0.store(true, Ordering::SeqCst);
@@ -33,34 +33,34 @@ impl Line {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(super) struct ResettableConnection {
     stream: TcpStream,
-    line: Line,
+    reset: ResetHandle,
 }
 
-impl Listener for Door {
-    type Io = Guest;
-    type Addr = (Option<SocketAddr>, Line);
+impl Listener for ResettableListener {
+    type Io = ResettableConnection;
+    type Addr = (Option<SocketAddr>, ResetHandle);
 
-    async fn accept(&mut self) -> (Guest, Self::Addr) {
+    async fn accept(&mut self) -> (ResettableConnection, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
         stream.set_nodelay(true).ok();
-        let line = Line::default();
-        (Guest { stream, line: line.clone() }, (Some(address), line))
+        let reset = ResetHandle::default();
+        (ResettableConnection { stream, reset: reset.clone() }, (Some(address), reset))
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok((self.0.local_addr().ok(), Line::default()))
+        Ok((self.0.local_addr().ok(), ResetHandle::default()))
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Line {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, ResettableListener>> for ResetHandle {
+    fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
         stream.remote_addr().1.clone()
     }
 }
 
-impl AsyncRead for Guest {
+impl AsyncRead for ResettableConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,13 +70,13 @@ impl AsyncRead for Guest {
     }
 }
 
-impl AsyncWrite for Guest {
+impl AsyncWrite for ResettableConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.line.is_reset() {
+        if self.reset.is_reset() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Pin::new(&mut self.stream).poll_write(context, bytes)
@@ -87,16 +87,16 @@ impl AsyncWrite for Guest {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.line.is_reset() {
+        if self.reset.is_reset() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
-impl Drop for Guest {
+impl Drop for ResettableConnection {
     fn drop(&mut self) {
-        if self.line.is_reset() {
+        if self.reset.is_reset() {
             self.stream.set_zero_linger().ok();
         }
     }
