@@ -12,5 +12,6 @@ pub mod output;
 pub mod postgres;
 pub mod process;
 pub mod queue;
+pub mod table;
 
 pub use executables::Executables;

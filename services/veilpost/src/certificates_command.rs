@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use veilpost_local::certificates::{CertificateFolder, Provided, Role, IssuePolicy};
+use veilpost_local::certificates::{CertificateFolder, IssuePolicy, Provided, Role};
 use veilpost_local::output::print;
 
 const DAY: Duration = Duration::from_hours(24);

@@ -1,6 +1,5 @@
-//! `veilpost dead-letters`: which messages were rejected and why, without a word of what they say.
+//! `veilpost dead-letters`: lists rejection reasons; never shows bodies.
 
-use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,6 +9,7 @@ use jiff::{Timestamp, Unit};
 
 use veilpost_local::output::{print, say};
 use veilpost_local::queue::{Target, in_one_line};
+use veilpost_local::table;
 
 /// How long a message is hidden while the rest is read, in seconds: none comes twice.
 const HIDDEN: i32 = 120;
@@ -27,7 +27,7 @@ pub(crate) struct DeadLettersSettings {
 
 /// What is shown of a message.
 #[derive(Debug, PartialEq, Eq)]
-struct Letter {
+struct DeadLetter {
     sent: Option<Timestamp>,
     message_id: String,
     reason: String,
@@ -41,10 +41,10 @@ pub(crate) async fn run(settings: &DeadLettersSettings) -> anyhow::Result<ExitCo
     let read = read(&target, settings.limit, &mut messages).await;
     put_back(&target, &messages).await?;
     read?;
-    let mut letters: Vec<_> = messages.iter().map(Letter::of).collect();
-    letters.sort_by_key(|letter| letter.sent);
-    print(&listing(&letters))?;
-    say(&format!("{} messages in {}", letters.len(), target.url));
+    let mut dead_letters: Vec<_> = messages.iter().map(DeadLetter::of).collect();
+    dead_letters.sort_by_key(|dead_letter| dead_letter.sent);
+    print(&listing(&dead_letters))?;
+    say(&format!("{} messages in {}", dead_letters.len(), target.url));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,7 +81,7 @@ async fn put_back(target: &Target, messages: &[Message]) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Letter {
+impl DeadLetter {
     /// A message that the reader did not send has been moved by the queue itself, after too many receives.
     fn of(message: &Message) -> Self {
         let attribute = |name: &str| message.message_attributes.as_ref()?.get(name)?.string_value.clone();
@@ -95,19 +95,19 @@ impl Letter {
             detail: attribute("veilpost.detail").unwrap_or_default(),
         }
     }
-}
 
-fn listing(letters: &[Letter]) -> String {
-    let mut text = format!("{:20} {:36} {:18} {}\n", "sent", "message id", "reason", "detail");
-    for letter in letters {
-        let sent = letter.sent.and_then(|sent| sent.round(Unit::Second).ok());
+    fn cells(&self) -> [String; 4] {
+        let sent = self.sent.and_then(|sent| sent.round(Unit::Second).ok());
         let sent = sent.map_or_else(|| "-".to_owned(), |sent| sent.to_string());
         let [message_id, reason, detail] =
-            [&letter.message_id, &letter.reason, &letter.detail].map(|text| printable(text));
-        let line = format!("{sent:20} {message_id:36} {reason:18} {detail}");
-        writeln!(text, "{}", line.trim_end()).ok();
+            [&self.message_id, &self.reason, &self.detail].map(|text| printable(text));
+        [sent, message_id, reason, detail]
     }
-    text
+}
+
+fn listing(dead_letters: &[DeadLetter]) -> String {
+    let header = ["sent", "message id", "reason", "detail"].map(str::to_owned);
+    table::of_words(std::iter::once(header).chain(dead_letters.iter().map(DeadLetter::cells)))
 }
 
 /// Whoever may send to the queue chooses these texts: they must not steer a terminal.
@@ -133,22 +133,22 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_shows_the_original_id_and_time_the_reason_and_the_detail_but_not_the_body() {
-        let letter = Letter::of(&message(&[
+    fn a_dead_letter_shows_the_original_id_and_time_the_reason_and_the_detail_but_not_the_body() {
+        let dead_letter = DeadLetter::of(&message(&[
             ("veilpost.reason", "not-json"),
             ("veilpost.detail", "the body\u{1b}[2J is not JSON"),
             ("veilpost.message-id", "first-id"),
             ("veilpost.sent-timestamp", "1600000000000"),
         ]));
-        let text = listing(&[letter]);
+        let text = listing(&[dead_letter]);
         assert!(text.contains("2020-09-13T12:26:40Z first-id"), "{text}");
-        assert!(text.contains("not-json           the body?[2J is not JSON\n"), "{text}");
+        assert!(text.contains("not-json the body?[2J is not JSON\n"), "{text}");
         assert!(!text.contains("SECRET"));
     }
 
     #[test]
     fn what_the_queue_itself_has_moved_there_says_so() {
-        let text = listing(&[Letter::of(&message(&[]))]);
+        let text = listing(&[DeadLetter::of(&message(&[]))]);
         assert!(text.contains("2023-11-14T22:13:20Z own-id"), "{text}");
         assert!(text.ends_with("received-too-often\n"), "{text}");
     }

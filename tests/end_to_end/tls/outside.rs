@@ -3,13 +3,17 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use sqlx::Executor;
-use veilpost_local::certificates::{Authority, IssuedCertificate, CertificateRequest};
+use veilpost_local::certificates::{Authority, CertificateRequest, IssuedCertificate};
 use veilpost_testkit::{Pki, Stack, TlsProxy};
 
 use super::pipeline::says;
 
 fn server(names: &[&str]) -> CertificateRequest {
-    CertificateRequest { names: names.iter().map(ToString::to_string).collect(), client: false, ..CertificateRequest::default() }
+    CertificateRequest {
+        names: names.iter().map(ToString::to_string).collect(),
+        client: false,
+        ..CertificateRequest::default()
+    }
 }
 
 /// Turns TLS on in the test's Postgres.

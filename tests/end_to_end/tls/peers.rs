@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tonic::Code;
-use veilpost_local::certificates::{Authority, Role, CertificateRequest};
+use veilpost_local::certificates::{Authority, CertificateRequest, Role};
 use veilpost_testkit::Pki;
 
 use super::masker::{gets_nowhere, health, masker, open};
@@ -91,7 +91,8 @@ async fn the_callers_can_be_named_otherwise() {
     let pki = Pki::new().unwrap();
     let callers = [("--tls-callers", "spiffe://here/reader,spiffe://there/reader")];
     let masker = masker(&pki, Some(&pki.files_of(Role::Masker).unwrap()), &callers).await;
-    let named = |name: &str| pki.ca.issue(&CertificateRequest { names: vec![name.to_owned()], ..reader() }).unwrap();
+    let named =
+        |name: &str| pki.ca.issue(&CertificateRequest { names: vec![name.to_owned()], ..reader() }).unwrap();
     open(masker.tls(&pki.ca, Some(&named("spiffe://there/reader")))).await.unwrap();
     let refusal = open(masker.tls(&pki.ca, Some(&named("veilpost-reader")))).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied);

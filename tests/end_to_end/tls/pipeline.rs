@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use veilpost_local::certificates::{Authority, Role, CertificateRequest};
+use veilpost_local::certificates::{Authority, CertificateRequest, Role};
 use veilpost_local::process::Service;
 use veilpost_testkit::{Pki, Stack, TlsFiles, eventually};
 

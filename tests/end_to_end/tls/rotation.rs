@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use veilpost_local::certificates::{Authority, Role, CertificateRequest};
+use veilpost_local::certificates::{Authority, CertificateRequest, Role};
 use veilpost_testkit::{Stack, eventually};
 
 use super::pipeline::{files, says, stack};
@@ -92,7 +92,8 @@ async fn a_reader_whose_certificate_runs_out_waits_for_another_one_and_loses_not
     stack.start_writer(&[]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
     let request = Role::Reader.request(&[]);
-    let brief = CertificateRequest { not_after: SystemTime::now() + Duration::from_secs(12), ..request.clone() };
+    let brief =
+        CertificateRequest { not_after: SystemTime::now() + Duration::from_secs(12), ..request.clone() };
     let reader = stack.pki.as_ref().unwrap().files_named("reader", &brief).unwrap();
     stack.start_reader(&[]).await.unwrap();
     stack.send_logins("before-", 100).await.unwrap();

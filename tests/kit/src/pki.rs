@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use veilpost_local::certificates::{Authority, IssuedCertificate, Role, CertificateRequest};
+use veilpost_local::certificates::{Authority, CertificateRequest, IssuedCertificate, Role};
 
 /// Dropping it removes all files.
 #[derive(Debug)]

@@ -113,6 +113,9 @@ fn alternative(name: &str) -> anyhow::Result<SanType> {
 /// Without the key.
 impl std::fmt::Debug for IssuedCertificate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("IssuedCertificate").field("certificate", &self.certificate).finish_non_exhaustive()
+        formatter
+            .debug_struct("IssuedCertificate")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }

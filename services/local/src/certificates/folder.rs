@@ -10,7 +10,7 @@ use anyhow::Context;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use super::{Authority, Role, CertificateRequest};
+use super::{Authority, CertificateRequest, Role};
 
 const CA: &str = "ca";
 const CERTIFICATE: &str = "certificate.pem";
@@ -158,7 +158,11 @@ mod tests {
 
     const TERM: IssuePolicy = IssuePolicy { validity: Duration::from_hours(24 * 365), renew: false };
 
-    fn provide(folder: &CertificateFolder, hosts: &[&str], policy: IssuePolicy) -> anyhow::Result<Vec<Provided>> {
+    fn provide(
+        folder: &CertificateFolder,
+        hosts: &[&str],
+        policy: IssuePolicy,
+    ) -> anyhow::Result<Vec<Provided>> {
         let authority = folder.authority()?;
         let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
         Role::ALL.iter().map(|role| folder.provide(&authority, *role, &hosts, policy)).collect()
@@ -186,7 +190,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let folder = CertificateFolder::new(directory.path());
         provide(&folder, &[], TERM).unwrap();
-        assert_eq!(provide(&folder, &["masker.example"], TERM).unwrap(), [Provided::Kept, Provided::New, Provided::New]);
+        assert_eq!(
+            provide(&folder, &["masker.example"], TERM).unwrap(),
+            [Provided::Kept, Provided::New, Provided::New]
+        );
         assert_eq!(provide(&folder, &["masker.example"], TERM).unwrap(), [Provided::Kept; 3]);
     }
 

@@ -4,6 +4,6 @@ mod authority;
 mod folder;
 mod role;
 
-pub use authority::{Authority, IssuedCertificate, CertificateRequest};
-pub use folder::{CertificateFolder, Provided, IssuePolicy};
+pub use authority::{Authority, CertificateRequest, IssuedCertificate};
+pub use folder::{CertificateFolder, IssuePolicy, Provided};
 pub use role::Role;

@@ -30,6 +30,11 @@ impl Role {
             let usual = [self.name(), "localhost", "127.0.0.1", "::1"].map(str::to_owned);
             names.extend(usual.into_iter().chain(hosts.iter().cloned()));
         }
-        CertificateRequest { names, server: serves, client: self != Self::Writer, ..CertificateRequest::default() }
+        CertificateRequest {
+            names,
+            server: serves,
+            client: self != Self::Writer,
+            ..CertificateRequest::default()
+        }
     }
 }

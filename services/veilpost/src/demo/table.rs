@@ -1,6 +1,6 @@
 //! Lays rows out for a terminal.
 
-use std::fmt::Write;
+use veilpost_local::table;
 
 use super::store::{COLUMNS, TextRow};
 
@@ -10,21 +10,7 @@ const WIDTHS: [usize; COLUMNS.len()] = [8, 10, 8, 8, 6, 10, 10];
 /// Columns under their names, long values cut.
 pub(super) fn layout(rows: &[TextRow]) -> String {
     let header = COLUMNS.map(str::to_owned);
-    let cells: Vec<[String; COLUMNS.len()]> = rows.iter().map(shown).collect();
-    let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
-        let longest = |row: &[String; COLUMNS.len()]| row.get(column).map_or(0, |cell| cell.chars().count());
-        cells.iter().map(longest).chain([longest(&header)]).max().unwrap_or_default()
-    });
-    let mut text = String::new();
-    for row in std::iter::once(&header).chain(&cells) {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            write!(line, "{cell:width$} ").ok();
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    table::of_words(std::iter::once(header).chain(rows.iter().map(shown)))
 }
 
 fn shown(row: &TextRow) -> [String; COLUMNS.len()] {

@@ -5,27 +5,12 @@ use std::fmt::Write;
 /// A heading and rows of cells; the first row names the columns.
 pub(crate) type Rows = Vec<Vec<String>>;
 
-/// Empty without rows. The first column is words and aligned left, the others are aligned right.
+/// A heading and its table; empty without rows.
 pub(crate) fn for_terminal(title: &str, rows: &Rows) -> String {
     if rows.len() < 2 {
         return String::new();
     }
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = format!("\n{title}\n");
-    for row in rows {
-        let mut line = String::new();
-        for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let aligned = if index == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            write!(line, "  {aligned}").ok();
-        }
-        writeln!(text, "{}", line.trim_end()).ok();
-    }
-    text
+    format!("\n{title}\n{}", veilpost_local::table::of_numbers(rows))
 }
 
 /// A Markdown table; empty without rows.
