@@ -1,4 +1,4 @@
-//! The services' executables: beside this one, and built first when this runs through cargo.
+//! The services' executables: in the directory of this program, and built first when cargo runs it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,7 +19,7 @@ pub struct Executables {
 
 impl Executables {
     /// Under `cargo run` and `cargo test` the services are built first, in the same profile, so that they are as
-    /// fresh as this program; otherwise they must be there.
+    /// fresh as this program. Otherwise they must exist.
     pub async fn find() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let directory = output_directory(&program).context("this program is in no directory")?;
@@ -29,7 +29,7 @@ impl Executables {
         Self::in_directory(directory)
     }
 
-    /// The executables that are there, however they were built.
+    /// The executables in `directory`, however they were built.
     pub fn in_directory(directory: &Path) -> anyhow::Result<Self> {
         let missing = SERVICES.iter().find(|name| !directory.join(executable(name)).is_file());
         if let Some(missing) = missing {
@@ -42,12 +42,12 @@ impl Executables {
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// Where they are.
+    /// The directory that holds them.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// `service` is reader, masker or writer; `name` tells several of the same service apart.
+    /// `service` is reader, masker or writer; `name` distinguishes several processes of one service.
     pub fn command(&self, service: &str, name: &str) -> ServiceCommand {
         ServiceCommand::new(name, self.directory.join(executable(service)))
     }

@@ -1,6 +1,6 @@
 //! Counts and fractions: the few conversions for which the standard library has only `as`.
 
-/// The nearest whole number; what is negative or no number is 0.
+/// The nearest whole number; 0 for negative numbers and NaN.
 #[allow(
     clippy::as_conversions,
     clippy::cast_possible_truncation,

@@ -1,14 +1,14 @@
-//! Where words go: results to standard output, everything else to standard error.
+//! Output: results go to standard output, everything else to standard error.
 
 use std::io::Write;
 
-/// One line about what is going on.
+/// Writes one line of progress or explanation to standard error.
 pub fn say(line: &str) {
     let mut error = std::io::stderr().lock();
     writeln!(error, "{line}").ok();
 }
 
-/// A result; standard output that is closed is an error.
+/// Writes a result to standard output. A closed standard output is an error.
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes())?;

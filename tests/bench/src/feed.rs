@@ -21,7 +21,7 @@ const ENTRIES: u64 = 10;
 /// Bytes that the embedded queue takes in one call; SQS itself takes four times as much.
 const CALL_BYTES: f64 = 262_144.0;
 
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A queue that does not shrink for so long has nobody who drains it.
 const STALL: Duration = Duration::from_mins(1);
@@ -120,7 +120,7 @@ impl Feed<'_> {
                 (backlogs, looks) = (backlogs + left, looks + 1);
             }
             anyhow::ensure!(last.1.elapsed() < STALL, "{left} messages in the queue, and nobody drains it");
-            sleep(LOOK_AGAIN).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -17,7 +17,7 @@ use veilpost_local::queue::client_for;
 use crate::sender::Sender;
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Dropping it ends the process.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ async fn endpoint(output: &Path, child: &mut Child) -> anyhow::Result<String> {
             child.ended().is_none() && Instant::now() < until,
             "the queue did not start:\n{text}"
         );
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 

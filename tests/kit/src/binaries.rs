@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Says that the binaries beside the tests are fresh: `cargo test --workspace` has built them all.
+/// Set when the binaries are fresh: `cargo test --workspace` builds them all.
 const BUILT: &str = "VEILPOST_TEST_BINARIES_BUILT";
 
 const PACKAGES: [&str; 4] = ["veilpost", "veilpost-reader", "veilpost-masker", "veilpost-writer"];
 
 static DIRECTORY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
 
-/// The executable `name`; builds all of them the first time unless they are known to be fresh.
+/// The path of the executable `name`. Builds all of them the first time, unless they are known to be fresh.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let directory = DIRECTORY.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     let path = directory.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?.join(name);

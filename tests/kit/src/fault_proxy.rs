@@ -1,4 +1,4 @@
-//! A TCP proxy that does to a hop what a failing network does: slow, silent, cut, half open, answers lost.
+//! A TCP proxy that fails as a network does: slow, silent, cut, half open, or with lost answers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,26 +18,26 @@ pub struct FaultProxy {
     _tasks: JoinSet<()>,
 }
 
-/// What happens to bytes on their way.
+/// The condition that all connections of a proxy are in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {
     Clear,
-    /// Every piece waits this long.
+    /// Every piece of data is this late.
     Slow(Duration),
-    /// What the upstream says is lost.
+    /// Data from the upstream is lost.
     AnswersLost,
-    /// Everything is lost, and nobody is told.
+    /// All data is lost, without an error.
     Silent,
 }
 
-/// What happens once to every connection that is open.
+/// A way to cut the connections that are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// Both sides are told by a reset.
+    /// Both sides get a reset.
     Reset,
-    /// The upstream's side is closed, the other one stays open and silent.
+    /// The upstream's side is closed; the client's side stays open and silent.
     UpstreamOnly,
-    /// The other way round.
+    /// The client's side is closed; the upstream's side stays open and silent.
     DownstreamOnly,
 }
 
@@ -67,23 +67,23 @@ impl FaultProxy {
         self.address
     }
 
-    /// From now on what the upstream says is lost; what it is told still gets through.
+    /// From now on data from the upstream is lost; data to it still passes.
     pub fn lose_answers(&self) {
         self.shared.condition.send_replace(Condition::AnswersLost);
     }
 
-    /// From now on answers pass again, on new connections: one that has lost some is cut.
+    /// From now on answers pass again. A connection that has lost answers is cut at its next one.
     pub fn pass_answers(&self) {
         self.clear();
     }
 
-    /// From now on every piece of a connection, in either direction, is this late.
+    /// From now on every piece of data, in either direction, is this late.
     pub fn slow_down(&self, by: Duration) {
         self.shared.condition.send_replace(Condition::Slow(by));
     }
 
-    /// From now on everything is lost without a word, and new connections are accepted and get no answer. A connection
-    /// that has lost something stays silent for good.
+    /// From now on all data is lost without an error, and new connections are accepted and get no answer. A connection
+    /// that has lost data stays silent for good.
     pub fn fall_silent(&self) {
         self.shared.condition.send_replace(Condition::Silent);
     }
@@ -155,7 +155,7 @@ async fn carry(mut downstream: TcpStream, upstream: SocketAddr, shared: Shared) 
     }
 }
 
-/// Why a connection no longer passes anything on.
+/// Why a connection no longer passes data on.
 enum End {
     Over,
     Silenced,
@@ -213,7 +213,7 @@ async fn pump(
     End::Over
 }
 
-/// Takes what comes until the peer gives up.
+/// Reads and discards data until the peer closes.
 async fn swallow(side: &mut TcpStream) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(1..) = side.read(&mut buffer).await {}
@@ -241,7 +241,7 @@ mod tests {
         (proxy, client, server)
     }
 
-    /// Says one byte and reads what comes back: its length, or an error.
+    /// Sends one byte and reads the answer: its length, or an error.
     async fn said(client: &mut TcpStream) -> std::io::Result<usize> {
         client.write_all(b"x").await?;
         let mut answer = [0; 8];

@@ -1,4 +1,4 @@
-//! A gRPC client that says whatever it is told to, proper or not.
+//! A gRPC client that sends the frames that a test gives it, valid or not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use h2::client::{ResponseFuture, SendRequest};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// How long a peer may take to refuse.
+/// How long a peer may take to answer or refuse.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One message of a stream as it travels: whether it is compressed, how long it says it is, and what comes.
+/// One message of a stream as it is on the wire: its compressed flag, the length in its header, and its bytes.
 #[derive(Clone, Debug)]
 pub struct GrpcFrame {
     pub compressed: bool,
@@ -22,7 +22,7 @@ pub struct GrpcFrame {
 }
 
 impl GrpcFrame {
-    /// A frame whose claims are true.
+    /// An uncompressed frame with the right length.
     pub fn of(content: impl Into<Bytes>) -> Self {
         let content = content.into();
         let claimed = u32::try_from(content.len()).unwrap_or(u32::MAX);
@@ -38,8 +38,8 @@ impl GrpcFrame {
     }
 }
 
-/// Opens a stream on a connection of its own, says all the frames, and closes its side. The gRPC status with which the peer
-/// ends the stream: none when it does without one.
+/// Opens a stream on a new connection, sends all frames, and closes its side. Returns the gRPC status with which the
+/// peer ends the stream, if there is one.
 pub async fn send_frames(
     address: SocketAddr,
     path: &str,
@@ -69,7 +69,7 @@ async fn send_frames_on(
     let mut client = client.ready().await?;
     let (response, mut stream) = client.send_request(request.body(())?, false)?;
     for frame in frames {
-        // An error says that the peer has refused already.
+        // An error means that the peer has refused already.
         if stream.send_data(frame.encode(), false).is_err() {
             break;
         }

@@ -1,4 +1,4 @@
-//! What a test sends, and what it finds in the queues.
+//! The messages that a test sends and finds in the queues.
 
 use anyhow::Context;
 use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
@@ -17,7 +17,7 @@ pub struct DeadLetter {
 }
 
 impl Stack {
-    /// Sends one message and tells its id.
+    /// Sends one message and returns its id.
     pub async fn send(&self, body: &str) -> anyhow::Result<String> {
         self.send_with(body, &[]).await
     }
@@ -49,7 +49,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Messages in a queue: waiting, and hidden because somebody has received them.
+    /// Messages in a queue: waiting, and hidden because they were received.
     pub async fn depth(&self, url: &str) -> anyhow::Result<(i64, i64)> {
         let (waiting, hidden) = (
             QueueAttributeName::ApproximateNumberOfMessages,
@@ -62,7 +62,7 @@ impl Stack {
         Ok((number(&waiting), number(&hidden)))
     }
 
-    /// Waits until nothing is in the queue, neither waiting nor hidden.
+    /// Waits until no message is in the queue, waiting or hidden.
     pub async fn queue_is_empty(&self) -> anyhow::Result<()> {
         let ask = async || match self.depth(&self.pair.url).await {
             Ok((0, 0)) => Ok(()),
@@ -71,7 +71,7 @@ impl Stack {
         eventually("an empty queue", ask).await
     }
 
-    /// Takes everything out of the dead-letter queue.
+    /// Receives all messages of the dead-letter queue.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         let mut letters = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! A certificate authority for one test, and the files of what it issues.
+//! A certificate authority for one test, and files with the certificates that it issues.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub struct Pki {
     pub ca: Authority,
 }
 
-/// Three files, as the services' settings name them.
+/// The three files that a service needs for TLS.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     directory: PathBuf,
@@ -27,7 +27,7 @@ impl Pki {
         self.directory.path()
     }
 
-    /// Files for a service as `veilpost certificates` would make them; made once.
+    /// Files for a service, as `veilpost certificates` makes them. A second call returns the same files.
     pub fn files_of(&self, role: Role) -> anyhow::Result<TlsFiles> {
         let directory = self.directory.path().join(role.name());
         if directory.exists() {
@@ -61,7 +61,7 @@ impl TlsFiles {
         self.directory.join("ca.pem")
     }
 
-    /// The flags, to be given to a service with others.
+    /// The command-line flags that name the files.
     pub fn flags(&self) -> Vec<(&'static str, String)> {
         [("--tls-certificate", self.certificate()), ("--tls-key", self.key()), ("--tls-ca", self.ca())]
             .into_iter()
@@ -69,13 +69,13 @@ impl TlsFiles {
             .collect()
     }
 
-    /// Puts another certificate and its key in place: each in one step, one after the other.
+    /// Replaces the key and then the certificate, each in one step.
     pub fn replace(&self, issued: &IssuedCertificate) -> anyhow::Result<()> {
         put(&self.key(), &issued.key)?;
         put(&self.certificate(), &issued.certificate)
     }
 
-    /// From now on the peers' certificates are to be from one of `authorities`.
+    /// From now on peers must have a certificate from one of `authorities`.
     pub fn trust(&self, authorities: &[&Authority]) -> anyhow::Result<()> {
         let all: String = authorities.iter().map(|authority| authority.certificate()).collect();
         put(&self.ca(), &all)

@@ -1,4 +1,4 @@
-//! One pipeline of its own for one test.
+//! A whole pipeline for one test.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::{Pki, binary, eventually};
 /// How long a service may take to drain: longer than its own grace period.
 const DRAIN: Duration = Duration::from_secs(40);
 
-/// Queue and database are up from the start; services are started by the test. Dropping it ends everything.
+/// A queue and a database, which run from the start, and the services that the test starts. Dropping it ends them all.
 #[derive(Debug)]
 pub struct Stack {
     pub writers: Vec<Service>,
@@ -28,9 +28,9 @@ pub struct Stack {
     pub pair: QueuePair,
     pub sqs: Client,
     pub postgres: ThrowAwayPostgres,
-    /// What every service that is started from now on finds in its environment.
+    /// Environment variables for the services that are started from now on.
     pub variables: Vec<(String, String)>,
-    /// With it, services that are started from now on speak TLS.
+    /// If set, services that are started from now on use TLS.
     pub pki: Option<Pki>,
     directory: TempDir,
     started: usize,
@@ -66,7 +66,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Starts a writer that need not become ready; it is the caller's.
+    /// Starts a writer that need not become ready, and returns it.
     pub async fn launch_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<Service> {
         let command = self.command(Role::Writer, arguments)?.env("DATABASE_URL", self.postgres.url());
         let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
@@ -112,7 +112,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Starts a reader that need not become ready; it is the caller's.
+    /// Starts a reader that need not become ready, and returns it.
     pub async fn launch_reader_at(
         &mut self,
         endpoint: &str,
@@ -145,7 +145,7 @@ impl Stack {
         if self.pki.is_some() { "https" } else { "http" }
     }
 
-    /// Each start logs into a directory of its own.
+    /// Every process logs into its own directory.
     async fn start(&mut self, command: &ServiceCommand) -> anyhow::Result<Service> {
         let with_variable =
             |command: ServiceCommand, (name, value): &(String, String)| command.env(name, value);
@@ -156,7 +156,7 @@ impl Stack {
         command.start(&directory)
     }
 
-    /// A file in the test's own directory.
+    /// Writes a file into the test's directory.
     pub fn file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text)?;
@@ -175,7 +175,7 @@ impl Stack {
         PgConnection::connect(&self.postgres.url()).await.context("the test cannot reach its database")
     }
 
-    /// The single number that `query` gives.
+    /// The single number that `query` returns.
     pub async fn count(&self, query: &'static str) -> anyhow::Result<i64> {
         let mut database = self.database().await?;
         Ok(sqlx::query_scalar(query).fetch_one(&mut database).await?)

@@ -1,4 +1,4 @@
-//! A proxy that speaks TLS for a server which does not.
+//! A proxy that puts TLS in front of a server without it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, upstream: SocketAd
             else {
                 return;
             };
-            // Either side may end it; neither has anything to say about that.
+            // Either side may end the connection at any time.
             let _over = copy_bidirectional(&mut tls, &mut plain).await;
         });
     }

@@ -44,7 +44,7 @@ impl TraceCollector {
         Self::serve("http", Server::builder())
     }
 
-    /// Speaks TLS only, with a certificate that is valid for `localhost`.
+    /// Accepts TLS only. The certificate must be valid for `localhost`.
     pub fn encrypted(files: &TlsFiles) -> anyhow::Result<Self> {
         let identity = Identity::from_pem(std::fs::read(files.certificate())?, std::fs::read(files.key())?);
         Self::serve("https", Server::builder().tls_config(ServerTlsConfig::new().identity(identity))?)
@@ -57,7 +57,7 @@ impl TraceCollector {
         let service = TraceServiceServer::new(spans.clone());
         let mut serving = JoinSet::new();
         serving.spawn(async move {
-            // It runs until it is dropped.
+            // The server runs until the collector is dropped.
             let _over = server.add_service(service).serve_with_incoming(incoming).await;
         });
         Ok(Self { scheme, address, spans, _serving: serving })

@@ -1,4 +1,4 @@
-//! A certificate authority with its key at hand.
+//! A certificate authority and its key.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-/// Clocks differ: what is new is valid since so long.
+/// How long before now a new certificate becomes valid, because clocks differ.
 const SLACK: Duration = Duration::from_hours(1);
 
 const CA_VALIDITY: Duration = Duration::from_hours(10 * 365 * 24);
@@ -21,10 +21,10 @@ pub struct Authority {
     certificate: String,
 }
 
-/// What a certificate is to say.
+/// What a certificate shall contain.
 #[derive(Clone, Debug)]
 pub struct CertificateRequest {
-    /// Alternative names; an address is recognised as one, and what has a scheme as a URI.
+    /// Alternative names: IP addresses, URIs (with a scheme) or host names.
     pub names: Vec<String>,
     pub server: bool,
     pub client: bool,
@@ -47,7 +47,7 @@ impl Default for CertificateRequest {
 }
 
 impl Authority {
-    /// A new one with a key of its own.
+    /// Makes an authority with a new key.
     pub fn new(name: &str) -> anyhow::Result<Self> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, name);
@@ -61,7 +61,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(parameters, key), certificate })
     }
 
-    /// One that was made before.
+    /// Reads an authority that was made before.
     pub fn from_pem(certificate: &str, key: &str) -> anyhow::Result<Self> {
         let key = KeyPair::from_pem(key).ok().context("the CA's key is no private key in PEM")?;
         let issuer =
@@ -110,7 +110,7 @@ fn alternative(name: &str) -> anyhow::Result<SanType> {
     })
 }
 
-/// Without the key.
+/// Never shows the key.
 impl std::fmt::Debug for IssuedCertificate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter

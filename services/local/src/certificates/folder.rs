@@ -17,22 +17,23 @@ const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 const CA_FILE: &str = "ca.pem";
 
-/// A directory laid out as `ca/` and one directory a service, which holds all that the service needs and nothing of the others.
+/// A directory with `ca/` and one directory per service. A service's directory holds all the files that the service
+/// needs, and no other files.
 #[derive(Debug)]
 pub struct CertificateFolder(PathBuf);
 
-/// How long certificates are valid, and whether good ones are replaced too.
+/// How long new certificates are valid, and whether good ones are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct IssuePolicy {
     pub validity: Duration,
     pub renew: bool,
 }
 
-/// What became of a service's certificate.
+/// Whether a service's certificate was issued or kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provided {
     New,
-    /// It was there, for the names wanted, and has more than a third of its time left.
+    /// The service has one for all the hosts, with more than a third of its time left.
     Kept,
 }
 
@@ -46,7 +47,7 @@ impl CertificateFolder {
         self.0.join(role.name())
     }
 
-    /// The CA that is there, or a new one. A CA is never replaced.
+    /// Reads the CA, or makes one where there is none. A CA is never replaced.
     pub fn authority(&self) -> anyhow::Result<Authority> {
         let directory = self.0.join(CA);
         let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
@@ -56,13 +57,14 @@ impl CertificateFolder {
         }
         let authority = Authority::new("Veilpost trial CA")?;
         make_directory(&directory)?;
-        // The certificate comes last: a CA is there once it is.
+        // The certificate is written last: its file says that the CA is complete.
         write(&key, &authority.key(), 0o400)?;
         write(&certificate, authority.certificate(), 0o444)?;
         Ok(authority)
     }
 
-    /// Sees to it that a service has a certificate for `hosts`; one from another CA is replaced only on demand.
+    /// Issues a certificate for `hosts`, unless the service has a good one. A certificate from another CA is an error
+    /// unless the policy says to renew.
     pub fn provide(
         &self,
         authority: &Authority,
@@ -98,7 +100,7 @@ fn is_good(directory: &Path, request: &CertificateRequest) -> bool {
     directory.join(KEY).exists() && says(&certificate, request, SystemTime::now()).unwrap_or(false)
 }
 
-/// Whether the certificate has the names wanted, and more than a third of its time left.
+/// Whether the certificate has all the names of the request and more than a third of its time left.
 fn says(pem: &[u8], request: &CertificateRequest, now: SystemTime) -> Option<bool> {
     let (_, pem) = parse_x509_pem(pem).ok()?;
     let certificate = pem.parse_x509().ok()?;
@@ -126,7 +128,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Closed to others when it is new; one that is there keeps its mode.
+/// A new directory is closed to other users; an existing one keeps its mode.
 fn make_directory(directory: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -135,11 +137,11 @@ fn make_directory(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", directory.display()))
 }
 
-/// In one step, so that nobody reads half of it.
+/// Replaces the file in one step, so that no reader sees half of it.
 fn write(file: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let new = file.with_extension("new");
     let written = || -> std::io::Result<()> {
-        // What an earlier attempt may have left has the wrong text, and perhaps the wrong mode.
+        // An earlier attempt may have left a file with another text and another mode.
         if new.exists() {
             fs::remove_file(&new)?;
         }

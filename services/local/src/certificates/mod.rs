@@ -1,4 +1,4 @@
-//! Certificates for trials: a CA of one's own, and what it issues to the services.
+//! Certificates for trials: a CA, and the certificates that it issues to the services.
 
 mod authority;
 mod folder;

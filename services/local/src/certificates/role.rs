@@ -12,7 +12,7 @@ pub enum Role {
 impl Role {
     pub const ALL: [Self; 3] = [Self::Reader, Self::Masker, Self::Writer];
 
-    /// What its directory is called, and the host that it is in a composed stack.
+    /// The name of its directory, and of its host in the composed stack.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reader => "reader",
@@ -21,8 +21,7 @@ impl Role {
         }
     }
 
-    /// The names by which it is known to those it calls and to those that call it, `hosts` among them; and only the usages
-    /// that it has.
+    /// A certificate for its own name, the usual host names and `hosts`, with only the usages that the service needs.
     pub fn request(self, hosts: &[String]) -> CertificateRequest {
         let mut names = vec![format!("veilpost-{}", self.name())];
         let serves = self != Self::Reader;

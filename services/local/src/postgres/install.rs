@@ -1,4 +1,4 @@
-//! Installs Postgres's programs where that can be done without asking: as root, with apt.
+//! Installs Postgres's programs where no question is needed: as root, with apt.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,11 +13,11 @@ const HOW_TO: &str = "Postgres's programs (initdb, postgres) are not on this mac
     `apt-get install postgresql`; Fedora: `dnf install postgresql-server`; macOS: `brew install postgresql`) or give \
     --database-url";
 
-/// The functions that the test runners install packages with, too.
+/// Shell functions, which the test runners use too.
 const INSTALL: &str = include_str!("install.sh");
 
-/// Finds the programs, or installs them; `say` gets one line before it does. What cannot be installed is an
-/// error that says in one line what to do.
+/// Finds the programs, or installs them after a line to `say`. Where that fails, the error says in one line what to
+/// install.
 pub async fn find_or_install(say: impl Fn(&str)) -> anyhow::Result<Programs> {
     if let Some(found) = Programs::find() {
         return Ok(found);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Directories with one subdirectory for each version, and what follows the version.
+/// Directories with one subdirectory per version, and the subdirectory of a version that holds the programs.
 const VERSIONED: [(&str, &str); 6] = [
     ("/usr/lib/postgresql", "bin"),
     ("/usr", "bin"),
@@ -25,7 +25,7 @@ impl Programs {
         Self::find_in(std::env::split_paths(&path), Path::new("/"))
     }
 
-    /// `root` stands in front of the well-known places.
+    /// `root` is put in front of the well-known places.
     fn find_in(path: impl Iterator<Item = PathBuf>, root: &Path) -> Option<Self> {
         let directory = path.chain(well_known(root)).find(|directory| is_complete(directory))?;
         Some(Self { directory })

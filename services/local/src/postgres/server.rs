@@ -1,4 +1,4 @@
-//! A Postgres server of one's own: made in a temporary directory, gone when dropped.
+//! A throw-away Postgres server: made in a temporary directory, removed when dropped.
 
 use std::fs::{File, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,12 +20,12 @@ use crate::process::Child;
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 /// Another process may take the free port before Postgres does.
 const MAX_TRIES: usize = 3;
 
-/// A running server on loopback, with a password of its own and `fsync` on. Dropping it stops it in fast mode, waits
+/// A running server on loopback with a random password and `fsync` on. Dropping it stops the server in fast mode, waits
 /// for its end and removes its directory.
 #[derive(Debug)]
 pub struct ThrowAwayPostgres {
@@ -55,7 +55,7 @@ impl ThrowAwayPostgres {
         }
     }
 
-    /// Where clients connect as the superuser `postgres`; it contains the password.
+    /// The URL for the superuser `postgres`, with its password.
     pub fn url(&self) -> String {
         url(self.port, &self.password)
     }
@@ -69,12 +69,12 @@ impl ThrowAwayPostgres {
         self.server.pid()
     }
 
-    /// Everything that the server writes is in here, its log among it.
+    /// The directory that holds all files of the server, its log included.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// For signals that a test wants to send.
+    /// For sending signals.
     pub fn server(&mut self) -> &mut Child {
         &mut self.server
     }
@@ -111,7 +111,7 @@ impl Drop for ThrowAwayPostgres {
     }
 }
 
-/// The user that Postgres runs as owns the directory, and nobody else looks into it.
+/// The directory belongs to the user that Postgres runs as, and is closed to others.
 fn private_directory(user: Option<User>) -> anyhow::Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("veilpost-postgres-").tempdir()?;
     if let Some(User { uid, gid }) = user {
@@ -170,7 +170,7 @@ async fn start_server(
             anyhow::bail!("Postgres ended at start ({status}):\n{}", log_tail(directory));
         }
         anyhow::ensure!(Instant::now() < until, "Postgres does not answer: {error}");
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(server)
 }
@@ -179,7 +179,7 @@ async fn connect(port: u16, password: &str) -> Result<(), sqlx::Error> {
     PgConnection::connect(&url(port, password)).await?.close().await
 }
 
-/// Programs write into the directory's log and start in the directory: the one of the caller may be closed to them.
+/// Programs log into the directory and run in it: the caller's working directory may be closed to their user.
 fn command(program: &Path, user: Option<User>, directory: &Path) -> anyhow::Result<Command> {
     let log = File::options().create(true).append(true).open(log(directory))?;
     let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! The user that Postgres runs as: it refuses to run as root.
+//! The user that Postgres runs as, because it refuses to run as root.
 
 use std::process::Command;
 

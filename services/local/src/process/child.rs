@@ -38,7 +38,7 @@ impl Child {
         self.pid.as_raw_pid()
     }
 
-    /// Standard output and error, where the command pipes them; once.
+    /// Standard output and error, if the command pipes them. A second call returns none.
     pub fn take_output(&mut self) -> Option<(ChildStdout, ChildStderr)> {
         Some((self.process.stdout.take()?, self.process.stderr.take()?))
     }
@@ -53,27 +53,27 @@ impl Child {
         self.process.wait().await.with_context(|| format!("cannot wait for {}", self.name))
     }
 
-    /// Asks the child to drain.
+    /// Sends SIGTERM, which asks a service to drain.
     pub fn terminate(&mut self) {
         self.signal(Signal::TERM);
     }
 
-    /// Asks as Ctrl-C would; Postgres takes it as a fast shutdown.
+    /// Sends SIGINT, as Ctrl-C does. Postgres shuts down in fast mode.
     pub fn interrupt(&mut self) {
         self.signal(Signal::INT);
     }
 
-    /// Postgres takes it as an immediate shutdown: no goodbye, and recovery at the next start.
+    /// Sends SIGQUIT. Postgres shuts down in immediate mode and recovers at its next start.
     pub fn quit(&mut self) {
         self.signal(Signal::QUIT);
     }
 
-    /// Ends the child at once, as a crash would.
+    /// Sends SIGKILL, which ends the child at once, as a crash does.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
     }
 
-    /// Stops the child where it stands, as a hanging machine would; [`Self::resume`] lets it go on.
+    /// Sends SIGSTOP, which freezes the child as a hanging machine does, until [`Self::resume`].
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
@@ -94,7 +94,7 @@ impl Child {
         true
     }
 
-    /// A child that has ended and was waited for has given its id back: it gets no signal.
+    /// Sends nothing to a child that has ended: its process id may belong to another process.
     fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
             kill_process(self.pid, signal).ok();

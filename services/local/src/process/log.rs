@@ -7,13 +7,13 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// What the demo reads from a log line; everything else in it is ignored.
+/// The fields of a log line that are read; others are ignored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct LogLine {
     pub message: String,
     #[serde(default)]
     pub level: String,
-    /// Which port a "listening" line is about.
+    /// The port that a "listening" line names.
     #[serde(default)]
     pub port: Option<String>,
     #[serde(default)]
@@ -21,7 +21,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Lines that are no JSON object with a message, such as a panic's, are none.
+    /// None for a line that is not a JSON object with a message, such as a panic's.
     pub fn parse(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }

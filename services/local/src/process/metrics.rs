@@ -1,4 +1,6 @@
-//! Reads a service's metrics: fetches the Prometheus text from its admin port and takes numbers out of it.
+//! Reads a service's metrics from its admin port.
+//!
+//! The parser is our own: the crate `prometheus-parse` compiles regex and chrono for the fifty lines that it saves.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,7 +41,7 @@ impl Metrics {
         Ok(Self::parse(&text))
     }
 
-    /// Lines that are no samples are skipped.
+    /// Skips lines that are not samples.
     pub fn parse(text: &str) -> Self {
         Self { samples: text.lines().filter_map(Sample::parse).collect() }
     }
@@ -141,7 +143,7 @@ fn between((low, before): (f64, f64), (high, after): (f64, f64), rank: f64) -> f
     low + (high - low) * share
 }
 
-/// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
+/// Uses HTTP/1.0, so that the answer is not chunked and ends with the connection.
 async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut connection = TcpStream::connect(address).await?;
     connection.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;

@@ -14,10 +14,10 @@ use super::child::Child;
 use super::log::{self, LogLine};
 use super::metrics::Metrics;
 
-/// How long a service may take until it has said its ports and "ready".
+/// How long a service may take until it has logged its ports and "ready".
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How to start a service. It listens on free loopback ports and logs JSON.
 #[derive(Clone, Debug)]
@@ -34,13 +34,13 @@ pub struct Service {
     name: String,
     child: Child,
     log: PathBuf,
-    /// Where this process's lines begin: an earlier one may have written to the same file.
+    /// Where this process's lines begin, in bytes: an earlier process may have written to the same file.
     log_start: u64,
     admin: Option<SocketAddr>,
 }
 
 impl ServiceCommand {
-    /// `program` is a service's executable; `name` is what messages and the log file call it.
+    /// `program` is a service's executable; `name` appears in messages and names the log file.
     pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
         let arguments = ["--log-format", "json", "--admin-address", "127.0.0.1:0"].map(str::to_owned);
         Self {
@@ -57,16 +57,16 @@ impl ServiceCommand {
         self
     }
 
-    /// Secrets travel so: a command line is visible to everybody on the machine.
+    /// For secrets: every user of the machine can read a command line.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Starts the service; its log goes to `<name>.log` in `directory`, behind what is there.
+    /// Starts the service. Its log is appended to `<name>.log` in `directory`.
     ///
-    /// This process's own `VEILPOST_…`, `AWS_…` and `DATABASE_URL…` do not reach it: only what was given here counts.
+    /// The service does not inherit `VEILPOST_…`, `AWS_…` and `DATABASE_URL…` from this process.
     pub fn start(&self, directory: &Path) -> anyhow::Result<Service> {
         let log = directory.join(format!("{}.log", self.name));
         let file = File::options().create(true).append(true).open(&log)?;
@@ -94,7 +94,7 @@ impl Service {
         self.child.pid()
     }
 
-    /// For signals that a test wants to send.
+    /// For sending signals.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
@@ -119,8 +119,8 @@ impl Service {
         self.wait_for_line("readiness", |line| (line.message == "ready").then_some(())).await
     }
 
-    /// Waits for the last log line from which `pick` takes something; a service that ends first is an error with
-    /// the end of its log.
+    /// Waits for a log line from which `pick` takes a value, and returns the last such value. A service that ends first
+    /// is an error with the end of its log.
     pub async fn wait_for_line<T>(
         &mut self,
         what: &str,
@@ -145,7 +145,7 @@ impl Service {
             if Instant::now() >= until {
                 anyhow::bail!("{} did not log {what} in time; its log ends:\n{}", self.name, self.log_tail());
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -164,7 +164,8 @@ impl Service {
         }
     }
 
-    /// Sends SIGTERM and waits; no end within `patience` is an error, and dropping the service then kills it.
+    /// Sends SIGTERM and waits for the end. A service that has not ended within `patience` is an error; dropping it kills
+    /// it.
     pub async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         self.child.terminate();
         timeout(patience, self.child.wait())
@@ -172,7 +173,7 @@ impl Service {
             .with_context(|| format!("{} did not drain within {patience:?}", self.name))?
     }
 
-    /// The most memory that the process has had in RAM, in bytes; none where the system does not tell.
+    /// The most memory that the process has had in RAM, in bytes. None outside of Linux.
     pub fn peak_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         peak_memory(&status)

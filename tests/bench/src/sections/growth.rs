@@ -29,7 +29,7 @@ pub(crate) const LATENCIES: [u32; 3] = [1, 20, 100];
 /// Of the messages of a repetition one in so many is sent to a distant queue: eight calls at once take long.
 const DISTANT_SHARE: u64 = 4;
 
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Of a policy's columns every so many is a digest, as in the default policy.
 const DIGEST_EVERY: u32 = 4;
@@ -144,7 +144,7 @@ async fn watch_pace(reader: &mut Service, receives: &mut f64, deletes: &mut f64)
             }
             Err(error) => return error,
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::run::Sheet;
 use crate::world::World;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Longer than it takes until a poll waits at the queue.
 const SETTLE: Duration = Duration::from_millis(60);
@@ -70,7 +70,7 @@ async fn until_stored(world: &mut World, url: &str, body: &str, rows: u64) -> an
     world.queue.client.send_message().queue_url(url).message_body(body).send().await?;
     while world.rows().await? < rows {
         anyhow::ensure!(started.elapsed() < PATIENCE, "a message was not stored");
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }

@@ -12,7 +12,7 @@ use crate::world::World;
 
 const STARTS: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
     let plan = Plan { queue_url: world.new_queue().await?, ..Plan::default() };
@@ -47,7 +47,7 @@ async fn timed(
     while !std::fs::read_to_string(service.log_file())?.contains(r#""message":"ready""#) {
         service.ensure_running()?;
         anyhow::ensure!(started.elapsed() < PATIENCE, "{name} did not become ready");
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
     sheet.figures.add(&format!("start.{name}"), "ms", started.elapsed().as_secs_f64() * 1e3);
     service.ready().await?;

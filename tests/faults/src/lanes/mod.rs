@@ -14,7 +14,7 @@ use super::tally::Tally;
 /// How long is waited for something that a fault could break.
 const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs all lanes to their ends; afterwards nothing is broken any more. An error is something that must not happen
 /// whatever is broken, such as a process that ends by itself.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::{LOOK_AGAIN, TARGET_PATIENCE};
+use super::{POLL_INTERVAL, TARGET_PATIENCE};
 use crate::fault::{Fault, NetworkFault};
 use crate::pipeline::Pipeline;
 use crate::schedule::Step;
@@ -54,7 +54,7 @@ async fn lasting(proxies: &[&FaultProxy], length: Duration, start: impl Fn(&Faul
     }
     sleep(length).await;
     while hits(proxies) == before && begun.elapsed() < TARGET_PATIENCE {
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -65,6 +65,6 @@ async fn cut(proxies: &[&FaultProxy], how: Cut) {
         for proxy in proxies {
             proxy.cut(how);
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }

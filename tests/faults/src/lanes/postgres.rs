@@ -6,7 +6,7 @@ use rustix::process::{Signal, kill_process};
 use sqlx::Connection;
 use tokio::time::sleep;
 
-use super::{LOOK_AGAIN, TARGET_PATIENCE};
+use super::{POLL_INTERVAL, TARGET_PATIENCE};
 use crate::database::Database;
 use crate::fault::{Fault, PostgresFault};
 use crate::pipeline::Pipeline;
@@ -99,7 +99,7 @@ async fn connections(database: &Database) -> anyhow::Result<u64> {
         if connections > 0 || Instant::now() > until {
             return Ok(connections);
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -133,6 +133,6 @@ async fn logged(database: &Database, sqlstate: &str, length: Duration) -> anyhow
         if seen > 0 || begun.elapsed() > length + TARGET_PATIENCE {
             return Ok(seen);
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }

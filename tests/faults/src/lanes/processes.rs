@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
-use super::{LOOK_AGAIN, TARGET_PATIENCE};
+use super::{POLL_INTERVAL, TARGET_PATIENCE};
 use crate::fault::{Fault, ProcessFault};
 use crate::pipeline::Pipeline;
 use crate::replica::Replica;
@@ -65,6 +65,6 @@ async fn load(replicas: &mut [MutexGuard<'_, Replica>]) -> u64 {
         if load > 0 || Instant::now() > until {
             return load;
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }

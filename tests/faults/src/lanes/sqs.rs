@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::LOOK_AGAIN;
+use super::POLL_INTERVAL;
 use crate::fault::{Fault, SqsCall};
 use crate::pipeline::Pipeline;
 use crate::schedule::Step;
@@ -60,6 +60,6 @@ fn lasting(fault: SqsFault, length: Duration) -> SqsFault {
 async fn patiently(patience: Duration, enough: impl Fn() -> bool) {
     let until = Instant::now() + patience;
     while Instant::now() < until && !enough() {
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_INTERVAL).await;
     }
 }

@@ -77,7 +77,7 @@ impl Call {
         Some(Self { body: call.to_string().into(), ..self.clone() })
     }
 
-    /// A call that shows the messages of `answer`, which answers this receive, at once.
+    /// A call that makes the messages of `answer`, the answer to this receive, visible at once.
     pub(super) fn that_shows(&self, answer: &Value) -> Option<Self> {
         let messages = answer.get("Messages")?.as_array().filter(|messages| !messages.is_empty())?;
         let entries: Vec<_> = messages

@@ -1,4 +1,4 @@
-//! What can go wrong with a call to SQS, and how often it is to go wrong.
+//! Faults of calls to SQS, and how many calls each fault is to hit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// One way in which a call fails, or succeeds strangely.
+/// A way in which a call fails or misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SqsFault {
     /// The call is passed on late.
     Delay(Duration),
-    /// 503, without a word that SQS would say.
+    /// Status 503, without SQS's own error format.
     Unavailable,
-    /// 500 with SQS's own error.
+    /// Status 500 with SQS's own error.
     InternalError,
-    /// SQS says that there are too many calls.
+    /// SQS throttles the call.
     Throttled,
     /// Another error of SQS: its HTTP status and its code.
     Error(u16, &'static str),
@@ -29,19 +29,19 @@ pub enum SqsFault {
     Reset,
     /// The call takes effect, but its answer is a reset.
     AnswerLost,
-    /// No answer for so long, and no effect.
+    /// No effect, and no answer until this time has passed.
     Hang(Duration),
     /// All entries of a batch are refused with this code, by the sender's fault, and have no effect.
     AllEntriesRefused(&'static str),
     /// Every second entry of a batch is refused and has no effect; the others succeed.
     EntriesRefused,
-    /// Every second entry is said to be refused, but all took effect.
+    /// The answer says that every second entry was refused, but all took effect.
     EntriesMisreported,
-    /// Every second entry is refused because its receipt handle is said to be no longer valid.
+    /// Every second entry is refused with an invalid receipt handle.
     HandlesRefused,
     /// Every message of a receive is in the answer twice.
     DeliverTwice,
-    /// What is received is made visible again at once: another receive gets it too, and the first handle is stale.
+    /// Received messages become visible again at once: another receive gets them too, and the first handles are stale.
     Redeliver,
 }
 
@@ -87,7 +87,7 @@ impl Calls {
     }
 }
 
-/// The faults that are armed, in the order in which they apply.
+/// The armed faults, in the order in which they apply.
 #[derive(Debug, Default)]
 pub(super) struct ArmedFaults(Mutex<Vec<ArmedFault>>);
 

@@ -16,12 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 #[derive(Debug)]
 pub(super) struct ResettableListener(pub(super) TcpListener);
 
-/// A handle on the connection that a call came over.
+/// Resets the connection that a call came over.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResetHandle(Arc<AtomicBool>);
 
 impl ResetHandle {
-    /// Whatever is answered from now on is a reset.
+    /// From now on the connection is reset instead of answered.
     pub(super) fn reset(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

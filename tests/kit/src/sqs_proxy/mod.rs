@@ -26,10 +26,11 @@ pub use fault::{ArmedFault, SqsFault};
 use fault::{ArmedFaults, Calls, PendingHit};
 use listener::{ResetHandle, ResettableListener};
 
-/// A message with this body is delivered without any: SQS takes none without, but old ones and other servers' exist.
+/// A message with this body is delivered without a body. SQS accepts no such message today, but old messages and other
+/// servers have them.
 pub const BODILESS: &str = "this body is taken away on the way";
 
-/// Passes SQS calls on. Dropping it ends it.
+/// Passes SQS calls on. Dropping it ends the proxy.
 #[derive(Debug)]
 pub struct SqsFaultProxy {
     address: SocketAddr,
@@ -186,7 +187,7 @@ impl Inner {
         self.upstream.pass(call).await
     }
 
-    /// A receive: remembers the receipt handles, takes bodies away and doubles deliveries where that is wanted.
+    /// Passes a receive on: remembers the receipt handles, removes bodies and doubles deliveries where a test asks for it.
     async fn receive(&self, call: Call, met: Option<PendingHit>) -> Response {
         let fault = met.as_ref().map(PendingHit::fault);
         let mut answer = match self.upstream.ask(call.clone()).await {
@@ -218,7 +219,7 @@ impl Inner {
         self.handles.lock().extend(handles.map(str::to_owned));
     }
 
-    /// A batch of which every `step`th entry is said to have failed.
+    /// Answers a batch with every `step`th entry failed.
     async fn refuse_entries(&self, mut met: PendingHit, call: Call, step: usize) -> Response {
         let ids = call.ids(step);
         if ids.is_empty() {
