@@ -8,7 +8,7 @@ use veilpost_runtime::telemetry;
 
 use crate::progress::progress;
 
-use veilpost_local::events::{DEFAULT_SEED, Fate, SampleEvents, Shape};
+use veilpost_local::events::{DEFAULT_SEED, ExpectedOutcome, SampleEvents, Shape};
 use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::{grouped, print, say};
 use veilpost_local::queue::{Sender, Target};
@@ -92,7 +92,7 @@ fn summary(settings: &SendSettings, url: &str, seconds: f64) -> String {
     let (mut odd, mut rejected) = (0, 0);
     for shape in (0..settings.count).map(|number| events.shape(number)) {
         odd += u64::from(shape != Shape::Normal);
-        rejected += u64::from(shape.fate() != Fate::Stored);
+        rejected += u64::from(shape.expected_outcome() != ExpectedOutcome::Stored);
     }
     format!(
         "Sent {} messages to {url}\nin {seconds:.1} s, {} a second; {} are odd, {} of those to be rejected.\n",

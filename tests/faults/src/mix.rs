@@ -58,7 +58,7 @@ impl Mix {
         let event = self.events.event(number);
         let reason = match event.shape {
             Shape::EmptyObject | Shape::OtherMessageType => Some("unknown-record"),
-            _ => event.fate.reason(),
+            _ => event.expected_outcome.reason(),
         };
         message(event.body, reason)
     }

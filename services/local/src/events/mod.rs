@@ -1,4 +1,4 @@
-//! Synthetic login events: the same seed gives the same bodies, and each event knows what must become of it.
+//! Synthetic login events: the same seed gives the same bodies, and each event has its expected outcome.
 
 mod login;
 mod shape;
@@ -7,12 +7,12 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use login::Login;
-pub use shape::{Fate, Shape};
+pub use shape::{ExpectedOutcome, Shape};
 
 /// The seed whose first hundred events the demo sends.
 pub const DEFAULT_SEED: u64 = 1;
 
-/// How many odd events are in a million when nothing else is said: every fifth, so that a hundred have every shape.
+/// The default number of odd events in a million: every fifth, so that a hundred events have every shape.
 pub const DEFAULT_ODD_PER_MILLION: u64 = 200_000;
 
 const MILLION: u64 = 1_000_000;
@@ -22,11 +22,11 @@ const MILLION: u64 = 1_000_000;
 pub struct SampleEvent {
     pub shape: Shape,
     pub body: String,
-    /// What must become of it under the default policy and the default table.
-    pub fate: Fate,
+    /// The outcome under the default policy and the default table.
+    pub expected_outcome: ExpectedOutcome,
 }
 
-/// A reproducible sequence of events; each one depends on nothing but the seed, the share and its own number.
+/// A reproducible sequence of events. Each event depends on the seed, the share of odd events and its number only.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleEvents {
     seed: u64,
@@ -41,7 +41,11 @@ impl SampleEvents {
 
     pub fn event(&self, number: u64) -> SampleEvent {
         let shape = self.shape(number);
-        SampleEvent { shape, body: shape.body(&self.login(number)), fate: shape.fate() }
+        SampleEvent {
+            shape,
+            body: shape.body(&self.login(number)),
+            expected_outcome: shape.expected_outcome(),
+        }
     }
 
     /// The event's shape alone, which costs less than the event.
@@ -49,7 +53,7 @@ impl SampleEvents {
         self.odd_before(number).map_or(Shape::Normal, Shape::nth_odd)
     }
 
-    /// Every eighth event comes from the address and device of an earlier one, so that equal digests show.
+    /// Every eighth event has the address and device of an earlier one, so that equal digests appear.
     fn login(&self, number: u64) -> Login {
         let mut login = Login::random(&mut self.random(0, number));
         if number % 8 == 5 {

@@ -1,13 +1,13 @@
-//! The shapes that events have, and what the rules for bodies say about each.
+//! The shapes of events, and the outcome of each.
 
 use serde_json::{Value, json};
 use veilpost_proto::v1::Reason;
 
 use super::login::Login;
 
-/// What must become of an event.
+/// The outcome that an event must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ExpectedOutcome {
     Stored,
     Rejected(Reason),
 }
@@ -41,8 +41,8 @@ pub enum Shape {
 /// In characters, as the default table has it.
 const LOCALE_WIDTH: usize = 32;
 
-impl Fate {
-    /// The reason as the dead-letter queue's messages give it; none for what is stored.
+impl ExpectedOutcome {
+    /// The reason as messages in the dead-letter queue have it; none for a stored event.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Stored => None,
@@ -85,16 +85,18 @@ impl Shape {
             .unwrap_or(Self::NullLocale)
     }
 
-    /// The fate that the rules for bodies give to this shape.
-    pub fn fate(self) -> Fate {
+    /// The outcome of this shape under the rules for bodies.
+    pub fn expected_outcome(self) -> ExpectedOutcome {
         match self {
-            Self::CutOff | Self::PlainText | Self::LoneSurrogate => Fate::Rejected(Reason::NotJson),
-            Self::Array | Self::BareText => Fate::Rejected(Reason::NotAnObject),
-            Self::ObjectForText | Self::ListForText => Fate::Rejected(Reason::NotAScalar),
-            Self::OverlongText => Fate::Rejected(Reason::TextTooLong),
-            Self::VersionOutOfRange => Fate::Rejected(Reason::OutOfRange),
-            Self::NulInText => Fate::Rejected(Reason::NulInText),
-            _ => Fate::Stored,
+            Self::CutOff | Self::PlainText | Self::LoneSurrogate => {
+                ExpectedOutcome::Rejected(Reason::NotJson)
+            }
+            Self::Array | Self::BareText => ExpectedOutcome::Rejected(Reason::NotAnObject),
+            Self::ObjectForText | Self::ListForText => ExpectedOutcome::Rejected(Reason::NotAScalar),
+            Self::OverlongText => ExpectedOutcome::Rejected(Reason::TextTooLong),
+            Self::VersionOutOfRange => ExpectedOutcome::Rejected(Reason::OutOfRange),
+            Self::NulInText => ExpectedOutcome::Rejected(Reason::NulInText),
+            _ => ExpectedOutcome::Stored,
         }
     }
 
@@ -169,7 +171,11 @@ mod tests {
     fn only_shapes_that_are_not_json_fail_to_parse() {
         for shape in Shape::ODD {
             let parses = serde_json::from_str::<Value>(&body(shape)).is_ok();
-            assert_eq!(parses, shape.fate() != Fate::Rejected(Reason::NotJson), "{shape:?}");
+            assert_eq!(
+                parses,
+                shape.expected_outcome() != ExpectedOutcome::Rejected(Reason::NotJson),
+                "{shape:?}"
+            );
         }
     }
 
@@ -179,7 +185,7 @@ mod tests {
             if let Ok(value) = serde_json::from_str::<Value>(&body(shape)) {
                 assert_eq!(
                     value.is_object(),
-                    shape.fate() != Fate::Rejected(Reason::NotAnObject),
+                    shape.expected_outcome() != ExpectedOutcome::Rejected(Reason::NotAnObject),
                     "{shape:?}"
                 );
             }
@@ -188,14 +194,15 @@ mod tests {
 
     #[test]
     fn half_of_the_odd_shapes_are_rejected() {
-        let rejected = Shape::ODD.iter().filter(|shape| shape.fate() != Fate::Stored).count();
+        let rejected =
+            Shape::ODD.iter().filter(|shape| shape.expected_outcome() != ExpectedOutcome::Stored).count();
         assert_eq!(rejected, Shape::ODD.len() / 2);
     }
 
     #[test]
     fn reasons_read_as_in_the_dead_letter_queue() {
-        assert_eq!(Shape::ObjectForText.fate().reason(), Some("not-a-scalar"));
-        assert_eq!(Shape::Normal.fate().reason(), None);
+        assert_eq!(Shape::ObjectForText.expected_outcome().reason(), Some("not-a-scalar"));
+        assert_eq!(Shape::Normal.expected_outcome().reason(), None);
     }
 
     #[test]

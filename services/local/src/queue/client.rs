@@ -7,11 +7,11 @@ use aws_sdk_sqs::config::{Credentials, StalledStreamProtectionConfig};
 /// The region that the embedded queue's ARNs name.
 pub const REGION: &str = "us-east-1";
 
-/// Access key and secret that clients sign with; the embedded queue takes any.
+/// Access key and secret that clients sign with; the embedded queue accepts any.
 pub const CREDENTIALS: (&str, &str) = ("veilpost", "veilpost");
 
-/// A client for the embedded queue at `endpoint`; it reads neither environment nor files, and does without the SDK's
-/// watch over stalled streams, which costs time on every call.
+/// A client for the embedded queue at `endpoint`. It reads neither environment nor files. The SDK's stalled-stream
+/// protection is off, because it costs time on every call.
 pub fn client_for(endpoint: &str) -> Client {
     let (key, secret) = CREDENTIALS;
     let settings = aws_sdk_sqs::Config::builder()

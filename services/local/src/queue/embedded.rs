@@ -25,7 +25,7 @@ const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 /// A message that has been received this often without being settled moves to the dead-letter queue.
 const MAX_RECEIVE_COUNT: u32 = 10;
 
-/// A running queue server. It has threads of its own; dropping it ends them and every connection at once.
+/// A running queue server with its own threads. Dropping it ends them and every connection at once.
 #[derive(Debug)]
 pub struct EmbeddedQueue {
     address: SocketAddr,
@@ -67,7 +67,7 @@ impl EmbeddedQueue {
         self.address
     }
 
-    /// What clients set as AWS_ENDPOINT_URL.
+    /// The value of AWS_ENDPOINT_URL for its clients.
     pub fn endpoint(&self) -> String {
         let mut reachable = self.address;
         if reachable.ip().is_unspecified() {
@@ -76,12 +76,13 @@ impl EmbeddedQueue {
         format!("http://{reachable}")
     }
 
-    /// A client for this queue that needs no environment.
+    /// A client for this queue. It reads no environment variables.
     pub fn client(&self) -> aws_sdk_sqs::Client {
         client_for(&self.endpoint())
     }
 
-    /// Creates a queue whose messages move to the dead-letter queue after ten receives. From then on `/health` is well.
+    /// Creates a queue whose messages move to the dead-letter queue after ten receives. From then on `/health` answers
+    /// 200.
     pub async fn create_pair(&self, name: &str, dead_letter_name: &str) -> anyhow::Result<QueuePair> {
         let client = self.client();
         let dead_letter_url = create(&client, dead_letter_name, None).await?;

@@ -1,4 +1,4 @@
-//! What the embedded queue does differently from the library it is made of.
+//! The differences between the embedded queue and the library behind it.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use awsim_sqs::SqsService;
 use serde_json::Value;
 
 /// The library's queue service with two differences, both as on AWS: sent times have milliseconds, and queue URLs
-/// carry the very host that the client called (the library puts a region in front that resolves nowhere).
+/// contain the host that the client called. The library's own URLs contain a host that does not resolve.
 pub(super) struct Handler {
     service: SqsService,
     started: (Instant, Duration),
@@ -20,14 +20,14 @@ impl Handler {
         Self { service: SqsService::new(), started: (Instant::now(), since_epoch) }
     }
 
-    /// The same message has the same sent time in every delivery, because both of its parts stand still.
+    /// A message has the same sent time in every delivery, because neither part changes.
     fn sent_millis(&self, sent: Instant) -> u128 {
         let (started, since_epoch) = self.started;
         (since_epoch + sent.saturating_duration_since(started)).as_millis()
     }
 
-    /// Gives the messages in `answer` their exact sent times. A message that went back to the queue in between is
-    /// taken out of the answer, as its exact time is no longer at hand; it will be delivered again.
+    /// Gives the messages in `answer` their exact sent times. A message that has become visible again in between has no
+    /// exact time here; it is removed from the answer and delivered again later.
     fn refine_sent_times(&self, answer: &mut Value, queue_url: &str, context: &RequestContext) {
         let name = queue_url.rsplit('/').next().unwrap_or(queue_url);
         let state = self.service.store().get(&context.account_id, &context.region);
@@ -73,7 +73,7 @@ impl ServiceHandler for Handler {
     }
 }
 
-/// Puts every queue URL in an answer onto the address that the client called.
+/// Changes the host of every queue URL in an answer to the host that the client called.
 fn rebase_urls(answer: &mut Value, base: &str) {
     let Some(fields) = answer.as_object_mut() else { return };
     for (name, value) in fields {

@@ -12,27 +12,27 @@ use super::target::{Target, in_one_line};
 use super::trace;
 use crate::events::SampleEvents;
 
-/// What SQS takes in one call.
+/// The most messages that SQS accepts in one call.
 const BATCH: u64 = 10;
 
-/// How often an entry that the queue refused for reasons of its own is sent again.
+/// How often an entry is sent that the queue refuses without blaming the sender.
 const MAX_TRIES: u32 = 8;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How fast to send, and to where.
+/// Where to send, and how fast.
 #[derive(Clone, Debug)]
 pub struct Sender {
     pub target: Target,
-    /// Batches on their way at once.
+    /// Batches in flight at once.
     pub concurrency: usize,
-    /// Messages a second; none means as fast as it goes.
+    /// Messages a second; none means no limit.
     pub rate: Option<u64>,
     /// Whether each message carries a trace context.
     pub traced: bool,
 }
 
-/// One message that the queue has taken.
+/// One message that the queue has accepted.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The number of the event in its sequence.
@@ -41,8 +41,8 @@ pub struct Sent {
 }
 
 impl Sender {
-    /// Sends the first `count` events; `admit` is awaited before each batch with the number of events before it,
-    /// and `sent` gets each batch once it has been taken, in any order.
+    /// Sends the first `count` events. `admit` is awaited before each batch, with the number of events before it. `sent`
+    /// gets each batch that was accepted, in any order.
     pub async fn send(
         &self,
         events: SampleEvents,
@@ -87,7 +87,7 @@ impl Sender {
         anyhow::bail!("the queue did not take {} of {BATCH} messages after {MAX_TRIES} tries", waiting.len())
     }
 
-    /// Sends one batch; entries that the queue could not take this time are not among the result.
+    /// Sends one batch and returns the accepted entries.
     async fn try_batch(&self, events: SampleEvents, numbers: &[u64]) -> anyhow::Result<Vec<Sent>> {
         let span = if self.traced { trace::send(&self.target.url, numbers.len()) } else { Span::none() };
         let context = self.traced.then(|| trace::attribute(&span)).transpose()?;
@@ -120,7 +120,7 @@ fn entry(
     }
 }
 
-/// When the batch that starts with event `number` may go, counted from the first.
+/// When the batch that starts with event `number` may be sent, counted from the first batch.
 fn due(number: u64, rate: Option<u64>) -> Duration {
     let Some(rate) = rate.filter(|rate| *rate > 0) else { return Duration::ZERO };
     Duration::from_micros(number.saturating_mul(1_000_000) / rate)

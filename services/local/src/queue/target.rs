@@ -1,11 +1,11 @@
-//! Which queue a command means, and how to reach it.
+//! The queue that a command works on.
 
 use anyhow::Context;
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-/// A queue as a person names it, found.
+/// An existing queue, and a client that reaches it.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub client: Client,
@@ -13,7 +13,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Finds a queue by its URL or its name through the AWS SDK's own chain of settings.
+    /// Finds a queue by its URL or its name, with the AWS SDK's default settings.
     pub async fn find(queue: &str) -> anyhow::Result<Self> {
         let settings = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let client = Client::new(&settings);
@@ -28,7 +28,7 @@ impl Target {
     }
 }
 
-/// What went wrong, in one line: the service's own code and message, or the innermost cause.
+/// An error of the SDK in one line: the service's code and message, or the innermost cause.
 pub fn in_one_line<E>(error: &SdkError<E>) -> anyhow::Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

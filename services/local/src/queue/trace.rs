@@ -1,4 +1,4 @@
-//! The producer's side of a trace: each message carries the context of the call that sent it.
+//! The producer's part of a trace: each message carries the trace context of the call that sent it.
 
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::MessageAttributeValue;
@@ -6,10 +6,10 @@ use rand::RngExt;
 use tracing::Span;
 use veilpost_runtime::telemetry;
 
-/// The message attribute in which the context travels: <https://www.w3.org/TR/trace-context/#traceparent-header>.
+/// The message attribute that holds the context: <https://www.w3.org/TR/trace-context/#traceparent-header>.
 pub(super) const ATTRIBUTE: &str = "traceparent";
 
-/// One call that sends a batch. It exists only while traces are exported.
+/// The span of one call that sends a batch. It is disabled unless traces are exported.
 pub(super) fn send(queue_url: &str, messages: usize) -> Span {
     let queue = queue_url.rsplit('/').next().unwrap_or(queue_url);
     tracing::info_span!(
@@ -24,7 +24,7 @@ pub(super) fn send(queue_url: &str, messages: usize) -> Span {
     )
 }
 
-/// The context of `span` for a message; without an export a context of its own that says that nothing was recorded.
+/// The context of `span` for a message. Without an export it is a random context that is marked as not sampled.
 pub(super) fn attribute(span: &Span) -> Result<MessageAttributeValue, BuildError> {
     let traceparent = telemetry::context_of(span).map_or_else(unrecorded, |context| context.traceparent);
     MessageAttributeValue::builder().data_type("String").string_value(traceparent).build()
@@ -32,7 +32,7 @@ pub(super) fn attribute(span: &Span) -> Result<MessageAttributeValue, BuildError
 
 fn unrecorded() -> String {
     let mut random = rand::rng();
-    // Ids of zeros are not valid.
+    // The standard forbids ids of zeros.
     let (trace, span) = (random.random_range(1..=u128::MAX), random.random_range(1..=u64::MAX));
     format!("00-{trace:032x}-{span:016x}-00")
 }

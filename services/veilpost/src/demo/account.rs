@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use veilpost_local::events::Fate;
+use veilpost_local::events::ExpectedOutcome;
 
 /// The part of a ledger key that names pipeline and message: 80 bits of SHA-256.
 pub(super) type LedgerId = [u8; 10];
@@ -18,7 +18,7 @@ pub(super) fn ledger_id(pipeline: &str, message_id: &str) -> LedgerId {
 }
 
 /// What was sent, by message id.
-pub(super) type Sent = HashMap<String, Fate>;
+pub(super) type Sent = HashMap<String, ExpectedOutcome>;
 
 /// What was found when all was over.
 #[derive(Clone, Debug, Default)]
@@ -48,14 +48,14 @@ impl Account {
     pub(super) fn of(pipeline: &str, sent: &Sent, found: &Found) -> Self {
         let mut account = Self::default();
         let mut wrong: BTreeMap<&str, u64> = BTreeMap::new();
-        for (message_id, fate) in sent {
+        for (message_id, expected_outcome) in sent {
             let stored = found.ledger.contains(&ledger_id(pipeline, message_id));
             let reason = found.dead_letters.get(message_id);
             account.stored += u64::from(stored);
             if let Some(reason) = reason {
                 *account.rejected.entry(reason.clone()).or_default() += 1;
             }
-            if let Some(problem) = problem(*fate, stored, reason) {
+            if let Some(problem) = problem(*expected_outcome, stored, reason) {
                 *wrong.entry(problem).or_default() += 1;
             }
         }
@@ -86,13 +86,17 @@ impl Account {
     }
 }
 
-fn problem(fate: Fate, stored: bool, reason: Option<&String>) -> Option<&'static str> {
-    match (fate, stored, reason) {
+fn problem(expected_outcome: ExpectedOutcome, stored: bool, reason: Option<&String>) -> Option<&'static str> {
+    match (expected_outcome, stored, reason) {
         (_, false, None) => Some("are neither stored nor dead letters"),
         (_, true, Some(_)) => Some("are both stored and dead letters"),
-        (Fate::Rejected(_), true, None) => Some("are stored although they should have been rejected"),
-        (Fate::Stored, false, Some(_)) => Some("are dead letters although they should have been stored"),
-        (fate, false, Some(reason)) if fate.reason() != Some(reason.as_str()) => {
+        (ExpectedOutcome::Rejected(_), true, None) => {
+            Some("are stored although they should have been rejected")
+        }
+        (ExpectedOutcome::Stored, false, Some(_)) => {
+            Some("are dead letters although they should have been stored")
+        }
+        (expected_outcome, false, Some(reason)) if expected_outcome.reason() != Some(reason.as_str()) => {
             Some("are dead letters for another reason than expected")
         }
         _ => None,
@@ -107,10 +111,10 @@ mod tests {
     const PIPELINE: &str = "demo";
 
     fn sent() -> Sent {
-        let rejected = Fate::Rejected(Reason::NotJson);
+        let rejected = ExpectedOutcome::Rejected(Reason::NotJson);
         Sent::from([
-            ("a".to_owned(), Fate::Stored),
-            ("b".to_owned(), Fate::Stored),
+            ("a".to_owned(), ExpectedOutcome::Stored),
+            ("b".to_owned(), ExpectedOutcome::Stored),
             ("c".to_owned(), rejected),
         ])
     }

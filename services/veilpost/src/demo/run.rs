@@ -104,7 +104,9 @@ impl Run {
             async |number| admit(&settled_so_far, number).await,
             |batch| {
                 sent.extend(
-                    batch.into_iter().map(|sent| (sent.message_id, events.shape(sent.number).fate())),
+                    batch
+                        .into_iter()
+                        .map(|sent| (sent.message_id, events.shape(sent.number).expected_outcome())),
                 );
             },
         );
