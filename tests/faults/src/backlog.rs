@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::round::Check;
 use veilpost_local::output::say;
-use veilpost_testkit::{Stack, login};
+use veilpost_local::process::{Service, memory};
+use veilpost_testkit::{Stack, login, send_batch};
 
 /// What each service may take.
 const LIMIT: u64 = 64 << 20;
@@ -88,7 +88,7 @@ impl Backlog {
         let pids = pids(&stack);
         flood(&stack, 2_000.min(size.messages), |number| login(&format!("before-{number}"))).await?;
         drained(&stack).await?;
-        let before = memory(&stack);
+        let before = resident(&stack);
         stack.postgres.stop().await?;
         let begun = Instant::now();
         let mut watch = Watch::new(&stack);
@@ -99,7 +99,7 @@ impl Backlog {
             Ok(())
         };
         watch.during(rest).await?;
-        let after = memory(&stack);
+        let after = resident(&stack);
         let down = begun.elapsed();
         stack.postgres.start_again().await?;
         let begun = Instant::now();
@@ -199,59 +199,28 @@ async fn drain_rate(messages: u64, body: impl Fn(u64) -> String) -> anyhow::Resu
     Ok(rate)
 }
 
-/// Sends as fast as the queue takes it.
+/// Sends as fast as the queue accepts it.
 async fn flood(stack: &Stack, messages: u64, body: impl Fn(u64) -> String) -> anyhow::Result<()> {
     let batches = stream::iter((0..messages).step_by(10)).map(|first| {
-        let entry = |number: u64| {
-            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string());
-            entry.message_body(body(number)).build()
-        };
-        let entries: Result<Vec<_>, _> = (first..messages.min(first + 10)).map(entry).collect();
-        let call = stack.sqs.send_message_batch().queue_url(&stack.pair.url);
-        async move {
-            let answer = call.set_entries(Some(entries?)).send().await?;
-            anyhow::ensure!(answer.failed.is_empty(), "the queue refused what the harness sends");
-            Ok(())
-        }
+        let bodies: Vec<_> = (first..messages.min(first + 10)).map(&body).collect();
+        async move { send_batch(&stack.sqs, &stack.pair.url, &bodies).await.map(|_ids| ()) }
     });
     batches.buffer_unordered(SENDERS).try_collect().await
 }
 
 /// Waits until the queue is empty, as long as it gets shorter.
-async fn drained(stack: &Stack) -> anyhow::Result<()> {
-    let (mut least, mut since) = (i64::MAX, Instant::now());
-    loop {
-        let (waiting, hidden) = stack.depth(&stack.pair.url).await?;
-        let left = waiting + hidden;
-        if left == 0 {
-            return Ok(());
-        }
-        if left < least {
-            (least, since) = (left, Instant::now());
-        }
-        anyhow::ensure!(
-            since.elapsed() < STANDSTILL,
-            "the drain stands still at {waiting} waiting and {hidden} hidden"
-        );
-        sleep(Duration::from_millis(20)).await;
-    }
+async fn drained(stack: &Stack) -> anyhow::Result<Duration> {
+    stack.queue_drains(STANDSTILL, async || Ok(())).await
 }
 
 fn pids(stack: &Stack) -> Vec<i32> {
     let services = [&stack.readers, &stack.maskers, &stack.writers];
-    services.into_iter().flatten().map(veilpost_local::process::Service::pid).collect()
+    services.into_iter().flatten().map(Service::pid).collect()
 }
 
 /// What a reader, a masker and a writer have in RAM now, in bytes.
-fn memory(stack: &Stack) -> Vec<u64> {
-    pids(stack).into_iter().map(resident).collect()
-}
-
-fn resident(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or_default();
-    kibibytes * 1024
+fn resident(stack: &Stack) -> Vec<u64> {
+    pids(stack).into_iter().map(|pid| memory::resident(pid).unwrap_or_default()).collect()
 }
 
 /// Looks at the services' memory again and again while something else goes on.
@@ -276,7 +245,7 @@ impl Watch {
                 done = &mut work => return done,
                 _ = ticks.tick() => {
                     for (peak, pid) in self.peak.iter_mut().zip(&self.pids) {
-                        *peak = (*peak).max(resident(*pid));
+                        *peak = (*peak).max(memory::resident(*pid).unwrap_or_default());
                     }
                 }
             }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::mix::{Expected, Message, Mix};
@@ -46,7 +45,7 @@ pub(crate) async fn send(pipeline: &Pipeline, mix: Mix, over: &AtomicBool) -> an
         }
         let messages = (first..first + 10).map(|number| mix.message(number));
         let (large, small): (Vec<_>, Vec<_>) = messages.partition(|message| message.body.len() > LARGE);
-        send_batch(pipeline, small, &mut sent).await?;
+        send_small(pipeline, small, &mut sent).await?;
         for message in large {
             send_alone(pipeline, message, &mut sent).await?;
         }
@@ -61,22 +60,14 @@ async fn send_alone(pipeline: &Pipeline, message: Message, sent: &mut Sent) -> a
     Ok(())
 }
 
-async fn send_batch(pipeline: &Pipeline, messages: Vec<Message>, sent: &mut Sent) -> anyhow::Result<()> {
-    let entry = |(id, message): (usize, &Message)| {
-        SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(&message.body).build()
-    };
-    let entries = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
-    if entries.is_empty() {
+async fn send_small(pipeline: &Pipeline, messages: Vec<Message>, sent: &mut Sent) -> anyhow::Result<()> {
+    if messages.is_empty() {
         return Ok(());
     }
-    let call = pipeline.sqs.send_message_batch().queue_url(&pipeline.pair.url);
-    let answer = call.set_entries(Some(entries)).send().await?;
-    anyhow::ensure!(answer.failed.is_empty(), "the queue refused what the harness sends");
+    let (bodies, expected): (Vec<_>, Vec<_>) =
+        messages.into_iter().map(|message| (message.body, message.expected)).unzip();
+    let ids = send_batch(&pipeline.sqs, &pipeline.pair.url, &bodies).await?;
     let at = Instant::now();
-    for taken in answer.successful {
-        let number: usize = taken.id.parse()?;
-        let expected = messages.get(number).context("an id that was not sent")?.expected.clone();
-        sent.insert(taken.message_id, SentMessage { expected, at });
-    }
+    sent.extend(ids.into_iter().zip(expected).map(|(id, expected)| (id, SentMessage { expected, at })));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The pipeline under attack: two replicas of each service, with a proxy that can misbehave on every hop.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use aws_sdk_sqs::Client;
@@ -180,27 +180,10 @@ impl Pipeline {
         self.stack.lock().await.depth(&self.pair.url).await
     }
 
-    /// Waits until nothing is in the queue, neither waiting nor hidden, and tells how long it took. It must get shorter
-    /// all the while, and no process may end.
+    /// Waits until the queue is empty and returns how long it took. It must get shorter all the while, and no process
+    /// may end.
     pub(crate) async fn drained(&self, standstill: Duration) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
-        let (mut least, mut since) = (i64::MAX, begun);
-        loop {
-            let (waiting, hidden) = self.depth().await?;
-            if (waiting, hidden) == (0, 0) {
-                return Ok(begun.elapsed());
-            }
-            self.ensure_running().await?;
-            if waiting + hidden < least {
-                (least, since) = (waiting + hidden, Instant::now());
-            }
-            let stands = since.elapsed();
-            anyhow::ensure!(
-                stands < standstill,
-                "{waiting} messages wait and {hidden} are hidden, no fewer since {stands:?}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.stack.lock().await.queue_drains(standstill, async || self.ensure_running().await).await
     }
 
     pub(crate) async fn ensure_running(&self) -> anyhow::Result<()> {

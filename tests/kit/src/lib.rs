@@ -15,7 +15,7 @@ mod wait;
 pub use binaries::binary;
 pub use fault_proxy::{Cut, FaultProxy};
 pub use grpc_frames::{GrpcFrame, send_frames};
-pub use messages::{DeadLetter, login};
+pub use messages::{DeadLetter, login, send_batch};
 pub use pki::{Pki, TlsFiles};
 pub use sqs_proxy::{ArmedFault, BODILESS, SqsFault, SqsFaultProxy};
 pub use stack::Stack;

@@ -1,9 +1,16 @@
 //! The messages that a test sends and finds in the queues.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
-use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{
+    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 
 use crate::{Stack, eventually};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A message in the dead-letter queue.
 #[derive(Debug, Clone)]
@@ -35,16 +42,8 @@ impl Stack {
     /// Sends `count` plain login events whose user ids are `prefix` and a number.
     pub async fn send_logins(&self, prefix: &str, count: usize) -> anyhow::Result<()> {
         for first in (0..count).step_by(10) {
-            let entries = (first..count.min(first + 10)).map(|number| {
-                aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
-                    .id(number.to_string())
-                    .message_body(login(&format!("{prefix}{number}")))
-                    .build()
-            });
-            let entries = entries.collect::<Result<Vec<_>, _>>()?;
-            let request = self.sqs.send_message_batch().queue_url(&self.pair.url);
-            let sent = request.set_entries(Some(entries)).send().await?;
-            anyhow::ensure!(sent.failed.is_empty(), "the queue refused messages");
+            let bodies = (first..count.min(first + 10)).map(|number| login(&format!("{prefix}{number}")));
+            send_batch(&self.sqs, &self.pair.url, &bodies.collect::<Vec<_>>()).await?;
         }
         Ok(())
     }
@@ -71,6 +70,33 @@ impl Stack {
         eventually("an empty queue", ask).await
     }
 
+    /// Waits until no message is in the queue, waiting or hidden, and returns how long it took. A queue that does not get
+    /// shorter for `standstill` is an error, and so is an error of `check`.
+    pub async fn queue_drains(
+        &self,
+        standstill: Duration,
+        mut check: impl AsyncFnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        let (mut least, mut since) = (i64::MAX, begun);
+        loop {
+            let (waiting, hidden) = self.depth(&self.pair.url).await?;
+            if (waiting, hidden) == (0, 0) {
+                return Ok(begun.elapsed());
+            }
+            check().await?;
+            if waiting + hidden < least {
+                (least, since) = (waiting + hidden, Instant::now());
+            }
+            let stands = since.elapsed();
+            anyhow::ensure!(
+                stands < standstill,
+                "{waiting} messages wait and {hidden} are hidden, no fewer since {stands:?}"
+            );
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
     /// Receives all messages of the dead-letter queue.
     pub async fn dead_letters(&self) -> anyhow::Result<Vec<DeadLetter>> {
         let mut letters = Vec::new();
@@ -92,6 +118,22 @@ impl Stack {
             letters.extend(messages.into_iter().map(DeadLetter::from));
         }
     }
+}
+
+/// Sends up to ten messages in one call and returns their ids, in the order of `bodies`.
+pub async fn send_batch(sqs: &Client, queue_url: &str, bodies: &[String]) -> anyhow::Result<Vec<String>> {
+    let entries = bodies.iter().enumerate().map(|(number, body)| {
+        SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body).build()
+    });
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
+    let answer = sqs.send_message_batch().queue_url(queue_url).set_entries(Some(entries)).send().await?;
+    anyhow::ensure!(answer.failed.is_empty(), "the queue refused messages");
+    let mut ids = vec![String::new(); bodies.len()];
+    for accepted in answer.successful {
+        let place = ids.get_mut(accepted.id.parse::<usize>()?).context("the queue answers another call")?;
+        *place = accepted.message_id;
+    }
+    Ok(ids)
 }
 
 /// A plain login event.

@@ -2,6 +2,7 @@
 
 mod child;
 mod log;
+pub mod memory;
 mod metrics;
 mod service;
 mod signals;

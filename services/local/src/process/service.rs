@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::child::Child;
 use super::log::{self, LogLine};
+use super::memory;
 use super::metrics::Metrics;
 
 /// How long a service may take until it has logged its ports and "ready".
@@ -175,8 +176,7 @@ impl Service {
 
     /// The most memory that the process has had in RAM, in bytes. None outside of Linux.
     pub fn peak_memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        peak_memory(&status)
+        memory::peak(self.pid())
     }
 
     pub fn log_tail(&self) -> String {
@@ -184,21 +184,9 @@ impl Service {
     }
 }
 
-fn peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn peak_memory_is_read_in_bytes() {
-        assert_eq!(peak_memory("Name:\tx\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n"), Some(12_345 * 1024));
-        assert_eq!(peak_memory("Name:\tx\n"), None);
-    }
 
     #[tokio::test]
     async fn a_service_that_ends_early_is_an_error_with_the_end_of_its_log() {
