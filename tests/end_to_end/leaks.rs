@@ -219,7 +219,7 @@ async fn metrics(stack: &mut Stack) -> Vec<(PathBuf, String)> {
 fn no_core_is_left(stack: &Stack) {
     for service in stack.readers.iter().chain(stack.maskers.iter().skip(1)).chain(&stack.writers) {
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid()));
-        // Elsewhere than on Linux there is nothing to look at.
+        // Only Linux has this file.
         let Ok(limits) = limits else { continue };
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
         assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");

@@ -48,7 +48,7 @@ const TABLE: &str =
     "CREATE TABLE events (message_id text, user_id varchar(8), locale varchar(32), masked_ip varchar(256),
     app_version integer, device text, born date, extra jsonb, create_date date)";
 
-/// What must become of a body: a row with these columns (everything else NULL), or a dead letter with this reason.
+/// The expected outcome of a body: a row with these columns (all others NULL), or a dead letter with this reason.
 enum Fate {
     Row(&'static [(&'static str, &'static str)]),
     Rejected(&'static str),

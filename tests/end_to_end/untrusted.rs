@@ -1,4 +1,4 @@
-//! Peers that do not keep to the contract are refused, and cost nobody else anything.
+//! Peers that break the contract are refused, and other peers do not notice.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Fills a queue while somebody drains it, and tells how long it took until the last message was gone.
+//! Fills a queue while it is being drained, and measures the time until the last message is gone.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const CALL_BYTES: f64 = 262_144.0;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A queue that does not shrink for so long has nobody who drains it.
+/// A queue that does not shrink for this long is not being drained.
 const STALL: Duration = Duration::from_mins(1);
 
 /// What to send, and how.
@@ -60,7 +60,7 @@ impl Feed<'_> {
         Ok(Drained { seconds: started.elapsed().as_secs_f64(), mean_backlog })
     }
 
-    /// Sends everything into a queue that nobody drains.
+    /// Sends everything into a queue that is not being drained.
     pub(crate) async fn fill(&self) -> anyhow::Result<()> {
         let (sent, _) = watch::channel(0);
         let (_left, empty) = watch::channel(0);

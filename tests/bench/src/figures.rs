@@ -68,7 +68,7 @@ pub(crate) fn quantile(samples: &[f64], q: f64) -> f64 {
     usize::try_from(rank).ok().and_then(|rank| sorted.get(rank)).copied().unwrap_or(f64::NAN)
 }
 
-/// What must hold whatever the speed.
+/// Checks that must pass at any speed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) passed: u64,

@@ -2,18 +2,18 @@
 
 mod bodies;
 mod cpu;
-mod distance;
 mod feed;
 mod figures;
-mod fleet;
+mod latency_proxy;
 mod queue;
+mod replicas;
 mod report;
 mod run;
 mod sections;
 mod sender;
 mod settings;
+mod testbed;
 mod worker;
-mod world;
 
 use std::process::ExitCode;
 

@@ -8,44 +8,44 @@ use crate::figures::{Checks, Figures};
 use crate::report::{self, Origin, Report};
 use crate::sections;
 use crate::settings::{Section, Settings};
-use crate::world::World;
+use crate::testbed::Testbed;
 
-/// What sections write to.
+/// The figures and checks of all sections.
 #[derive(Debug, Default)]
-pub(crate) struct Sheet {
+pub(crate) struct Results {
     pub(crate) figures: Figures,
     pub(crate) checks: Checks,
 }
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let settings = settings.sized();
-    let mut world = World::start(settings.clone()).await?;
-    let origin = Origin::find(&mut world).await?;
-    let mut sheet = Sheet::default();
+    let mut testbed = Testbed::start(settings.clone()).await?;
+    let origin = Origin::find(&mut testbed).await?;
+    let mut results = Results::default();
     for section in settings.sections() {
         say(&format!("measuring: {section:?}"));
-        world.settle().await?;
-        Box::pin(measure(section, &mut world, &mut sheet)).await?;
+        testbed.settle().await?;
+        Box::pin(measure(section, &mut testbed, &mut results)).await?;
     }
-    drop(world);
-    let report = Report::new(origin, sheet.figures);
+    drop(testbed);
+    let report = Report::new(origin, results.figures);
     print(&report.text())?;
     report::write(&report, &settings)?;
-    print(&sheet.checks.summary())?;
-    Ok(if sheet.checks.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    print(&results.checks.summary())?;
+    Ok(if results.checks.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn measure(section: Section, world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+async fn measure(section: Section, testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
     match section {
-        Section::Pipeline => sections::pipeline::measure(world, sheet).await,
-        Section::Idle => Box::pin(sections::idle::measure(world, sheet)).await,
-        Section::Today => sections::today::measure(world, sheet).await,
-        Section::Start => sections::start::measure(world, sheet).await,
-        Section::Memory => sections::memory::measure(world, sheet).await,
-        Section::Masker => sections::masker::measure(world, sheet).await,
-        Section::Stream => sections::stream::measure(world, sheet).await,
-        Section::Writer => sections::writer::measure(world, sheet).await,
-        Section::Ledger => sections::ledger::measure(world, sheet).await,
-        Section::Growth => sections::growth::measure(world, sheet).await,
+        Section::Pipeline => sections::pipeline::measure(testbed, results).await,
+        Section::Idle => Box::pin(sections::idle::measure(testbed, results)).await,
+        Section::Today => sections::today::measure(testbed, results).await,
+        Section::Start => sections::start::measure(testbed, results).await,
+        Section::Memory => sections::memory::measure(testbed, results).await,
+        Section::Masker => sections::masker::measure(testbed, results).await,
+        Section::Stream => sections::stream::measure(testbed, results).await,
+        Section::Writer => sections::writer::measure(testbed, results).await,
+        Section::Ledger => sections::ledger::measure(testbed, results).await,
+        Section::Growth => sections::growth::measure(testbed, results).await,
     }
 }

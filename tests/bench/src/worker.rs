@@ -28,7 +28,7 @@ use crate::queue::messages_left;
 
 const READY: &str = "ready";
 
-/// Where a throw-away database's URL travels: a command line is visible to everybody.
+/// The variable with the database's URL, because every user of the machine can read a command line.
 const DATABASE_URL: &str = "VEILPOST_BENCH_DATABASE_URL";
 
 /// What the process does.
@@ -40,14 +40,14 @@ pub(crate) enum Work {
     Today { endpoint: String, url: String, count: u64 },
 }
 
-/// What it took.
+/// The time and CPU time that the work took.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Effort {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
 }
 
-/// A worker that has said that it is ready.
+/// A worker that is ready.
 #[derive(Debug)]
 pub(crate) struct Worker {
     child: Child,
@@ -78,7 +78,7 @@ impl Worker {
         Ok(serde_json::from_str(&line)?)
     }
 
-    /// A worker that ends first has said why.
+    /// The worker's next line. A worker that ends first has written its error.
     async fn line(&mut self) -> anyhow::Result<String> {
         if let Some(line) = self.output.next_line().await? {
             return Ok(line);
@@ -161,7 +161,7 @@ async fn delete(client: &Client, url: &str, messages: &[Message]) -> anyhow::Res
     Ok(u64::try_from(answer.successful.len())?)
 }
 
-/// What a script does that was written in an afternoon: a crash after the delete loses the message.
+/// The naive loop: a crash after the delete loses the message.
 async fn one_at_a_time(client: &Client, url: &str, count: u64) -> anyhow::Result<f64> {
     let database_url = std::env::var(DATABASE_URL)?;
     let mask = Mask::new(&Policy::load(None)?, &HmacKeys::default())?;

@@ -1,4 +1,4 @@
-//! Mutual TLS between the services: who gets in, who does not and what is said about it, and certificates that change.
+//! Mutual TLS between the services: which peers are accepted, what is logged about the others, and certificate rotation.
 
 mod masker;
 mod openssl;

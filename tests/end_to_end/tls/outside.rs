@@ -1,4 +1,4 @@
-//! TLS towards what is not Veilpost's: Postgres and SQS.
+//! TLS to other systems: Postgres and SQS.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 

@@ -1,4 +1,4 @@
-//! A masker without TLS: what it warns of, and what it stands.
+//! A masker without TLS: its warning, and its limit of connections.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

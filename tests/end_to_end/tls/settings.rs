@@ -5,7 +5,7 @@ use std::process::Command;
 use veilpost_local::certificates::Role;
 use veilpost_testkit::{Pki, TlsFiles, binary};
 
-/// Runs a masker that is to refuse its settings, and gives what it says.
+/// Runs a masker that must refuse its settings, and returns what it writes.
 fn refusal(files: &[(&str, String)], downstream: &str) -> String {
     let output = Command::new(binary("veilpost-masker").unwrap())
         .args([

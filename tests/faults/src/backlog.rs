@@ -11,13 +11,13 @@ use veilpost_local::output::say;
 use veilpost_local::process::{Service, memory};
 use veilpost_testkit::{Stack, login, send_batch};
 
-/// What each service may take.
+/// The most memory that a service may use, in bytes.
 const LIMIT: u64 = 64 << 20;
 
 /// Batches on their way to the queue at once.
 const SENDERS: usize = 12;
 
-/// A queue of which so many times fewer messages drain in a second than of a clean one does not drain at a sane rate.
+/// A poisoned queue must drain at least at the clean queue's rate divided by this.
 const SANE: f64 = 60.0;
 
 /// How long a drain may stand still.
@@ -44,7 +44,7 @@ impl Size {
     }
 }
 
-/// What was found, in words and as checks.
+/// The results, in words and as checks.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     pub(crate) report: String,

@@ -25,11 +25,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Vec<u64>,
 
-    /// Random seeds, one after the other, for so many hours
+    /// Run random seeds one after the other for this many hours
     #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "seed")]
     long: Option<f64>,
 
-    /// No faults, but a backlog of so many messages while Postgres is down for a minute, and queues full of poison
+    /// Run no faults, but a backlog of this many messages while Postgres is down for a minute, and queues full of poison
     #[arg(long, value_name = "MESSAGES", num_args = 0..=1, default_missing_value = "1000000",
           conflicts_with_all = ["seed", "long"])]
     backlog: Option<u64>,
@@ -95,7 +95,7 @@ async fn backlog(size: Size, summary: &mut Summary) {
     }
 }
 
-/// Every round has a seed of its own that replays it.
+/// Every round has its own seed, which replays it.
 async fn long(hours: f64, summary: &mut Summary) -> anyhow::Result<()> {
     let (begun, time) = (Instant::now(), Duration::try_from_secs_f64(hours * 3600.0)?);
     let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * 1000;

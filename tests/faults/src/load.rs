@@ -16,7 +16,7 @@ const PACE: Duration = Duration::from_millis(60);
 /// What waits in the queue before the first fault.
 const BACKLOG: u64 = 500;
 
-/// However long the faults last, no more is sent.
+/// The most messages that are sent, however long the faults last.
 const MOST: u64 = 20_000;
 
 /// What is larger goes alone: everything that speaks SQS takes batches of 256 KiB.

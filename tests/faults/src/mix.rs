@@ -1,4 +1,5 @@
-//! What is sent: plain logins, every odd shape, poison for every reason, and large bodies; and what must become of each.
+//! The messages that are sent: plain logins, every odd shape, poison for every reason, and large bodies; and the outcome
+//! that each must have.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,10 +8,10 @@ use veilpost_local::events::{SampleEvents, Shape};
 
 use veilpost_testkit::BODILESS;
 
-/// Of a million sample events so many are odd; half of those are rejected.
+/// The number of odd events in a million; half of them are rejected.
 const ODD_PER_MILLION: u64 = 250_000;
 
-/// Every so many messages one is of a shape that the sample events do not have.
+/// One message in this many has a shape that the sample events do not have.
 const OWN_EVERY: u64 = 8;
 
 /// The dead letter of a message without a body has this one.
@@ -34,7 +35,7 @@ pub(crate) struct Message {
     pub(crate) expected: Expected,
 }
 
-/// What must become of a message under the harness's policy and table.
+/// The outcome that a message must have under the harness's policy and table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expected {
     /// The reason for its rejection; none when it must be a row.

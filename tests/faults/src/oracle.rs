@@ -1,4 +1,4 @@
-//! The oracle: compares what was sent with what was found once all was over. Every message must be found exactly once.
+//! The oracle: compares the messages that were sent with those found at the end. Each must be found exactly once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -64,7 +64,7 @@ pub(crate) struct Account {
     pub(crate) copies: u64,
     /// Every message that was sent, with what has become of it.
     pub(crate) verdicts: HashMap<String, Verdict>,
-    /// Rows and letters of messages that nobody sent.
+    /// Rows and dead letters of messages that were never sent.
     pub(crate) strangers: u64,
     pub(crate) ledger_differs: u64,
 }

@@ -29,7 +29,7 @@ const READER: [(&str, &str); 4] = [
 const WRITER: [(&str, &str); 3] =
     [("--table", database::TABLE), ("--migrate", "false"), ("--statement-timeout", "2s")];
 
-/// Nothing but a message's own fate moves it to the dead-letter queue: SQS would do so without a reason.
+/// So high that SQS itself moves no message to the dead-letter queue: it would do so without a reason.
 const MAX_RECEIVE_COUNT: u32 = 1000;
 
 /// Everything is up from the start. Dropping it ends everything.

@@ -35,7 +35,7 @@ pub(crate) struct Round {
     pub(crate) peak_memory: Vec<u64>,
 }
 
-/// Something that must be so, and what is wrong if it is not.
+/// A statement that must hold, and what is wrong if it does not.
 #[derive(Debug)]
 pub(crate) struct Check {
     pub(crate) what: &'static str,
@@ -47,7 +47,7 @@ impl Round {
         self.checks.iter().all(|check| check.result.is_ok())
     }
 
-    /// Runs the round to its end, whatever goes wrong on the way. An error is one of the harness's own.
+    /// Runs the round to its end, whatever goes wrong in the pipeline. An error is a failure of the harness itself.
     pub(crate) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
         let pipeline = Pipeline::start(schedule.encrypted).await?;
         let tally = Tally::default();

@@ -16,10 +16,10 @@ pub(crate) struct Summary {
     pub(crate) twice: u64,
     /// In the order in which faults were first met.
     faults: BTreeMap<String, Figures>,
-    /// What is to be run again, and why.
+    /// The checks that failed, and why.
     failures: Vec<String>,
     peak_memory: Vec<u64>,
-    /// What a person reads besides the table of faults.
+    /// Reports besides the table of faults.
     reports: Vec<String>,
 }
 

@@ -28,7 +28,7 @@ impl Demo {
         let mut command = Command::new(env!("CARGO_BIN_EXE_veilpost"));
         command.arg("demo").args(arguments).env("TMPDIR", directory.path());
         if std::env::var_os("VEILPOST_TEST_BINARIES_BUILT").is_some() {
-            // Then it takes the services beside it instead of building them.
+            // Without cargo it uses the services in its own directory instead of building them.
             command.env_remove("CARGO");
         }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use veilpost_local::output::grouped;
 
-use crate::world::World;
+use crate::testbed::Testbed;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Origin {
@@ -35,8 +35,8 @@ pub(crate) struct Machine {
 }
 
 impl Origin {
-    pub(crate) async fn find(world: &mut World) -> anyhow::Result<Self> {
-        let settings = &world.settings;
+    pub(crate) async fn find(testbed: &mut Testbed) -> anyhow::Result<Self> {
+        let settings = &testbed.settings;
         let sizes = [
             ("messages", settings.messages),
             ("backlog", settings.backlog),
@@ -50,12 +50,12 @@ impl Origin {
             ("one at a time", settings.today_messages),
             ("calls of the bare loop", settings.bare_calls().into()),
         ];
-        let profile = world.executables.directory().file_name().unwrap_or_default().to_string_lossy();
+        let profile = testbed.executables.directory().file_name().unwrap_or_default().to_string_lossy();
         let versions = [
             ("veilpost", env!("CARGO_PKG_VERSION").to_owned()),
             ("profile", profile.into_owned()),
             ("rustc", output("rustc", &["--version"])),
-            ("postgres", world.postgres_version().await?),
+            ("postgres", testbed.postgres_version().await?),
         ];
         Ok(Self {
             commit: output("git", &["rev-parse", "--short=12", "HEAD"]),

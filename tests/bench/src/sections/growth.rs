@@ -13,11 +13,11 @@ use veilpost_local::process::Service;
 use super::pipeline::{Through, through};
 use crate::bodies::Bodies;
 use crate::cpu::cpu_of;
-use crate::distance::Distance;
 use crate::feed::Feed;
-use crate::fleet::Plan;
-use crate::run::Sheet;
-use crate::world::World;
+use crate::latency_proxy::LatencyProxy;
+use crate::replicas::Plan;
+use crate::run::Results;
+use crate::testbed::Testbed;
 
 pub(crate) const REPLICAS: [u32; 3] = [1, 2, 3];
 pub(crate) const BODY_BYTES: [u32; 6] = [200, 1_024, 4_096, 16_384, 65_536, 262_144];
@@ -26,12 +26,12 @@ pub(crate) const COLUMNS: [u32; 4] = [3, 7, 20, 50];
 /// Milliseconds by which the queue's answers are late.
 pub(crate) const LATENCIES: [u32; 3] = [1, 20, 100];
 
-/// Of the messages of a repetition one in so many is sent to a distant queue: eight calls at once take long.
+/// A distant queue gets one message in this many of a repetition, because eight calls at once take long.
 const DISTANT_SHARE: u64 = 4;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Of a policy's columns every so many is a digest, as in the default policy.
+/// One column in this many is a digest, as in the default policy.
 const DIGEST_EVERY: u32 = 4;
 
 /// Bytes of bodies that one repetition moves, at most.
@@ -40,42 +40,43 @@ const MOST_BYTES: f64 = 256e6;
 /// Bytes of bodies that wait in the queue, at most.
 const BACKLOG_BYTES: f64 = 32e6;
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
     let logins = Bodies::logins();
     for count in REPLICAS {
         say(&format!("  {count} of each service"));
         let plan = Plan { readers: count, maskers: count, writers: count, ..Plan::default() };
-        let through = grown(world, sheet, &logins, plan).await?;
-        record(sheet, &format!("growth.replicas.{count}"), &through);
+        let through = grown(testbed, results, &logins, plan).await?;
+        record(results, &format!("growth.replicas.{count}"), &through);
     }
     for bytes in BODY_BYTES {
         say(&format!("  bodies of {bytes} bytes"));
         let bodies = Bodies::logins_of(usize::try_from(bytes)?);
-        let through = grown(world, sheet, &bodies, Plan::default()).await?;
+        let through = grown(testbed, results, &bodies, Plan::default()).await?;
         let name = format!("growth.body.{bytes}");
-        record(sheet, &name, &through);
-        sheet.figures.add(&format!("{name}.bytes"), "MB/s", through.rate() * bodies.mean_bytes() / 1e6);
+        record(results, &name, &through);
+        results.figures.add(&format!("{name}.bytes"), "MB/s", through.rate() * bodies.mean_bytes() / 1e6);
     }
     for columns in COLUMNS {
         say(&format!("  {columns} columns"));
-        let (table, policy) = columns_of(world, columns).await?;
+        let (table, policy) = columns_of(testbed, columns).await?;
         let bodies = Bodies::with_fields(columns);
         let plan = Plan { table, policy: Some(policy), ..Plan::default() };
-        let through = grown(world, sheet, &bodies, plan).await?;
-        record(sheet, &format!("growth.columns.{columns}"), &through);
+        let through = grown(testbed, results, &bodies, plan).await?;
+        record(results, &format!("growth.columns.{columns}"), &through);
     }
     for latency in LATENCIES {
         say(&format!("  answers {latency} ms later"));
         let name = format!("growth.latency.{latency}");
-        let distance = Distance::before(&world.queue.endpoint, Duration::from_millis(latency.into())).await?;
-        let adapting = distant(world, sheet, &distance, &[]).await?;
-        sheet.figures.add(&format!("{name}.rate"), "msg/s", adapting.rate);
-        sheet.figures.add(&format!("{name}.cpu-reader"), "µs", adapting.reader_cpu);
-        sheet.figures.add(&format!("{name}.receives"), "calls", adapting.receives);
-        sheet.figures.add(&format!("{name}.deletes"), "calls", adapting.deletes);
+        let proxy =
+            LatencyProxy::before(&testbed.queue.endpoint, Duration::from_millis(latency.into())).await?;
+        let adapting = distant(testbed, results, &proxy, &[]).await?;
+        results.figures.add(&format!("{name}.rate"), "msg/s", adapting.rate);
+        results.figures.add(&format!("{name}.cpu-reader"), "µs", adapting.reader_cpu);
+        results.figures.add(&format!("{name}.receives"), "calls", adapting.receives);
+        results.figures.add(&format!("{name}.deletes"), "calls", adapting.deletes);
         let flags = ["--pollers-min", "--pollers-max", "--deletes-max"];
-        let eight = distant(world, sheet, &distance, &flags.map(|flag| (flag, "8".to_owned()))).await?;
-        sheet.figures.add(&format!("{name}.eight"), "msg/s", eight.rate);
+        let eight = distant(testbed, results, &proxy, &flags.map(|flag| (flag, "8".to_owned()))).await?;
+        results.figures.add(&format!("{name}.eight"), "msg/s", eight.rate);
     }
     Ok(())
 }
@@ -91,24 +92,24 @@ struct Distant {
 }
 
 async fn distant(
-    world: &mut World,
-    sheet: &mut Sheet,
-    distance: &Distance,
+    testbed: &mut Testbed,
+    results: &mut Results,
+    proxy: &LatencyProxy,
     arguments: &[(&'static str, String)],
 ) -> anyhow::Result<Distant> {
     let plan = Plan {
-        queue_url: world.new_queue().await?,
-        queue_endpoint: Some(distance.endpoint.clone()),
+        queue_url: testbed.new_queue().await?,
+        queue_endpoint: Some(proxy.endpoint.clone()),
         reader_arguments: arguments.to_vec(),
         ..Plan::default()
     };
-    let mut fleet = world.fleet(&plan).await?;
-    let keys_before = world.count("SELECT count(*) FROM veilpost.ledger").await?;
-    let (bodies, count) = (Bodies::logins(), world.settings.messages / DISTANT_SHARE);
-    let backlog = world.settings.backlog;
+    let mut replicas = testbed.start_replicas(&plan).await?;
+    let keys_before = testbed.count("SELECT count(*) FROM veilpost.ledger").await?;
+    let (bodies, count) = (Bodies::logins(), testbed.settings.messages / DISTANT_SHARE);
+    let backlog = testbed.settings.backlog;
     let feed = Feed {
-        client: &world.queue.client,
-        sender: &world.queue.sender,
+        client: &testbed.queue.client,
+        sender: &testbed.queue.sender,
         url: &plan.queue_url,
         bodies: &bodies,
         count,
@@ -116,16 +117,16 @@ async fn distant(
         rate: None,
     };
     let (mut receives, mut deletes) = (0.0, 0.0);
-    let [reader] = fleet.readers.as_mut_slice() else { anyhow::bail!("not one reader") };
+    let [reader] = replicas.readers.as_mut_slice() else { anyhow::bail!("not one reader") };
     let cpu_before = cpu_of(reader.pid())?;
     let drained = tokio::select! {
         drained = feed.until_drained() => drained?,
         error = watch_pace(reader, &mut receives, &mut deletes) => return Err(error),
     };
     let cpu = cpu_of(reader.pid())? - cpu_before;
-    fleet.stop().await?;
-    let keys = world.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
-    sheet.checks.equal("keys in the ledger from a distant queue", keys, count);
+    replicas.stop().await?;
+    let keys = testbed.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
+    results.checks.equal("keys in the ledger from a distant queue", keys, count);
     Ok(Distant {
         rate: float(count) / drained.seconds,
         reader_cpu: cpu * 1e6 / float(count),
@@ -148,8 +149,8 @@ async fn watch_pace(reader: &mut Service, receives: &mut f64, deletes: &mut f64)
     }
 }
 
-fn record(sheet: &mut Sheet, name: &str, through: &Through) {
-    let figures = &mut sheet.figures;
+fn record(results: &mut Results, name: &str, through: &Through) {
+    let figures = &mut results.figures;
     let cpu = |seconds: f64| through.per_message(seconds);
     figures.add(&format!("{name}.rate"), "msg/s", through.rate());
     figures.add(&format!("{name}.cpu-reader"), "µs", cpu(through.cpu.reader));
@@ -163,23 +164,28 @@ fn record(sheet: &mut Sheet, name: &str, through: &Through) {
 }
 
 /// As many messages, and as long a backlog, as the sizes of the bodies allow.
-async fn grown(world: &mut World, sheet: &mut Sheet, bodies: &Bodies, plan: Plan) -> anyhow::Result<Through> {
-    let plan = Plan { queue_url: world.new_queue().await?, ..plan };
-    let usual = world.settings.backlog;
-    let messages = world.settings.messages.min(whole(MOST_BYTES / bodies.mean_bytes()));
-    world.settings.backlog = usual.min(whole(BACKLOG_BYTES / bodies.mean_bytes()));
-    let through = through(world, sheet, bodies, messages, None, &plan).await;
-    world.settings.backlog = usual;
+async fn grown(
+    testbed: &mut Testbed,
+    results: &mut Results,
+    bodies: &Bodies,
+    plan: Plan,
+) -> anyhow::Result<Through> {
+    let plan = Plan { queue_url: testbed.new_queue().await?, ..plan };
+    let usual = testbed.settings.backlog;
+    let messages = testbed.settings.messages.min(whole(MOST_BYTES / bodies.mean_bytes()));
+    testbed.settings.backlog = usual.min(whole(BACKLOG_BYTES / bodies.mean_bytes()));
+    let through = through(testbed, results, bodies, messages, None, &plan).await;
+    testbed.settings.backlog = usual;
     through
 }
 
 /// A table with so many text columns, and the policy that fills it.
-async fn columns_of(world: &mut World, columns: u32) -> anyhow::Result<(String, PathBuf)> {
+async fn columns_of(testbed: &mut Testbed, columns: u32) -> anyhow::Result<(String, PathBuf)> {
     let table = format!("bench_{columns}");
     let names: Vec<String> = (0..columns).map(|column| format!("c{column} text")).collect();
     let create = format!("CREATE TABLE {table} ({})", names.join(", "));
-    sqlx::query(AssertSqlSafe(create)).execute(&mut world.database).await?;
-    let file = world.new_directory()?.join("policy.toml");
+    sqlx::query(AssertSqlSafe(create)).execute(&mut testbed.database).await?;
+    let file = testbed.new_directory()?.join("policy.toml");
     std::fs::write(&file, policy(&table, columns)?)?;
     Ok((table, file))
 }

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::bodies::Bodies;
 use crate::figures::quantile;
-use crate::fleet::Plan;
-use crate::run::Sheet;
-use crate::world::World;
+use crate::replicas::Plan;
+use crate::run::Results;
+use crate::testbed::Testbed;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
@@ -20,32 +20,32 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// So that sends meet the queue's own rhythm at every phase.
 const PHASES: u64 = 37;
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
     let bodies = Bodies::logins();
-    let (read, polled) = (world.new_queue().await?, world.new_queue().await?);
-    let mut fleet = world.fleet(&Plan { queue_url: read.clone(), ..Plan::default() }).await?;
-    world.empty_table().await?;
+    let (read, polled) = (testbed.new_queue().await?, testbed.new_queue().await?);
+    let mut replicas = testbed.start_replicas(&Plan { queue_url: read.clone(), ..Plan::default() }).await?;
+    testbed.empty_table().await?;
     let (mut through, mut wake_up) = (Vec::new(), Vec::new());
-    for number in 0..world.settings.idle_messages {
+    for number in 0..testbed.settings.idle_messages {
         sleep(Duration::from_millis(number * 11 % PHASES)).await;
-        wake_up.push(Box::pin(until_received(world, &polled, bodies.of(number))).await?);
+        wake_up.push(Box::pin(until_received(testbed, &polled, bodies.of(number))).await?);
         sleep(SETTLE).await;
-        through.push(until_stored(world, &read, bodies.of(number), number + 1).await?);
+        through.push(until_stored(testbed, &read, bodies.of(number), number + 1).await?);
     }
-    fleet.stop().await?;
-    sheet.checks.equal("rows of single messages", world.rows().await?, world.settings.idle_messages);
+    replicas.stop().await?;
+    results.checks.equal("rows of single messages", testbed.rows().await?, testbed.settings.idle_messages);
     for (name, q) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
         let (through, wake_up) = (quantile(&through, q), quantile(&wake_up, q));
-        sheet.figures.add(&format!("idle.latency-{name}"), "ms", through);
-        sheet.figures.add(&format!("idle.wake-up-{name}"), "ms", wake_up);
-        sheet.figures.add(&format!("idle.above-{name}"), "ms", through - wake_up);
+        results.figures.add(&format!("idle.latency-{name}"), "ms", through);
+        results.figures.add(&format!("idle.wake-up-{name}"), "ms", wake_up);
+        results.figures.add(&format!("idle.above-{name}"), "ms", through - wake_up);
     }
     Ok(())
 }
 
 /// Milliseconds from the send until a waiting poll has the message.
-async fn until_received(world: &World, url: &str, body: &str) -> anyhow::Result<f64> {
-    let client = &world.queue.client;
+async fn until_received(testbed: &Testbed, url: &str, body: &str) -> anyhow::Result<f64> {
+    let client = &testbed.queue.client;
     let poll = async {
         let message = client.receive_message().queue_url(url).wait_time_seconds(20).send().await?;
         anyhow::Ok((Instant::now(), message))
@@ -65,10 +65,10 @@ async fn until_received(world: &World, url: &str, body: &str) -> anyhow::Result<
 }
 
 /// Milliseconds from the send until another session sees the row.
-async fn until_stored(world: &mut World, url: &str, body: &str, rows: u64) -> anyhow::Result<f64> {
+async fn until_stored(testbed: &mut Testbed, url: &str, body: &str, rows: u64) -> anyhow::Result<f64> {
     let started = Instant::now();
-    world.queue.client.send_message().queue_url(url).message_body(body).send().await?;
-    while world.rows().await? < rows {
+    testbed.queue.client.send_message().queue_url(url).message_body(body).send().await?;
+    while testbed.rows().await? < rows {
         anyhow::ensure!(started.elapsed() < PATIENCE, "a message was not stored");
         sleep(POLL_INTERVAL).await;
     }

@@ -10,8 +10,8 @@ use veilpost_local::output::say;
 use veilpost_writer::{Bare, BareBatch};
 
 use crate::bodies::{masked_batches, target};
-use crate::run::Sheet;
-use crate::world::World;
+use crate::run::Results;
+use crate::testbed::Testbed;
 
 /// As many as the writer has.
 pub(crate) const CONNECTIONS: usize = 2;
@@ -24,25 +24,25 @@ const FILL: &str = "
             || substr(md5(n::text), 1, 20))::uuid
     FROM generate_series(1, $1) AS n";
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let keys = world.settings.ledger_keys;
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
+    let keys = testbed.settings.ledger_keys;
     if keys > 0 {
         say(&format!("  filling the ledger with {} keys", veilpost_local::output::grouped(keys)));
-        sqlx::query(FILL).bind(i64::try_from(keys)?).execute(&mut world.database).await?;
+        sqlx::query(FILL).bind(i64::try_from(keys)?).execute(&mut testbed.database).await?;
     }
-    sheet.figures.add(
+    results.figures.add(
         "ledger.keys",
         "keys",
-        float(world.count("SELECT count(*) FROM veilpost.ledger").await?),
+        float(testbed.count("SELECT count(*) FROM veilpost.ledger").await?),
     );
-    for _ in 0..world.settings.repetitions {
-        let with = bare_loop(world, sheet, true).await?;
-        let without = bare_loop(world, sheet, false).await?;
-        sheet.figures.add("ledger.with", "rows/s", with.rate);
-        sheet.figures.add("ledger.without", "rows/s", without.rate);
-        sheet.figures.add("ledger.wal-with", "bytes", with.wal_bytes);
-        sheet.figures.add("ledger.wal-without", "bytes", without.wal_bytes);
-        sheet.figures.add("ledger.ratio", "ratio", with.rate / without.rate);
+    for _ in 0..testbed.settings.repetitions {
+        let with = bare_loop(testbed, results, true).await?;
+        let without = bare_loop(testbed, results, false).await?;
+        results.figures.add("ledger.with", "rows/s", with.rate);
+        results.figures.add("ledger.without", "rows/s", without.rate);
+        results.figures.add("ledger.wal-with", "bytes", with.wal_bytes);
+        results.figures.add("ledger.wal-without", "bytes", without.wal_bytes);
+        results.figures.add("ledger.ratio", "ratio", with.rate / without.rate);
     }
     Ok(())
 }
@@ -56,28 +56,32 @@ pub(crate) struct Reached {
 }
 
 /// Stores rows over [`CONNECTIONS`] by the writer's own statement; what comes before a commit is done beforehand.
-pub(crate) async fn bare_loop(world: &mut World, sheet: &mut Sheet, ledger: bool) -> anyhow::Result<Reached> {
-    let rows = world.settings.rows;
-    let url = SecretString::from(world.postgres.url());
+pub(crate) async fn bare_loop(
+    testbed: &mut Testbed,
+    results: &mut Results,
+    ledger: bool,
+) -> anyhow::Result<Reached> {
+    let rows = testbed.settings.rows;
+    let url = SecretString::from(testbed.postgres.url());
     let mut sessions = Vec::new();
     for _ in 0..CONNECTIONS {
         sessions.push(Bare::connect(&url, &target()).await?);
     }
-    let batches = masked_batches(rows, world.settings.batch).into_iter();
+    let batches = masked_batches(rows, testbed.settings.batch).into_iter();
     let batches: Vec<Arc<BareBatch>> = batches
         .zip(sessions.iter().cycle())
         .map(|(batch, session)| session.prepare(batch).map(Arc::new))
         .collect::<Result<_, _>>()?;
-    let before_rows = world.rows().await?;
-    world.checkpoint().await?;
-    let before = world.wal_bytes().await?;
+    let before_rows = testbed.rows().await?;
+    testbed.checkpoint().await?;
+    let before = testbed.wal_bytes().await?;
     let started = Instant::now();
     let next = std::sync::Mutex::new(batches.into_iter());
     let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
     try_join_all(sessions.iter_mut().map(|session| store(session, take, ledger))).await?;
     let seconds = started.elapsed().as_secs_f64();
-    let wal_bytes = (world.wal_bytes().await? - before) / float(rows);
-    sheet.checks.equal("rows of the bare statement", world.rows().await? - before_rows, rows);
+    let wal_bytes = (testbed.wal_bytes().await? - before) / float(rows);
+    results.checks.equal("rows of the bare statement", testbed.rows().await? - before_rows, rows);
     Ok(Reached { rate: float(rows) / seconds, wal_bytes })
 }
 

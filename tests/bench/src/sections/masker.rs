@@ -11,24 +11,24 @@ use veilpost_proto::v1::masker_client::MaskerClient;
 use super::peers::{Sink, exchange};
 use crate::bodies::Bodies;
 use crate::cpu::thread_cpu;
-use crate::fleet::Plan;
-use crate::run::Sheet;
-use crate::world::World;
+use crate::replicas::Plan;
+use crate::run::Results;
+use crate::testbed::Testbed;
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
-    let batches = Bodies::logins().raw_batches(world.settings.records, world.settings.batch);
-    let records = world.settings.records;
-    for _ in 0..world.settings.repetitions {
-        let service = service(world, sheet, &batches).await?;
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
+    let batches = Bodies::logins().raw_batches(testbed.settings.records, testbed.settings.batch);
+    let records = testbed.settings.records;
+    for _ in 0..testbed.settings.repetitions {
+        let service = service(testbed, results, &batches).await?;
         let masking = batches.clone();
         let bare = std::thread::spawn(move || bare(&masking)).join();
         let bare = bare.map_err(|_| anyhow::anyhow!("the bare masking loop panicked"))??;
-        sheet.figures.add("masker.per-core", "records/s", float(records) / service.cpu_seconds);
-        sheet.figures.add("masker.cpu", "µs", service.cpu_seconds * 1e6 / float(records));
-        sheet.figures.add("masker.rate", "records/s", float(records) / service.seconds);
-        sheet.figures.add("masker.bare-per-core", "records/s", float(records) / bare);
-        sheet.figures.add("masker.bare-cpu", "µs", bare * 1e6 / float(records));
-        sheet.figures.add("masker.ratio", "ratio", bare / service.cpu_seconds);
+        results.figures.add("masker.per-core", "records/s", float(records) / service.cpu_seconds);
+        results.figures.add("masker.cpu", "µs", service.cpu_seconds * 1e6 / float(records));
+        results.figures.add("masker.rate", "records/s", float(records) / service.seconds);
+        results.figures.add("masker.bare-per-core", "records/s", float(records) / bare);
+        results.figures.add("masker.bare-cpu", "µs", bare * 1e6 / float(records));
+        results.figures.add("masker.ratio", "ratio", bare / service.cpu_seconds);
     }
     Ok(())
 }
@@ -39,22 +39,22 @@ struct Took {
 }
 
 /// One masker process between a reader and a writer that are played here.
-async fn service(world: &mut World, sheet: &mut Sheet, batches: &[RawBatch]) -> anyhow::Result<Took> {
+async fn service(testbed: &mut Testbed, results: &mut Results, batches: &[RawBatch]) -> anyhow::Result<Took> {
     let sink = Sink::start().await?;
     let downstream = format!("http://{}", sink.address);
     let plan = Plan { readers: 0, writers: 0, masker_downstream: downstream, ..Plan::default() };
-    let mut fleet = world.fleet(&plan).await?;
-    let masker = fleet.maskers.first_mut().ok_or_else(|| anyhow::anyhow!("no masker"))?;
+    let mut replicas = testbed.start_replicas(&plan).await?;
+    let masker = replicas.maskers.first_mut().ok_or_else(|| anyhow::anyhow!("no masker"))?;
     let mut client = MaskerClient::connect(format!("http://{}", masker.grpc_address().await?)).await?;
     let batches = batches.to_vec();
-    let before = fleet.cpu()?.masker;
+    let before = replicas.cpu()?.masker;
     let started = Instant::now();
     let stored = exchange(batches, async |stream| Ok(client.mask(stream).await?.into_inner())).await?;
     let seconds = started.elapsed().as_secs_f64();
-    let cpu_seconds = (fleet.cpu()?.masker - before).max(1e-2);
-    sheet.checks.equal("records through the masker", stored, world.settings.records);
+    let cpu_seconds = (replicas.cpu()?.masker - before).max(1e-2);
+    results.checks.equal("records through the masker", stored, testbed.settings.records);
     drop(client);
-    fleet.stop().await?;
+    replicas.stop().await?;
     Ok(Took { seconds, cpu_seconds })
 }
 

@@ -9,11 +9,11 @@ use crate::bodies::Bodies;
 use crate::cpu::{cpu_of, own_cpu};
 use crate::feed::{Drained, Feed};
 use crate::figures::Figures;
-use crate::fleet::{Fleet, FleetCpu, Plan};
 use crate::queue::QueueProcess;
-use crate::run::Sheet;
+use crate::replicas::{Plan, Replicas, ReplicasCpu};
+use crate::run::Results;
+use crate::testbed::Testbed;
 use crate::worker::{Work, Worker};
-use crate::world::World;
 
 /// The share of the full rate at which the latency without a backlog is measured.
 const HALF: f64 = 0.5;
@@ -21,25 +21,27 @@ const HALF: f64 = 0.5;
 /// The longest that the measurement at half the rate takes.
 const HALF_SECONDS: f64 = 10.0;
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
     let bodies = Bodies::logins();
-    let messages = world.settings.messages;
-    for _ in 0..world.settings.repetitions {
-        let through = pipeline(world, sheet, &bodies, messages, None).await?;
-        through.record(&mut sheet.figures, "end-to-end");
-        let bare = bare(world, &bodies).await?;
+    let messages = testbed.settings.messages;
+    for _ in 0..testbed.settings.repetitions {
+        let through = pipeline(testbed, results, &bodies, messages, None).await?;
+        through.record(&mut results.figures, "end-to-end");
+        let bare = bare(testbed, &bodies).await?;
         let (rate, bare_rate) = (through.rate(), bare.rate(messages));
-        sheet.figures.add("bare-queue.rate", "msg/s", bare_rate);
-        sheet.figures.add("bare-queue.cpu", "µs", bare.cpu * 1e6 / float(messages));
-        sheet.figures.add("bare-queue.queue-cpu", "µs", bare.queue_cpu * 1e6 / float(messages));
-        sheet.figures.add("bare-queue.feed-cpu", "µs", bare.feed_cpu * 1e6 / float(messages));
-        sheet.figures.add("bare-queue.backlog", "messages", bare.drained.mean_backlog);
-        sheet.figures.add("end-to-end.ratio", "ratio", rate / bare_rate);
-        sheet.figures.add("reader.cpu-ratio", "ratio", through.cpu.reader / bare.cpu);
+        results.figures.add("bare-queue.rate", "msg/s", bare_rate);
+        results.figures.add("bare-queue.cpu", "µs", bare.cpu * 1e6 / float(messages));
+        results.figures.add("bare-queue.queue-cpu", "µs", bare.queue_cpu * 1e6 / float(messages));
+        results.figures.add("bare-queue.feed-cpu", "µs", bare.feed_cpu * 1e6 / float(messages));
+        results.figures.add("bare-queue.backlog", "messages", bare.drained.mean_backlog);
+        results.figures.add("end-to-end.ratio", "ratio", rate / bare_rate);
+        results.figures.add("reader.cpu-ratio", "ratio", through.cpu.reader / bare.cpu);
     }
-    let rate = sheet.figures.value("end-to-end.rate").context("no rate")? * HALF;
+    let rate = results.figures.value("end-to-end.rate").context("no rate")? * HALF;
     let count = veilpost_local::numbers::whole((rate * HALF_SECONDS).min(float(messages)));
-    pipeline(world, sheet, &bodies, count, Some(rate)).await?.record_latency(&mut sheet.figures, "half-load");
+    pipeline(testbed, results, &bodies, count, Some(rate))
+        .await?
+        .record_latency(&mut results.figures, "half-load");
     Ok(())
 }
 
@@ -48,7 +50,7 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
 pub(crate) struct Through {
     pub(crate) messages: u64,
     pub(crate) drained: Drained,
-    pub(crate) cpu: FleetCpu,
+    pub(crate) cpu: ReplicasCpu,
     pub(crate) queue_cpu: f64,
     pub(crate) postgres_cpu: f64,
     pub(crate) feed_cpu: f64,
@@ -98,36 +100,36 @@ impl Through {
 }
 
 async fn pipeline(
-    world: &mut World,
-    sheet: &mut Sheet,
+    testbed: &mut Testbed,
+    results: &mut Results,
     bodies: &Bodies,
     messages: u64,
     rate: Option<f64>,
 ) -> anyhow::Result<Through> {
-    let url = world.new_queue().await?;
-    let calls = world.settings.calls.map(|calls| calls.to_string());
+    let url = testbed.new_queue().await?;
+    let calls = testbed.settings.calls.map(|calls| calls.to_string());
     let calls =
         calls.iter().flat_map(|calls| [("--pollers-max", calls.clone()), ("--deletes-max", calls.clone())]);
     let plan = Plan { queue_url: url, reader_arguments: calls.collect(), ..Plan::default() };
-    through(world, sheet, bodies, messages, rate, &plan).await
+    through(testbed, results, bodies, messages, rate, &plan).await
 }
 
 /// Starts what `plan` says, feeds `messages` through it and stops it again; every message must be one row and one key.
 pub(crate) async fn through(
-    world: &mut World,
-    sheet: &mut Sheet,
+    testbed: &mut Testbed,
+    results: &mut Results,
     bodies: &Bodies,
     messages: u64,
     rate: Option<f64>,
     plan: &Plan,
 ) -> anyhow::Result<Through> {
-    let mut fleet = world.fleet(plan).await?;
+    let mut replicas = testbed.start_replicas(plan).await?;
     let start = Timestamp::now().as_millisecond();
-    let keys_before = world.count("SELECT count(*) FROM veilpost.ledger").await?;
-    world.checkpoint().await?;
-    let before = Snapshot::take(world, &fleet).await?;
-    let backlog = world.settings.backlog;
-    let (client, sender) = (world.queue.client.clone(), world.queue.sender.clone());
+    let keys_before = testbed.count("SELECT count(*) FROM veilpost.ledger").await?;
+    testbed.checkpoint().await?;
+    let before = Snapshot::take(testbed, &replicas).await?;
+    let backlog = testbed.settings.backlog;
+    let (client, sender) = (testbed.queue.client.clone(), testbed.queue.sender.clone());
     let feed = Feed {
         client: &client,
         sender: &sender,
@@ -138,17 +140,18 @@ pub(crate) async fn through(
         rate,
     };
     let drained = feed.until_drained().await?;
-    let after = Snapshot::take(world, &fleet).await?;
-    fleet.ensure_running()?;
-    let memory = [&fleet.readers, &fleet.maskers, &fleet.writers].map(|services| peak_mebibytes(services));
-    fleet.stop().await?;
-    let keys = world.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
-    sheet.checks.equal("keys in the ledger", keys, messages);
-    let latency = latency(world, start).await?;
+    let after = Snapshot::take(testbed, &replicas).await?;
+    replicas.ensure_running()?;
+    let memory =
+        [&replicas.readers, &replicas.maskers, &replicas.writers].map(|services| peak_mebibytes(services));
+    replicas.stop().await?;
+    let keys = testbed.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
+    results.checks.equal("keys in the ledger", keys, messages);
+    let latency = latency(testbed, start).await?;
     Ok(Through {
         messages,
         drained,
-        cpu: after.fleet.since(before.fleet),
+        cpu: after.replicas.since(before.replicas),
         queue_cpu: after.queue - before.queue,
         postgres_cpu: after.postgres - before.postgres,
         feed_cpu: after.own - before.own,
@@ -158,9 +161,9 @@ pub(crate) async fn through(
     })
 }
 
-/// What everybody has used so far.
+/// The resources that all processes have used so far.
 struct Snapshot {
-    fleet: FleetCpu,
+    replicas: ReplicasCpu,
     queue: f64,
     postgres: f64,
     own: f64,
@@ -168,12 +171,12 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    async fn take(world: &mut World, fleet: &Fleet) -> anyhow::Result<Self> {
+    async fn take(testbed: &mut Testbed, replicas: &Replicas) -> anyhow::Result<Self> {
         Ok(Self {
-            wal: world.wal_bytes().await?,
-            fleet: fleet.cpu()?,
-            queue: cpu_of(world.queue.pid())?,
-            postgres: cpu_of(world.postgres.pid())?,
+            wal: testbed.wal_bytes().await?,
+            replicas: replicas.cpu()?,
+            queue: cpu_of(testbed.queue.pid())?,
+            postgres: cpu_of(testbed.postgres.pid())?,
             own: own_cpu()?,
         })
     }
@@ -185,7 +188,7 @@ pub(crate) fn peak_mebibytes(services: &[veilpost_local::process::Service]) -> f
 }
 
 /// p50, p99 and p99.9 of all messages sent since `start`, by Postgres's own commit times and the sent times in the keys.
-async fn latency(world: &mut World, start: i64) -> anyhow::Result<Vec<f64>> {
+async fn latency(testbed: &mut Testbed, start: i64) -> anyhow::Result<Vec<f64>> {
     const LATENCY: &str = "
         SELECT percentile_disc(ARRAY[0.5, 0.99, 0.999]) WITHIN GROUP (ORDER BY
             extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 * 1000
@@ -193,7 +196,7 @@ async fn latency(world: &mut World, start: i64) -> anyhow::Result<Vec<f64>> {
         FROM veilpost.ledger WHERE key >= $1";
     let first = Uuid::from_u128(u128::try_from(start)? << 80);
     let query = sqlx::query_scalar::<_, Option<Vec<f64>>>(LATENCY).bind(first);
-    query.fetch_one(&mut world.database).await?.context("no message has a latency")
+    query.fetch_one(&mut testbed.database).await?.context("no message has a latency")
 }
 
 /// The bare loop's repetition.
@@ -210,17 +213,17 @@ impl Loop {
     }
 }
 
-async fn bare(world: &mut World, bodies: &Bodies) -> anyhow::Result<Loop> {
-    let url = world.new_queue().await?;
-    let (count, backlog) = (world.settings.messages, world.settings.backlog);
-    let endpoint = world.queue.endpoint.clone();
-    let work = Work::Drain { endpoint, url: url.clone(), count, calls: world.settings.bare_calls() };
+async fn bare(testbed: &mut Testbed, bodies: &Bodies) -> anyhow::Result<Loop> {
+    let url = testbed.new_queue().await?;
+    let (count, backlog) = (testbed.settings.messages, testbed.settings.backlog);
+    let endpoint = testbed.queue.endpoint.clone();
+    let work = Work::Drain { endpoint, url: url.clone(), count, calls: testbed.settings.bare_calls() };
     let worker = Worker::start(&work, "").await?;
-    let (own, queue) = (own_cpu()?, cpu_of(world.queue.pid())?);
-    let QueueProcess { client, sender, .. } = &world.queue;
+    let (own, queue) = (own_cpu()?, cpu_of(testbed.queue.pid())?);
+    let QueueProcess { client, sender, .. } = &testbed.queue;
     let feed = Feed { client, sender, url: &url, bodies, count, backlog, rate: None };
     let (drained, effort) = tokio::try_join!(feed.until_drained(), worker.effort())?;
-    let queue_cpu = cpu_of(world.queue.pid())? - queue;
+    let queue_cpu = cpu_of(testbed.queue.pid())? - queue;
     // The worker is a child of this process, and has ended.
     let feed_cpu = own_cpu()? - own - effort.cpu_seconds;
     Ok(Loop { drained, cpu: effort.cpu_seconds, queue_cpu, feed_cpu })

@@ -1,22 +1,22 @@
-//! What people do today: one message at a time, one connection a row, delete before commit.
+//! The naive loop: one message at a time, one connection per row, delete before commit.
 
 use veilpost_local::numbers::float;
 
 use crate::bodies::Bodies;
 use crate::feed::Feed;
-use crate::run::Sheet;
+use crate::run::Results;
+use crate::testbed::Testbed;
 use crate::worker::{Work, Worker};
-use crate::world::World;
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
     let bodies = Bodies::logins();
-    let count = world.settings.today_messages;
-    world.empty_table().await?;
-    for repetition in 1..=u64::from(world.settings.repetitions) {
-        let url = world.new_queue().await?;
+    let count = testbed.settings.today_messages;
+    testbed.empty_table().await?;
+    for repetition in 1..=u64::from(testbed.settings.repetitions) {
+        let url = testbed.new_queue().await?;
         let feed = Feed {
-            client: &world.queue.client,
-            sender: &world.queue.sender,
+            client: &testbed.queue.client,
+            sender: &testbed.queue.sender,
             url: &url,
             bodies: &bodies,
             count,
@@ -24,15 +24,15 @@ pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Res
             rate: None,
         };
         feed.fill().await?;
-        let work = Work::Today { endpoint: world.queue.endpoint.clone(), url, count };
-        let effort = Worker::start(&work, &world.postgres.url()).await?.effort().await?;
-        sheet.figures.add("today.rate", "msg/s", float(count) / effort.seconds);
-        sheet.figures.add("today.cpu", "µs", effort.cpu_seconds * 1e6 / float(count));
-        sheet.checks.equal("rows stored one at a time", world.rows().await?, repetition * count);
+        let work = Work::Today { endpoint: testbed.queue.endpoint.clone(), url, count };
+        let effort = Worker::start(&work, &testbed.postgres.url()).await?.effort().await?;
+        results.figures.add("today.rate", "msg/s", float(count) / effort.seconds);
+        results.figures.add("today.cpu", "µs", effort.cpu_seconds * 1e6 / float(count));
+        results.checks.equal("rows stored one at a time", testbed.rows().await?, repetition * count);
     }
-    let rates = sheet.figures.value("end-to-end.rate").zip(sheet.figures.value("today.rate"));
+    let rates = results.figures.value("end-to-end.rate").zip(results.figures.value("today.rate"));
     if let Some((rate, today)) = rates {
-        sheet.figures.add("today.ratio", "ratio", rate / today);
+        results.figures.add("today.ratio", "ratio", rate / today);
     }
     Ok(())
 }

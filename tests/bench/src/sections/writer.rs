@@ -15,36 +15,36 @@ use super::ledger::{CONNECTIONS, bare_loop};
 use super::peers::exchange;
 use crate::bodies::{masked_batches, target};
 use crate::cpu::cpu_of;
-use crate::fleet::Plan;
-use crate::run::Sheet;
-use crate::world::World;
+use crate::replicas::Plan;
+use crate::run::Results;
+use crate::testbed::Testbed;
 
 /// Rows in one COPY: enough to make the pause that sqlx 0.9.0 makes at its end not matter.
 const COPY_ROWS: u64 = 50_000;
 
-pub(crate) async fn measure(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<()> {
-    // Whoever comes first has Postgres create the files of its write-ahead log; later ones find them.
-    bare_loop(world, sheet, true).await?;
-    for _ in 0..world.settings.repetitions {
-        let service = service(world, sheet).await?;
-        let bare = bare_loop(world, sheet, true).await?;
-        let copy = copy(world, sheet).await?;
-        sheet.figures.add("writer.rate", "rows/s", service);
-        sheet.figures.add("writer.bare", "rows/s", bare.rate);
-        sheet.figures.add("writer.copy", "rows/s", copy);
-        sheet.figures.add("writer.ratio", "ratio", service / bare.rate);
+pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {
+    // In the first run Postgres creates the files of its write-ahead log; later runs reuse them.
+    bare_loop(testbed, results, true).await?;
+    for _ in 0..testbed.settings.repetitions {
+        let service = service(testbed, results).await?;
+        let bare = bare_loop(testbed, results, true).await?;
+        let copy = copy(testbed, results).await?;
+        results.figures.add("writer.rate", "rows/s", service);
+        results.figures.add("writer.bare", "rows/s", bare.rate);
+        results.figures.add("writer.copy", "rows/s", copy);
+        results.figures.add("writer.ratio", "ratio", service / bare.rate);
     }
     Ok(())
 }
 
 /// One writer process with as many maskers that are played here as it has connections; rows a second.
-async fn service(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
-    let mut fleet = world.fleet(&Plan { readers: 0, maskers: 0, ..Plan::default() }).await?;
-    let writer = fleet.writers.first_mut().ok_or_else(|| anyhow::anyhow!("no writer"))?;
+async fn service(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<f64> {
+    let mut replicas = testbed.start_replicas(&Plan { readers: 0, maskers: 0, ..Plan::default() }).await?;
+    let writer = replicas.writers.first_mut().ok_or_else(|| anyhow::anyhow!("no writer"))?;
     let uri = format!("http://{}", writer.grpc_address().await?);
-    let rows = world.settings.rows;
+    let rows = testbed.settings.rows;
     let mut shares = vec![Vec::new(); CONNECTIONS];
-    for (number, batch) in masked_batches(rows, world.settings.batch).into_iter().enumerate() {
+    for (number, batch) in masked_batches(rows, testbed.settings.batch).into_iter().enumerate() {
         if let Some(share) = shares.get_mut(number % CONNECTIONS) {
             share.push(batch);
         }
@@ -53,20 +53,20 @@ async fn service(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
     for share in shares.into_iter().filter(|share| !share.is_empty()) {
         maskers.push((WriterClient::connect(uri.clone()).await?, share));
     }
-    world.checkpoint().await?;
-    let (rows_before, writer_before) = (world.rows().await?, fleet.cpu()?.writer);
-    let postgres_before = cpu_of(world.postgres.pid())?;
+    testbed.checkpoint().await?;
+    let (rows_before, writer_before) = (testbed.rows().await?, replicas.cpu()?.writer);
+    let postgres_before = cpu_of(testbed.postgres.pid())?;
     let started = Instant::now();
     let stored = try_join_all(maskers.into_iter().map(|(client, share)| store(client, share))).await?;
     let stored = stored.into_iter().sum();
     let seconds = started.elapsed().as_secs_f64();
-    let writer = fleet.cpu()?.writer - writer_before;
-    let postgres = cpu_of(world.postgres.pid())? - postgres_before;
-    sheet.checks.equal("rows that the writer says are stored", stored, rows);
-    sheet.checks.equal("rows that the writer has stored", world.rows().await? - rows_before, rows);
-    sheet.figures.add("writer.cpu", "µs", writer * 1e6 / float(rows));
-    sheet.figures.add("writer.postgres-cpu", "µs", postgres * 1e6 / float(rows));
-    fleet.stop().await?;
+    let writer = replicas.cpu()?.writer - writer_before;
+    let postgres = cpu_of(testbed.postgres.pid())? - postgres_before;
+    results.checks.equal("rows that the writer says are stored", stored, rows);
+    results.checks.equal("rows that the writer has stored", testbed.rows().await? - rows_before, rows);
+    results.figures.add("writer.cpu", "µs", writer * 1e6 / float(rows));
+    results.figures.add("writer.postgres-cpu", "µs", postgres * 1e6 / float(rows));
+    replicas.stop().await?;
     Ok(float(rows) / seconds)
 }
 
@@ -81,22 +81,22 @@ async fn store(mut client: WriterClient<Channel>, batches: Vec<MaskedBatch>) -> 
 }
 
 /// Rows a second over as many connections as the writer has.
-async fn copy(world: &mut World, sheet: &mut Sheet) -> anyhow::Result<f64> {
-    let rows = world.settings.rows;
+async fn copy(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<f64> {
+    let rows = testbed.settings.rows;
     let batches = masked_batches(rows, COPY_ROWS.min(rows.div_ceil(2)));
     let texts: Vec<String> = batches.iter().map(copy_text).collect::<Result<_, _>>()?;
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(PgConnection::connect(&world.postgres.url()).await?);
+        connections.push(PgConnection::connect(&testbed.postgres.url()).await?);
     }
-    let before = world.rows().await?;
-    world.checkpoint().await?;
+    let before = testbed.rows().await?;
+    testbed.checkpoint().await?;
     let started = Instant::now();
     let next = std::sync::Mutex::new(texts.into_iter());
     let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
     try_join_all(connections.iter_mut().map(|connection| copy_all(connection, take))).await?;
     let seconds = started.elapsed().as_secs_f64();
-    sheet.checks.equal("rows of COPY", world.rows().await? - before, rows);
+    results.checks.equal("rows of COPY", testbed.rows().await? - before, rows);
     Ok(float(rows) / seconds)
 }
 

@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::schedule::Schedule;
 use super::tally::Tally;
 
-/// How long is waited for something that a fault could break.
+/// How long a fault waits for something that it can break.
 const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

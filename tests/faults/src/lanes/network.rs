@@ -46,7 +46,7 @@ fn hits(proxies: &[&FaultProxy]) -> u64 {
     proxies.iter().map(|proxy| proxy.hits()).sum()
 }
 
-/// For so long, and on until something has been hit.
+/// Keeps the condition for `length`, and on until it has hit something.
 async fn lasting(proxies: &[&FaultProxy], length: Duration, start: impl Fn(&FaultProxy)) {
     let (begun, before) = (Instant::now(), hits(proxies));
     for proxy in proxies {

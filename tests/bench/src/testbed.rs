@@ -9,13 +9,13 @@ use veilpost_local::Executables;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
 
-use crate::fleet::{Fleet, Plan};
 use crate::queue::QueueProcess;
+use crate::replicas::{Plan, Replicas};
 use crate::settings::Settings;
 
 /// Dropping it ends everything that it has started.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Testbed {
     pub(crate) settings: Settings,
     pub(crate) executables: Executables,
     pub(crate) queue: QueueProcess,
@@ -25,7 +25,7 @@ pub(crate) struct World {
     started: u32,
 }
 
-impl World {
+impl Testbed {
     /// Queue and Postgres are up, and the schema is there.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         let executables = match &settings.binaries {
@@ -36,10 +36,11 @@ impl World {
         let queue = QueueProcess::start(&executables, directory.path(), "queue").await?;
         let postgres = ThrowAwayPostgres::start(find_or_install(say).await?).await?;
         let database = PgConnection::connect(&postgres.url()).await.context("cannot reach Postgres")?;
-        let mut world = Self { settings, executables, queue, postgres, database, directory, started: 0 };
-        let mut fleet = world.fleet(&Plan { maskers: 0, readers: 0, ..Plan::default() }).await?;
-        fleet.stop().await?;
-        Ok(world)
+        let mut testbed = Self { settings, executables, queue, postgres, database, directory, started: 0 };
+        let mut replicas =
+            testbed.start_replicas(&Plan { maskers: 0, readers: 0, ..Plan::default() }).await?;
+        replicas.stop().await?;
+        Ok(testbed)
     }
 
     /// A directory that nothing else uses.
@@ -54,16 +55,16 @@ impl World {
         self.directory.path()
     }
 
-    /// A queue that nobody has used.
+    /// A new queue.
     pub(crate) async fn new_queue(&mut self) -> anyhow::Result<String> {
         self.started += 1;
         self.queue.create(&format!("bench-{}", self.started)).await
     }
 
     /// Starts services and waits until each one is ready.
-    pub(crate) async fn fleet(&mut self, plan: &Plan) -> anyhow::Result<Fleet> {
+    pub(crate) async fn start_replicas(&mut self, plan: &Plan) -> anyhow::Result<Replicas> {
         let directory = self.new_directory()?;
-        Fleet::start(&self.executables, &self.queue, &self.postgres.url(), &directory, plan).await
+        Replicas::start(&self.executables, &self.queue, &self.postgres.url(), &directory, plan).await
     }
 
     pub(crate) async fn count(&mut self, query: &'static str) -> anyhow::Result<u64> {

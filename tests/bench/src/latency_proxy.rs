@@ -1,4 +1,4 @@
-//! A queue that is further away than it is: each answer arrives so much later.
+//! A proxy that delays each answer of the queue, as a distant queue does.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,12 +16,12 @@ const PIECE: usize = 64 * 1024;
 
 /// Dropping it ends its connections.
 #[derive(Debug)]
-pub(crate) struct Distance {
+pub(crate) struct LatencyProxy {
     pub(crate) endpoint: String,
     _connections: JoinSet<()>,
 }
 
-impl Distance {
+impl LatencyProxy {
     /// Stands before the queue at `endpoint`.
     pub(crate) async fn before(endpoint: &str, delay: Duration) -> anyhow::Result<Self> {
         let address = endpoint.strip_prefix("http://").unwrap_or(endpoint).parse()?;
@@ -92,9 +92,8 @@ mod tests {
         };
         let delay = Duration::from_millis(50);
         let asking = async {
-            let distance = Distance::before(&endpoint, delay).await.unwrap();
-            let mut stream =
-                TcpStream::connect(distance.endpoint.trim_start_matches("http://")).await.unwrap();
+            let proxy = LatencyProxy::before(&endpoint, delay).await.unwrap();
+            let mut stream = TcpStream::connect(proxy.endpoint.trim_start_matches("http://")).await.unwrap();
             let sent: Vec<u8> = (0..200_000_u32).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
             let began = Instant::now();
             stream.write_all(&sent).await.unwrap();

@@ -46,7 +46,7 @@ impl Default for Plan {
 
 /// Running services, in the order in which they are dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Fleet {
+pub(crate) struct Replicas {
     pub(crate) readers: Vec<Service>,
     pub(crate) maskers: Vec<Service>,
     pub(crate) writers: Vec<Service>,
@@ -54,13 +54,13 @@ pub(crate) struct Fleet {
 
 /// CPU time by service, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FleetCpu {
+pub(crate) struct ReplicasCpu {
     pub(crate) reader: f64,
     pub(crate) masker: f64,
     pub(crate) writer: f64,
 }
 
-impl FleetCpu {
+impl ReplicasCpu {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             reader: self.reader - before.reader,
@@ -70,7 +70,7 @@ impl FleetCpu {
     }
 }
 
-impl Fleet {
+impl Replicas {
     pub(crate) async fn start(
         executables: &Executables,
         queue: &QueueProcess,
@@ -78,37 +78,41 @@ impl Fleet {
         directory: &Path,
         plan: &Plan,
     ) -> anyhow::Result<Self> {
-        let mut fleet = Self::default();
+        let mut replicas = Self::default();
         for number in 0..plan.writers {
             let writer = serving(executables, "writer", number).env("DATABASE_URL", database_url);
             let writer = writer.arg("--table", &plan.table).start(directory)?;
-            fleet.writers.push(ready(writer).await?);
+            replicas.writers.push(ready(writer).await?);
         }
         for number in 0..plan.maskers {
-            let writers = uris(&mut fleet.writers, &plan.masker_downstream).await?;
+            let writers = uris(&mut replicas.writers, &plan.masker_downstream).await?;
             let mut masker = serving(executables, "masker", number).arg("--downstream", writers);
             if let Some(policy) = &plan.policy {
                 masker = masker.arg("--policy", policy.display().to_string());
             }
-            fleet.maskers.push(ready(masker.start(directory)?).await?);
+            replicas.maskers.push(ready(masker.start(directory)?).await?);
         }
         for number in 0..plan.readers {
-            let maskers = uris(&mut fleet.maskers, "").await?;
+            let maskers = uris(&mut replicas.maskers, "").await?;
             let name = format!("reader-{number}");
             let reader = reader(executables, &name, queue, plan).arg("--downstream", maskers);
-            fleet.readers.push(ready(reader.start(directory)?).await?);
+            replicas.readers.push(ready(reader.start(directory)?).await?);
         }
-        Ok(fleet)
+        Ok(replicas)
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut Service> {
         self.readers.iter_mut().chain(&mut self.maskers).chain(&mut self.writers)
     }
 
-    pub(crate) fn cpu(&self) -> anyhow::Result<FleetCpu> {
+    pub(crate) fn cpu(&self) -> anyhow::Result<ReplicasCpu> {
         let sum =
             |services: &[Service]| services.iter().map(|service| cpu_of(service.pid())).sum::<Result<_, _>>();
-        Ok(FleetCpu { reader: sum(&self.readers)?, masker: sum(&self.maskers)?, writer: sum(&self.writers)? })
+        Ok(ReplicasCpu {
+            reader: sum(&self.readers)?,
+            masker: sum(&self.maskers)?,
+            writer: sum(&self.writers)?,
+        })
     }
 
     pub(crate) fn ensure_running(&mut self) -> anyhow::Result<()> {
