@@ -94,7 +94,7 @@ async fn peers_that_lie_are_refused_and_their_neighbours_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_that_begin_a_message_and_do_not_go_on_keep_nobody_out() {
+async fn many_unfinished_messages_keep_no_other_client_out() {
     let mut stack = Stack::bare().await.unwrap();
     stack.start_writer(&[]).await.unwrap();
     let masker = stack.start_masker(&[]).await.unwrap();

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_count_is_nothing() {
+    fn negative_numbers_and_nan_count_as_zero() {
         assert_eq!(whole(-1.0), 0);
         assert_eq!(whole(f64::NAN), 0);
         assert_eq!(whole(2.5e6), 2_500_000);

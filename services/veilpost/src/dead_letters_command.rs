@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_queue_itself_has_moved_there_says_so() {
+    fn a_message_moved_by_the_queue_itself_was_received_too_often() {
         let text = listing(&[DeadLetter::of(&message(&[]))]);
         assert!(text.contains("2023-11-14T22:13:20Z own-id"), "{text}");
         assert!(text.ends_with("received-too-often\n"), "{text}");

@@ -35,7 +35,7 @@ fn all_it_says(mut child: std::process::Child) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openssl_gets_in_with_a_certificate_and_not_without() {
+async fn openssl_is_accepted_with_a_certificate_and_refused_without() {
     let pki = Pki::new().unwrap();
     let masker = masker(&pki, Some(&pki.files_of(Role::Masker).unwrap()), &[]).await;
     let reader = pki.files_of(Role::Reader).unwrap();

@@ -16,7 +16,7 @@ fn reader() -> CertificateRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_gets_in() {
+async fn a_masker_accepts_a_reader() {
     let pki = Pki::new().unwrap();
     let masker = masker(&pki, Some(&pki.files_of(Role::Masker).unwrap()), &[]).await;
     let channel = masker.tls(&pki.ca, Some(&pki.ca.issue(&reader()).unwrap()));
@@ -26,7 +26,7 @@ async fn a_reader_gets_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_no_certificate_is_refused() {
+async fn a_client_without_a_certificate_is_refused() {
     let pki = Pki::new().unwrap();
     let mut masker = masker(&pki, Some(&pki.files_of(Role::Masker).unwrap()), &[]).await;
     gets_nowhere(masker.tls(&pki.ca, None)).await;

@@ -65,7 +65,7 @@ async fn a_change_of_ca_loses_nothing_and_needs_no_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_written_files_are_complained_of_once_and_the_last_good_ones_stay() {
+async fn half_written_files_are_logged_once_and_the_last_good_ones_stay_in_use() {
     let mut stack = stack().await;
     stack.start_writer(&[]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();

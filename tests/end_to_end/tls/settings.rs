@@ -39,7 +39,7 @@ fn the_downstreams_scheme_has_to_fit() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named() {
+fn unusable_files_are_named() {
     let pki = Pki::new().unwrap();
     let broken = |name: &str, spoil: &dyn Fn(&TlsFiles)| {
         let files = pki.files_named(name, &Role::Masker.request(&[])).unwrap();

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_is_larger_than_sqs_takes() {
+    fn no_message_is_larger_than_sqs_accepts() {
         assert!((0..200).all(|number| Mix::new(1).message(number).body.len() < 1024 * 1024));
     }
 }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_of_going_wrong_is_told_apart() {
+    fn every_wrong_outcome_has_its_own_verdict() {
         let not_json = Some("not-json");
         for (reason, rows, letters, expected) in [
             (None, vec![row("a")], vec![], Verdict::Right),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sent_is_strange_and_copies_are_counted() {
+    fn rows_and_dead_letters_of_unsent_messages_are_counted_and_so_are_copies() {
         let sent = HashMap::from([("a".to_owned(), expected(Some("not-json")))]);
         let letters = vec![letter("a", "not-json"), letter("a", "not-json"), letter("b", "not-json")];
         let account = Account::of(&sent, &Found { rows: vec![row("c")], letters, ..Found::default() });

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_is_seen_as_one() {
+    async fn the_client_sees_a_reset() {
         let (proxy, mut client, _server) = echo().await;
         proxy.cut(Cut::Reset);
         let read = tokio::time::timeout(SOON, client.read(&mut [0; 8])).await.unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_swallows_old_connections_for_good_and_new_ones_while_it_lasts() {
+    async fn a_silent_proxy_silences_old_connections_for_good_and_new_ones_while_it_lasts() {
         let (proxy, mut client, _server) = echo().await;
         proxy.fall_silent();
         let mut new = TcpStream::connect(proxy.address()).await.unwrap();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slowness_loses_nothing() {
+    async fn a_slow_proxy_loses_no_data() {
         let (proxy, mut client, _server) = echo().await;
         proxy.slow_down(Duration::from_millis(20));
         assert_eq!(said(&mut client).await.unwrap(), 1);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_ca_issued_is_replaced_only_on_demand() {
+    fn a_certificate_of_another_ca_is_replaced_only_on_renewal() {
         let directory = tempfile::tempdir().unwrap();
         let folder = CertificateFolder::new(directory.path());
         provide(&folder, &[], TERM).unwrap();

@@ -195,7 +195,7 @@ latency_seconds_sum 12.5
     }
 
     #[test]
-    fn what_lies_above_all_bounds_counts_as_the_highest() {
+    fn observations_above_all_bounds_count_as_the_highest_bound() {
         let text = "x_bucket{le=\"1\"} 1\nx_bucket{le=\"+Inf\"} 10\n";
         assert_eq!(Metrics::parse(text).histogram("x").quantile(0.99), Some(1.0));
     }

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_context_of_its_own_is_valid_and_not_sampled() {
+    fn an_unrecorded_context_is_valid_and_not_sampled() {
         let traceparent = unrecorded();
         let parts: Vec<_> = traceparent.split('-').collect();
         assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [2, 32, 16, 2]);

@@ -15,7 +15,7 @@ async fn setting(postgres: &ThrowAwayPostgres, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn it_is_gone_once_dropped() {
+async fn a_dropped_server_and_its_directory_are_gone() {
     let postgres = start().await;
     let (pid, directory) = (postgres.pid(), postgres.directory().to_owned());
     assert_eq!(setting(&postgres, "fsync").await, "on");
@@ -27,7 +27,7 @@ async fn it_is_gone_once_dropped() {
 }
 
 #[tokio::test]
-async fn its_data_outlives_a_restart_and_a_crash() {
+async fn data_survives_a_restart_and_a_crash() {
     let mut postgres = start().await;
     let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
     sqlx::raw_sql("create table kept (n integer); insert into kept values (7)")

@@ -18,7 +18,7 @@ async fn list(endpoint: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_letter_is_listed_without_its_body_and_stays_where_it_is() {
+async fn every_dead_letter_is_listed_without_its_body_and_stays_in_the_queue() {
     let queue = EmbeddedQueue::start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let pair = queue.create_pair("events", "letters").await.unwrap();
     for number in 0..25 {

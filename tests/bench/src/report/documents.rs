@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_between_markers_is_written_anew_and_nothing_else() {
+    fn only_the_text_between_markers_is_replaced() {
         let stale = "about <!-- bench:end-to-end.rate -->9 msg/s<!-- /bench --> here";
         let filled = fill(stale, &report()).unwrap();
         assert_eq!(filled, "about <!-- bench:end-to-end.rate -->12,345 msg/s<!-- /bench --> here");
