@@ -1,4 +1,5 @@
-//! Nothing that went through shows anywhere: not in logs, metrics or spans, and not in Postgres's own log either.
+//! Nothing that went through shows anywhere: not in logs, metrics or spans, and not in Postgres's own log
+//! either.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,8 @@ source = "/score"
 transform = "copy"
 "#;
 
-/// The trigger raises the row's values with a code that is the record's fault, and the constraints refuse rows.
+/// The trigger raises the row's values with a code that is the record's fault, and the constraints refuse
+/// rows.
 const TABLE: &str = "
     CREATE TYPE mood AS ENUM ('sad');
     ALTER TABLE user_logins ADD COLUMN keyed_ip text, ADD COLUMN mood mood, ADD COLUMN score smallint,
@@ -78,7 +80,8 @@ const MARKS: [&str; 17] = [
     "987654321987",
 ];
 
-/// What the trigger writes into Postgres's log, where nobody can keep it out; nothing of Veilpost's may show it.
+/// What the trigger writes into Postgres's log, where nobody can keep it out; nothing of Veilpost's may show
+/// it.
 const RAISED: &str = "user-TRIGGER";
 
 /// One for each reason to be rejected, and two that are stored.

@@ -74,7 +74,8 @@ fn a_downstream_without_port_is_explained() {
     refused(&run("masker", &arguments, &[]), &["http://host:port"]);
 }
 
-/// A machine that is none of Amazon's: the metadata service is a closed port, or one that takes connections and is silent.
+/// A machine that is none of Amazon's: the metadata service is a closed port, or one that takes connections
+/// and is silent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_without_a_region_says_so_at_once_and_nothing_else() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use veilpost_testkit::Stack;
 
-/// The default policy's columns, plus the message id, so that a row tells which message it came from, plus one json column.
+/// The default policy's columns, plus the message id, so that a row tells which message it came from, plus
+/// one json column.
 const POLICY: &str = r#"
 table = "events"
 [[column]]
@@ -48,7 +49,8 @@ const TABLE: &str =
     "CREATE TABLE events (message_id text, user_id varchar(8), locale varchar(32), masked_ip varchar(256),
     app_version integer, device text, born date, extra jsonb, create_date date)";
 
-/// The expected outcome of a body: a row with these columns (all others NULL), or a dead letter with this reason.
+/// The expected outcome of a body: a row with these columns (all others NULL), or a dead letter with this
+/// reason.
 enum Fate {
     Row(&'static [(&'static str, &'static str)]),
     Rejected(&'static str),

@@ -189,7 +189,8 @@ async fn calls_that_batches_share_are_linked_with_each_of_them() {
     stack.start_writer(&[("--connections", "1")]).await.unwrap();
     stack.start_masker(&[]).await.unwrap();
     stack.send_logins("user-", 100).await.unwrap();
-    // While nothing can be stored, deliveries gather into batches in the reader and batches into a commit in the writer.
+    // While nothing can be stored, deliveries gather into batches in the reader and batches into a commit in
+    // the writer.
     let mut database = stack.database().await.unwrap();
     sqlx::query("BEGIN").execute(&mut database).await.unwrap();
     sqlx::query("LOCK TABLE user_logins IN ACCESS EXCLUSIVE MODE").execute(&mut database).await.unwrap();

@@ -24,7 +24,8 @@ fn empty_records() -> GrpcFrame {
     GrpcFrame::of([0x1a, 0].repeat(2 * 1024 * 1024 - 64))
 }
 
-/// What no proper peer says: its name, how it is announced, itself, and the statuses with which it may be refused.
+/// What no proper peer says: its name, how it is announced, itself, and the statuses with which it may be
+/// refused.
 type Attack = (&'static str, &'static [(&'static str, &'static str)], GrpcFrame, &'static [i32]);
 
 fn attacks() -> Vec<Attack> {

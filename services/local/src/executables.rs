@@ -18,8 +18,8 @@ pub struct Executables {
 }
 
 impl Executables {
-    /// Under `cargo run` and `cargo test` the services are built first, in the same profile, so that they are as
-    /// fresh as this program. Otherwise they must exist.
+    /// Under `cargo run` and `cargo test` the services are built first, in the same profile, so that they are
+    /// as fresh as this program. Otherwise they must exist.
     pub async fn find() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let directory = output_directory(&program).context("this program is in no directory")?;
@@ -76,8 +76,8 @@ impl Cargo {
         Some(Self { program, manifest: workspace_manifest(&package)? })
     }
 
-    /// `veilpost` itself is among the packages, although it is fresh: with another set of packages cargo would choose
-    /// other features, and compile the dependencies a second time.
+    /// Builds `veilpost` too, although it is fresh: with another set of packages cargo chooses other features and
+    /// compiles the dependencies a second time.
     async fn build(&self, directory: &Path) -> anyhow::Result<()> {
         say("Building the services");
         let target = directory.parent().context("no target directory")?;

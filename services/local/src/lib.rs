@@ -1,8 +1,8 @@
-//! A pipeline on this machine: a throw-away Postgres, the embedded queue, the services as child processes with their
-//! logs and metrics, sample events, and certificates for trials.
+//! A pipeline on this machine: a throw-away Postgres, the embedded queue, the services as child processes
+//! with their logs and metrics, sample events, and certificates for trials.
 //!
-//! The demo, the other commands of `veilpost`, the tests and the benchmark use it. It is internal: nothing outside of
-//! this workspace depends on it.
+//! The demo, the other commands of `veilpost`, the tests and the benchmark use it. It is internal: nothing
+//! outside of this workspace depends on it.
 
 pub mod certificates;
 pub mod events;

@@ -22,7 +22,8 @@ pub(crate) struct CertificatesSettings {
     /// Where to put them
     directory: PathBuf,
 
-    /// Names and addresses by which readers reach the masker, besides masker, localhost, 127.0.0.1 and ::1; separated by commas
+    /// Names and addresses by which readers reach the masker, besides masker, localhost, 127.0.0.1 and ::1;
+    /// separated by commas
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     masker_hosts: Vec<String>,
 

@@ -16,7 +16,8 @@ const HIDDEN: i32 = 120;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DeadLettersSettings {
-    /// The dead-letter queue's URL or name; region, credentials and endpoint come from the AWS_* variables and files
+    /// The dead-letter queue's URL or name; region, credentials and endpoint come from the AWS_* variables
+    /// and files
     #[arg(long, env = "VEILPOST_DEAD_LETTER_QUEUE_URL", value_name = "URL|NAME", help_heading = "Queue")]
     queue: String,
 

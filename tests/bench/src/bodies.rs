@@ -23,7 +23,8 @@ impl Bodies {
         Self((0..DIFFERENT).map(|number| events.event(number).body).collect())
     }
 
-    /// Login events with a field that no policy knows, so that each is `size` bytes long, or as long as it is without.
+    /// Login events with a field that no policy knows, so that each is `size` bytes long, or as long as it is
+    /// without.
     pub(crate) fn logins_of(size: usize) -> Self {
         let padded = |body: &String| {
             let field = r#","padding":""#.len() + 1;

@@ -1,4 +1,5 @@
-//! Sends messages to the embedded queue without the SDK: what sends is not what is measured, but it shares the machine with it.
+//! Sends messages to the embedded queue without the SDK: what sends is not what is measured, but it shares
+//! the machine with it.
 
 use anyhow::Context;
 use http::header::CONTENT_TYPE;

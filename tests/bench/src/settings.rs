@@ -8,8 +8,8 @@ use crate::worker::Work;
 
 /// Measures Veilpost beside bare loops over the same queue, the same bodies and the same Postgres
 ///
-/// Ratios are medians over repetitions in which both sides take turns. Nothing but Rust and Postgres's server programs is
-/// needed; everything runs on loopback and is gone afterwards.
+/// Ratios are medians over repetitions in which both sides take turns. Nothing but Rust and Postgres's server
+/// programs is needed; everything runs on loopback and is gone afterwards.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "veilpost-bench", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
@@ -86,8 +86,8 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = 300, value_name = "COUNT", help_heading = "How much")]
     pub(crate) today_messages: u64,
 
-    /// Calls to the queue at once in the bare loop, and receives and deletes of the reader at most [default: 8, and what
-    /// the reader chooses]
+    /// Calls to the queue at once in the bare loop, and receives and deletes of the reader at most [default:
+    /// 8, and what the reader chooses]
     #[arg(long, value_name = "CALLS", help_heading = "How much", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) calls: Option<u16>,
 

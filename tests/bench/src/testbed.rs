@@ -81,8 +81,8 @@ impl Testbed {
         Ok(())
     }
 
-    /// Lets Postgres do now what it would do of its own at some time, so that no part of the benchmark pays for what another
-    /// has stored.
+    /// Lets Postgres clean up now, so that no part of the benchmark pays for rows that another part has
+    /// stored.
     pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
         sqlx::query("VACUUM (ANALYZE)").execute(&mut self.database).await?;
         self.checkpoint().await

@@ -56,7 +56,8 @@ impl LoneMasker {
         self.endpoint("http").local_address(Some(address)).connect_lazy()
     }
 
-    /// A channel of another TLS client than the services', tonic's own; without a certificate of its own where `own` is none.
+    /// A channel of another TLS client than the services', tonic's own; without a certificate of its own
+    /// where `own` is none.
     pub(super) fn tls(&self, ca: &Authority, own: Option<&IssuedCertificate>) -> Channel {
         let config = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(ca.certificate()))

@@ -1,4 +1,5 @@
-//! Mutual TLS between the services: which peers are accepted, what is logged about the others, and certificate rotation.
+//! Mutual TLS between the services: which peers are accepted, what is logged about the others, and
+//! certificate rotation.
 
 mod masker;
 mod openssl;

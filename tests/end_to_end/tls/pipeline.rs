@@ -69,8 +69,8 @@ async fn a_masker_that_the_writer_does_not_admit_says_so_and_tries_calmly() {
     assert_eq!(log.matches("call refused").count(), 1, "{log}");
 }
 
-/// A masker as a client of another one that has `server`'s files; gives it once it has tried. Its first try may end before
-/// it has been told why, so the server, which is given too, has to live for further ones.
+/// A masker as a client of another one that has `server`'s files; gives it once it has tried. Its first try
+/// may end before it has been told why, so the server, which is given too, has to live for further ones.
 async fn client_of(pki: &Pki, server: Option<&TlsFiles>, host: &str) -> [LoneMasker; 2] {
     let server = masker(pki, server, &[]).await;
     let downstream = format!("https://{host}:{}", server.address.port());

@@ -45,7 +45,8 @@ async fn seat(address: SocketAddr) -> Option<TcpStream> {
     answer.ok().map(|_| stream)
 }
 
-/// Addresses beside 127.0.0.1 need no set-up on Linux only, which also tells how many files a process has open.
+/// Addresses beside 127.0.0.1 need no set-up on Linux only, which also tells how many files a process has
+/// open.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_opens_thousands_of_connections_keeps_no_other_host_out() {

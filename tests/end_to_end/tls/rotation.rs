@@ -44,7 +44,7 @@ async fn a_change_of_ca_loses_nothing_and_needs_no_restart() {
     }
     stack.send_logins("c-", 500).await.unwrap();
     replaced(&stack, 2).await;
-    // By now every stream has been opened anew, or will be before its peer may no longer trust it.
+    // By now every stream has been opened again, or will be before its peer stops trusting it.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for role in ROLES {
         files(&stack, role).trust(&[&new]).unwrap();

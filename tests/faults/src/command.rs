@@ -16,8 +16,8 @@ const SEEDS: [u64; 2] = [1, 2];
 
 /// Breaks a whole pipeline on purpose and accounts for every message.
 ///
-/// Without arguments: some fixed seeds, a few minutes. Ends with `N passed, N failed` on a line of its own; exit status
-/// 1 when something failed.
+/// Without arguments: some fixed seeds, a few minutes. Ends with `N passed, N failed` on a line of its own;
+/// exit status 1 when something failed.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "tests/faults/run")]
 pub struct Arguments {
@@ -29,7 +29,8 @@ pub struct Arguments {
     #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "seed")]
     long: Option<f64>,
 
-    /// Run no faults, but a backlog of this many messages while Postgres is down for a minute, and queues full of poison
+    /// Run no faults, but a backlog of this many messages while Postgres is down for a minute, and queues
+    /// full of poison
     #[arg(long, value_name = "MESSAGES", num_args = 0..=1, default_missing_value = "1000000",
           conflicts_with_all = ["seed", "long"])]
     backlog: Option<u64>,

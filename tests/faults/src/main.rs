@@ -1,5 +1,5 @@
-//! The fault harness: breaks a whole pipeline on purpose, by a schedule that a seed replays, and accounts for every
-//! message at the end. `tests/faults/run` builds what it needs and starts it.
+//! The fault harness: breaks a whole pipeline on purpose, by a schedule that a seed replays, and accounts for
+//! every message at the end. `tests/faults/run` builds what it needs and starts it.
 
 mod backlog;
 mod command;

@@ -1,5 +1,5 @@
-//! The messages that are sent: plain logins, every odd shape, poison for every reason, and large bodies; and the outcome
-//! that each must have.
+//! The messages that are sent: plain logins, every odd shape, poison for every reason, and large bodies; and
+//! the outcome that each must have.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,4 +1,5 @@
-//! The oracle: compares the messages that were sent with those found at the end. Each must be found exactly once.
+//! The oracle: compares the messages that were sent with those found at the end. Each must be found exactly
+//! once.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -180,8 +180,8 @@ impl Pipeline {
         self.stack.lock().await.depth(&self.pair.url).await
     }
 
-    /// Waits until the queue is empty and returns how long it took. It must get shorter all the while, and no process
-    /// may end.
+    /// Waits until the queue is empty and returns how long it took. It must get shorter all the while, and no
+    /// process may end.
     pub(crate) async fn drained(&self, standstill: Duration) -> anyhow::Result<Duration> {
         self.stack.lock().await.queue_drains(standstill, async || self.ensure_running().await).await
     }

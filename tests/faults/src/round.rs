@@ -13,8 +13,8 @@ use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
 use veilpost_local::certificates::Role;
 
-/// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts, backoffs and
-/// keepalives that are still running.
+/// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts,
+/// backoffs and keepalives that are still running.
 const STANDSTILL: Duration = Duration::from_mins(1);
 
 /// The name in the ledger's keys: the queue's own.
@@ -47,7 +47,8 @@ impl Round {
         self.checks.iter().all(|check| check.result.is_ok())
     }
 
-    /// Runs the round to its end, whatever goes wrong in the pipeline. An error is a failure of the harness itself.
+    /// Runs the round to its end, whatever goes wrong in the pipeline. An error is a failure of the harness
+    /// itself.
     pub(crate) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
         let pipeline = Pipeline::start(schedule.encrypted).await?;
         let tally = Tally::default();

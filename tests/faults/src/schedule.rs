@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::fault::{self, Fault, NetworkFault, PostgresFault, ProcessFault};
 use crate::seeded_rng::SeededRng;
 
-/// Lanes that run side by side; each goes through all faults of its own in an order of its own. Processes have two, so that
-/// services go down together.
+/// Lanes that run side by side; each goes through all faults of its own in an order of its own. Processes
+/// have two, so that services go down together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
     pub(crate) seed: u64,

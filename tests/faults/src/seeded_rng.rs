@@ -3,8 +3,8 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-/// Draws from a named generator with arithmetic of its own, because a library may change how it draws from a range and a
-/// seed must mean the same tomorrow.
+/// Draws from a named generator with arithmetic of its own, because a library may change how it draws from a
+/// range and a seed must mean the same tomorrow.
 #[derive(Debug)]
 pub(crate) struct SeededRng(Xoshiro256PlusPlus);
 

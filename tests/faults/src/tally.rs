@@ -16,7 +16,8 @@ pub(crate) struct Injection {
     pub(crate) fault: Fault,
     pub(crate) begun: Instant,
     pub(crate) ended: Instant,
-    /// What it broke: calls, connections, statements, processes at work. None when this machine cannot have it.
+    /// What it broke: calls, connections, statements, processes at work. None when this machine cannot have
+    /// it.
     pub(crate) hits: Option<u64>,
 }
 

@@ -1,4 +1,5 @@
-//! Messages from the queue, their trace contexts, and the letters that they become. Parts stand on a line each.
+//! Messages from the queue, their trace contexts, and the letters that they become. Parts stand on a line
+//! each.
 
 #![no_main]
 

@@ -82,8 +82,8 @@ impl FaultProxy {
         self.shared.condition.send_replace(Condition::Slow(by));
     }
 
-    /// From now on all data is lost without an error, and new connections are accepted and get no answer. A connection
-    /// that has lost data stays silent for good.
+    /// From now on all data is lost without an error, and new connections are accepted and get no answer. A
+    /// connection that has lost data stays silent for good.
     pub fn fall_silent(&self) {
         self.shared.condition.send_replace(Condition::Silent);
     }

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 /// How long a peer may take to answer or refuse.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One message of a stream as it is on the wire: its compressed flag, the length in its header, and its bytes.
+/// One message of a stream as it is on the wire: its compressed flag, the length in its header, and its
+/// bytes.
 #[derive(Clone, Debug)]
 pub struct GrpcFrame {
     pub compressed: bool,
@@ -38,8 +39,8 @@ impl GrpcFrame {
     }
 }
 
-/// Opens a stream on a new connection, sends all frames, and closes its side. Returns the gRPC status with which the
-/// peer ends the stream, if there is one.
+/// Opens a stream on a new connection, sends all frames, and closes its side. Returns the gRPC status with
+/// which the peer ends the stream, if there is one.
 pub async fn send_frames(
     address: SocketAddr,
     path: &str,

@@ -1,5 +1,5 @@
-//! What tests of several crates share: proxies that make a connection or a call fail, a whole pipeline of real service
-//! binaries, a trace collector, and certificates. It is never a part of the product.
+//! What tests of several crates share: proxies that make a connection or a call fail, a whole pipeline of
+//! real service binaries, a trace collector, and certificates. It is never a part of the product.
 
 mod binaries;
 mod fault_proxy;

@@ -70,8 +70,8 @@ impl Stack {
         eventually("an empty queue", ask).await
     }
 
-    /// Waits until no message is in the queue, waiting or hidden, and returns how long it took. A queue that does not get
-    /// shorter for `standstill` is an error, and so is an error of `check`.
+    /// Waits until no message is in the queue, waiting or hidden, and returns how long it took. A queue that
+    /// does not get shorter for `standstill` is an error, and so is an error of `check`.
     pub async fn queue_drains(
         &self,
         standstill: Duration,

@@ -18,7 +18,8 @@ use crate::{Pki, binary, eventually};
 /// How long a service may take to drain: longer than its own grace period.
 const DRAIN: Duration = Duration::from_secs(40);
 
-/// A queue and a database, which run from the start, and the services that the test starts. Dropping it ends them all.
+/// A queue and a database, which run from the start, and the services that the test starts. Dropping it ends
+/// them all.
 #[derive(Debug)]
 pub struct Stack {
     pub writers: Vec<Service>,
@@ -95,7 +96,8 @@ impl Stack {
         Ok(address)
     }
 
-    /// Reads from the test's queue through its endpoint, and sends to every masker, unless `arguments` say otherwise.
+    /// Reads from the test's queue through its endpoint, and sends to every masker, unless `arguments` say
+    /// otherwise.
     pub async fn start_reader(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<()> {
         let endpoint = self.queue.endpoint();
         self.start_reader_at(&endpoint, arguments).await

@@ -26,7 +26,7 @@ class Pod:
         return total(self.ask("/metrics"), HANDLED[self.service])
 
     def has_drained(self):
-        """Whether it has ended by itself, as far as is visible: a kubelet may remove it before reporting it."""
+        """Whether it has ended by itself. A kubelet may remove a pod before it reports its end."""
         found = self.cluster.run("get", f"pod/{self.name}", "--ignore-not-found", "--output=json")
         if not found:
             return True

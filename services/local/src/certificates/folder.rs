@@ -17,8 +17,8 @@ const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 const CA_FILE: &str = "ca.pem";
 
-/// A directory with `ca/` and one directory per service. A service's directory holds all the files that the service
-/// needs, and no other files.
+/// A directory with `ca/` and one directory per service. A service's directory holds all the files that the
+/// service needs, and no other files.
 #[derive(Debug)]
 pub struct CertificateFolder(PathBuf);
 
@@ -63,8 +63,8 @@ impl CertificateFolder {
         Ok(authority)
     }
 
-    /// Issues a certificate for `hosts`, unless the service has a good one. A certificate from another CA is an error
-    /// unless the policy says to renew.
+    /// Issues a certificate for `hosts`, unless the service has a good one. A certificate from another CA is
+    /// an error unless the policy says to renew.
     pub fn provide(
         &self,
         authority: &Authority,

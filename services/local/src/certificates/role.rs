@@ -21,7 +21,8 @@ impl Role {
         }
     }
 
-    /// A certificate for its own name, the usual host names and `hosts`, with only the usages that the service needs.
+    /// A certificate for its own name, the usual host names and `hosts`, with only the usages that the
+    /// service needs.
     pub fn request(self, hosts: &[String]) -> CertificateRequest {
         let mut names = vec![format!("veilpost-{}", self.name())];
         let serves = self != Self::Reader;

@@ -26,7 +26,8 @@ pub struct SampleEvent {
     pub expected_outcome: ExpectedOutcome,
 }
 
-/// A reproducible sequence of events. Each event depends on the seed, the share of odd events and its number only.
+/// A reproducible sequence of events. Each event depends on the seed, the share of odd events and its number
+/// only.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleEvents {
     seed: u64,
@@ -64,8 +65,8 @@ impl SampleEvents {
 
     /// How many odd events precede this one, if it is odd itself.
     ///
-    /// The sequence is cut into windows that hold one odd event each, at a random place: the share is exact over
-    /// any length and nothing has to be remembered.
+    /// The sequence is cut into windows that hold one odd event each, at a random place: the share is exact
+    /// over any length and nothing has to be remembered.
     fn odd_before(&self, number: u64) -> Option<u64> {
         let window = mul_div(number, self.odd_per_million, MILLION);
         let start = self.window_start(window)?;

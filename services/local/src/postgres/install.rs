@@ -16,8 +16,8 @@ const HOW_TO: &str = "Postgres's programs (initdb, postgres) are not on this mac
 /// Shell functions, which the test runners use too.
 const INSTALL: &str = include_str!("install.sh");
 
-/// Finds the programs, or installs them after a line to `say`. Where that fails, the error says in one line what to
-/// install.
+/// Finds the programs, or installs them after a line to `say`. Where that fails, the error says in one line
+/// what to install.
 pub async fn find_or_install(say: impl Fn(&str)) -> anyhow::Result<Programs> {
     if let Some(found) = Programs::find() {
         return Ok(found);
@@ -32,7 +32,8 @@ fn has_apt() -> bool {
     Path::new("/usr/bin/apt-get").exists()
 }
 
-/// apt's own output goes to standard error: it takes a while, and a person wants to see that something happens.
+/// apt's own output goes to standard error: it takes a while, and a person wants to see that something
+/// happens.
 async fn install() -> anyhow::Result<()> {
     let script = format!("set -euo pipefail\n{INSTALL}\ninstall_postgres veilpost");
     let mut command = Command::new("bash");

@@ -1,5 +1,6 @@
-# Installs Debian packages where that can be done without asking: as root, or with a sudo that needs no password.
-# Bash, with `set -euo pipefail`. The tests source it, and the demo runs it when Postgres's programs are missing.
+# Installs Debian packages where that can be done without asking: as root, or with a sudo that needs no
+# password. Bash, with `set -euo pipefail`. The tests source it, and the demo runs it when Postgres's programs
+# are missing.
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi

@@ -25,8 +25,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(30);
 /// Another process may take the free port before Postgres does.
 const MAX_TRIES: usize = 3;
 
-/// A running server on loopback with a random password and `fsync` on. Dropping it stops the server in fast mode, waits
-/// for its end and removes its directory.
+/// A running server on loopback with a random password and `fsync` on. Dropping it stops the server in fast
+/// mode, waits for its end and removes its directory.
 #[derive(Debug)]
 pub struct ThrowAwayPostgres {
     server: Child,

@@ -1,6 +1,7 @@
 //! Reads a service's metrics from its admin port.
 //!
-//! The parser is our own: the crate `prometheus-parse` compiles regex and chrono for the fifty lines that it saves.
+//! The parser is our own: the crate `prometheus-parse` compiles regex and chrono for the fifty lines that it
+//! saves.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -122,8 +123,8 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 impl Histogram {
-    /// The quantile `q` (0 to 1) as Prometheus's `histogram_quantile` gives it: linear within the bucket that holds it,
-    /// and the highest finite bound for what lies above that. None when nothing was observed.
+    /// The quantile `q` (0 to 1) as Prometheus's `histogram_quantile` gives it: linear within the bucket that
+    /// holds it, and the highest finite bound for what lies above that. None when nothing was observed.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let total = self.buckets.last().map(|(_, count)| *count).filter(|total| *total > 0.0)?;
         let rank = q.clamp(0.0, 1.0) * total;

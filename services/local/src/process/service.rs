@@ -120,8 +120,8 @@ impl Service {
         self.wait_for_line("readiness", |line| (line.message == "ready").then_some(())).await
     }
 
-    /// Waits for a log line from which `pick` takes a value, and returns the last such value. A service that ends first
-    /// is an error with the end of its log.
+    /// Waits for a log line from which `pick` takes a value, and returns the last such value. A service that
+    /// ends first is an error with the end of its log.
     pub async fn wait_for_line<T>(
         &mut self,
         what: &str,
@@ -165,8 +165,8 @@ impl Service {
         }
     }
 
-    /// Sends SIGTERM and waits for the end. A service that has not ended within `patience` is an error; dropping it kills
-    /// it.
+    /// Sends SIGTERM and waits for the end. A service that has not ended within `patience` is an error;
+    /// dropping it kills it.
     pub async fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         self.child.terminate();
         timeout(patience, self.child.wait())

@@ -7,8 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The exit status of a command that a signal ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// The signals that ask this process to end: Ctrl-C, SIGTERM, and a closed terminal. Once installed, none of them ends
-/// the process by itself.
+/// The signals that ask this process to end: Ctrl-C, SIGTERM, and a closed terminal. Once installed, none of
+/// them ends the process by itself.
 #[derive(Debug)]
 pub struct EndingSignals {
     interrupt: Signal,
@@ -35,8 +35,8 @@ impl EndingSignals {
     }
 }
 
-/// Runs `work` until it ends or a signal comes. On a signal `work` is dropped, which ends the processes that it has
-/// started, and the exit status is 130.
+/// Runs `work` until it ends or a signal comes. On a signal `work` is dropped, which ends the processes that
+/// it has started, and the exit status is 130.
 pub async fn until_signal(
     signals: &mut EndingSignals,
     work: impl Future<Output = anyhow::Result<ExitCode>>,

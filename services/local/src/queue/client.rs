@@ -10,8 +10,8 @@ pub const REGION: &str = "us-east-1";
 /// Access key and secret that clients sign with; the embedded queue accepts any.
 pub const CREDENTIALS: (&str, &str) = ("veilpost", "veilpost");
 
-/// A client for the embedded queue at `endpoint`. It reads neither environment nor files. The SDK's stalled-stream
-/// protection is off, because it costs time on every call.
+/// A client for the embedded queue at `endpoint`. It reads neither environment nor files. The SDK's
+/// stalled-stream protection is off, because it costs time on every call.
 pub fn client_for(endpoint: &str) -> Client {
     let (key, secret) = CREDENTIALS;
     let settings = aws_sdk_sqs::Config::builder()

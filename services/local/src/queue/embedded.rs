@@ -81,7 +81,8 @@ impl EmbeddedQueue {
         client_for(&self.endpoint())
     }
 
-    /// Creates a queue whose messages move to the dead-letter queue after ten receives. From then on `/health` answers
+    /// Creates a queue whose messages move to the dead-letter queue after ten receives. From then on
+    /// `/health` answers
     /// 200.
     pub async fn create_pair(&self, name: &str, dead_letter_name: &str) -> anyhow::Result<QueuePair> {
         let client = self.client();

@@ -7,8 +7,8 @@ use awsim_core::{AwsError, Protocol, RequestContext, ServiceHandler};
 use awsim_sqs::SqsService;
 use serde_json::Value;
 
-/// The library's queue service with two differences, both as on AWS: sent times have milliseconds, and queue URLs
-/// contain the host that the client called. The library's own URLs contain a host that does not resolve.
+/// The library's queue service with two differences, both as on AWS: sent times have milliseconds, and queue
+/// URLs contain the host that the client called. The library's own URLs contain a host that does not resolve.
 pub(super) struct Handler {
     service: SqsService,
     started: (Instant, Duration),
@@ -26,8 +26,8 @@ impl Handler {
         (since_epoch + sent.saturating_duration_since(started)).as_millis()
     }
 
-    /// Gives the messages in `answer` their exact sent times. A message that has become visible again in between has no
-    /// exact time here; it is removed from the answer and delivered again later.
+    /// Gives the messages in `answer` their exact sent times. A message that has become visible again in
+    /// between has no exact time here; it is removed from the answer and delivered again later.
     fn refine_sent_times(&self, answer: &mut Value, queue_url: &str, context: &RequestContext) {
         let name = queue_url.rsplit('/').next().unwrap_or(queue_url);
         let state = self.service.store().get(&context.account_id, &context.region);

@@ -41,8 +41,8 @@ pub struct Sent {
 }
 
 impl Sender {
-    /// Sends the first `count` events. `admit` is awaited before each batch, with the number of events before it. `sent`
-    /// gets each batch that was accepted, in any order.
+    /// Sends the first `count` events. `admit` is awaited before each batch, with the number of events before
+    /// it. `sent` gets each batch that was accepted, in any order.
     pub async fn send(
         &self,
         events: SampleEvents,

@@ -24,7 +24,8 @@ pub(super) fn send(queue_url: &str, messages: usize) -> Span {
     )
 }
 
-/// The context of `span` for a message. Without an export it is a random context that is marked as not sampled.
+/// The context of `span` for a message. Without an export it is a random context that is marked as not
+/// sampled.
 pub(super) fn attribute(span: &Span) -> Result<MessageAttributeValue, BuildError> {
     let traceparent = telemetry::context_of(span).map_or_else(unrecorded, |context| context.traceparent);
     MessageAttributeValue::builder().data_type("String").string_value(traceparent).build()

@@ -1,6 +1,7 @@
 //! Figures in the documents: between markers, filled from the measurements.
 //!
-//! A marker is `<!-- bench:NAME -->…<!-- /bench -->`. NAME is a figure's (its number with its unit), or one of `origin`,
+//! A marker is `<!-- bench:NAME -->…<!-- /bench -->`. NAME is a figure's (its number with its unit), or one
+//! of `origin`,
 //! `sizes`, `summary`, `targets`, `table:GROUP`, `growth:KIND`, `model` and `assumptions`.
 
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The document with every marker's content written anew.
+/// The document with the current figures between its markers.
 pub(crate) fn fill(text: &str, report: &Report) -> anyhow::Result<String> {
     let mut filled = String::with_capacity(text.len());
     for part in parts(text)? {

@@ -11,8 +11,8 @@ use crate::figures::Checks;
 /// What the figures depend on.
 const MEASURED: [&str; 4] = [":/services", ":/proto", ":/Cargo.lock", ":/Cargo.toml"];
 
-/// A commit that is known here but not an ancestor of what is checked out belongs to another history: an error. A shallow
-/// clone and an archive cannot tell, which is said and is no error.
+/// A commit that is known here but not an ancestor of what is checked out belongs to another history: an
+/// error. A shallow clone and an archive cannot tell, which is said and is no error.
 pub(crate) fn check(root: &Path, origin: &Origin, checks: &mut Checks) {
     checks.that(!origin.changed, || "what was measured had changes that no commit has".to_owned());
     let profile = origin.versions.get("profile").map(String::as_str);

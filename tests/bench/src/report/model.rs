@@ -25,7 +25,8 @@ const UTILISATION: f64 = 0.5;
 const IN_FLIGHT_SECONDS: f64 = 0.1;
 const IN_FLIGHT_LIMIT: f64 = 120_000.0;
 
-/// Dollars for a million requests to a standard queue by how many there are in a month: up to so many, at so much.
+/// Price tiers of a standard queue: requests a month up to which the tier holds, and dollars for a million
+/// requests.
 const SQS_TIERS: [(f64, f64); 3] = [(100e9, 0.40), (200e9, 0.30), (f64::INFINITY, 0.24)];
 
 /// Dollars for a core (an AWS vCPU) for an hour of Fargate on ARM, and of RDS for Postgres.

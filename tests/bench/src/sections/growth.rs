@@ -179,7 +179,7 @@ async fn grown(
     through
 }
 
-/// A table with so many text columns, and the policy that fills it.
+/// Makes a table with this many text columns, and the policy that fills it.
 async fn columns_of(testbed: &mut Testbed, columns: u32) -> anyhow::Result<(String, PathBuf)> {
     let table = format!("bench_{columns}");
     let names: Vec<String> = (0..columns).map(|column| format!("c{column} text")).collect();

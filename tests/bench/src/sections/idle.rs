@@ -1,4 +1,5 @@
-//! One message at a time into an idle pipeline, beside the time that the queue itself takes to wake a long poll.
+//! One message at a time into an idle pipeline, beside the time that the queue itself takes to wake a long
+//! poll.
 
 use std::time::Duration;
 

@@ -16,7 +16,8 @@ use crate::testbed::Testbed;
 /// As many as the writer has.
 pub(crate) const CONNECTIONS: usize = 2;
 
-/// Keys of today, sent over the last hour and up to now, as the writer makes them: milliseconds, then a digest.
+/// Keys of today, sent over the last hour and up to now, as the writer makes them: milliseconds, then a
+/// digest.
 const FILL: &str = "
     INSERT INTO veilpost.ledger (slot, key)
     SELECT (extract(epoch FROM now())::bigint / 86400 % 18)::smallint,
@@ -55,7 +56,8 @@ pub(crate) struct Reached {
     pub(crate) wal_bytes: f64,
 }
 
-/// Stores rows over [`CONNECTIONS`] by the writer's own statement; what comes before a commit is done beforehand.
+/// Stores rows over [`CONNECTIONS`] by the writer's own statement; what comes before a commit is done
+/// beforehand.
 pub(crate) async fn bare_loop(
     testbed: &mut Testbed,
     results: &mut Results,

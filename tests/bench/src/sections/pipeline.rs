@@ -114,7 +114,8 @@ async fn pipeline(
     through(testbed, results, bodies, messages, rate, &plan).await
 }
 
-/// Starts what `plan` says, feeds `messages` through it and stops it again; every message must be one row and one key.
+/// Starts what `plan` says, feeds `messages` through it and stops it again; every message must be one row and
+/// one key.
 pub(crate) async fn through(
     testbed: &mut Testbed,
     results: &mut Results,
@@ -187,7 +188,8 @@ pub(crate) fn peak_mebibytes(services: &[veilpost_local::process::Service]) -> f
     bytes.map_or(f64::NAN, |bytes| float(bytes) / 1_048_576.0)
 }
 
-/// p50, p99 and p99.9 of all messages sent since `start`, by Postgres's own commit times and the sent times in the keys.
+/// p50, p99 and p99.9 of all messages sent since `start`, by Postgres's own commit times and the sent times
+/// in the keys.
 async fn latency(testbed: &mut Testbed, start: i64) -> anyhow::Result<Vec<f64>> {
     const LATENCY: &str = "
         SELECT percentile_disc(ARRAY[0.5, 0.99, 0.999]) WITHIN GROUP (ORDER BY

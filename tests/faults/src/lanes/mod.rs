@@ -16,8 +16,8 @@ const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Runs all lanes to their ends; afterwards nothing is broken any more. An error is something that must not happen
-/// whatever is broken, such as a process that ends by itself.
+/// Runs all lanes to their ends; afterwards nothing is broken any more. An error is something that must not
+/// happen whatever is broken, such as a process that ends by itself.
 pub(super) async fn run(schedule: &Schedule, pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
     let [processes, more_processes] = &schedule.processes;
     let lanes = tokio::try_join!(

@@ -103,8 +103,8 @@ async fn connections(database: &Database) -> anyhow::Result<u64> {
     }
 }
 
-/// What a frozen backend was about to commit it commits when it is resumed, though its writer has long tried again on
-/// another connection.
+/// What a frozen backend was about to commit it commits when it is resumed, though its writer has long tried
+/// again on another connection.
 async fn frozen(length: Duration, database: &Database) -> anyhow::Result<u64> {
     connections(database).await?;
     let backends = database.writers_backends().await?;
@@ -124,7 +124,7 @@ async fn terminated(length: Duration, database: &Database) -> anyhow::Result<u64
     Ok(terminated)
 }
 
-/// How often Postgres logs an error in so long; waits on until it has done so once.
+/// How often Postgres logs an error within `length`. Waits longer, until there is one.
 async fn logged(database: &Database, sqlstate: &str, length: Duration) -> anyhow::Result<u64> {
     let (begun, before) = (Instant::now(), database.logged(sqlstate)?);
     sleep(length).await;

@@ -41,7 +41,8 @@ pub enum SqsFault {
     HandlesRefused,
     /// Every message of a receive is in the answer twice.
     DeliverTwice,
-    /// Received messages become visible again at once: another receive gets them too, and the first handles are stale.
+    /// Received messages become visible again at once: another receive gets them too, and the first handles
+    /// are stale.
     Redeliver,
 }
 

@@ -26,8 +26,8 @@ pub use fault::{ArmedFault, SqsFault};
 use fault::{ArmedFaults, Calls, PendingHit};
 use listener::{ResetHandle, ResettableListener};
 
-/// A message with this body is delivered without a body. SQS accepts no such message today, but old messages and other
-/// servers have them.
+/// A message with this body is delivered without a body. SQS accepts no such message today, but old messages
+/// and other servers have them.
 pub const BODILESS: &str = "this body is taken away on the way";
 
 /// Passes SQS calls on. Dropping it ends the proxy.
@@ -75,8 +75,9 @@ impl SqsFaultProxy {
         format!("http://{}", self.address)
     }
 
-    /// The next `times` calls whose action begins with `action` meet `fault`: `SendMessage` means `SendMessageBatch` too. A
-    /// call that the fault cannot apply to, such as a receive without messages, does not count.
+    /// The next `times` calls whose action begins with `action` meet `fault`: `SendMessage` means
+    /// `SendMessageBatch` too. A call that the fault cannot apply to, such as a receive without messages,
+    /// does not count.
     pub fn arm(&self, action: &'static str, fault: SqsFault, times: u64) -> ArmedFault {
         self.inner.armed_faults.arm(Calls::StartingWith(action), fault, times)
     }
@@ -187,7 +188,8 @@ impl Inner {
         self.upstream.pass(call).await
     }
 
-    /// Passes a receive on: remembers the receipt handles, removes bodies and doubles deliveries where a test asks for it.
+    /// Passes a receive on: remembers the receipt handles, removes bodies and doubles deliveries where a test
+    /// asks for it.
     async fn receive(&self, call: Call, met: Option<PendingHit>) -> Response {
         let fault = met.as_ref().map(PendingHit::fault);
         let mut answer = match self.upstream.ask(call.clone()).await {
