@@ -76,8 +76,8 @@ impl Cargo {
         Some(Self { program, manifest: workspace_manifest(&package)? })
     }
 
-    /// Builds `veilpost` too, although it is fresh: with another set of packages cargo chooses other features and
-    /// compiles the dependencies a second time.
+    /// Builds `veilpost` too, although it is fresh: with another set of packages cargo chooses other features
+    /// and compiles the dependencies a second time.
     async fn build(&self, directory: &Path) -> anyhow::Result<()> {
         say("Building the services");
         let target = directory.parent().context("no target directory")?;
