@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use veilpost_local::numbers::{float, whole};
 
 use crate::bodies::Bodies;
-use crate::queue::messages_left;
+use crate::queue::{QueueProcess, messages_left};
 use crate::sender::Sender;
 
 /// Sends on their way at once.
@@ -49,7 +49,13 @@ pub(crate) struct Drained {
     pub(crate) mean_backlog: f64,
 }
 
-impl Feed<'_> {
+impl<'a> Feed<'a> {
+    /// Sends `count` messages to a queue of this server, as fast as it accepts them.
+    pub(crate) fn new(server: &'a QueueProcess, url: &'a str, bodies: &'a Bodies, count: u64) -> Self {
+        let (client, sender) = (&server.client, &server.sender);
+        Self { client, sender, url, bodies, count, backlog: u64::MAX, rate: None }
+    }
+
     /// Sends everything and waits until all of it has been deleted.
     pub(crate) async fn until_drained(&self) -> anyhow::Result<Drained> {
         let (sent, sent_so_far) = watch::channel(0);

@@ -134,29 +134,12 @@ fn has_rate(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::figures::Figures;
-    use crate::report::origin::{Machine, Origin};
-    use std::collections::BTreeMap;
+    use crate::report::origin::Origin;
 
     fn report() -> Report {
         let mut figures = Figures::default();
         figures.add("end-to-end.rate", "msg/s", 12_345.0);
-        let machine = Machine {
-            processor: "p".into(),
-            cores: 2,
-            memory_mib: 1,
-            system: "s".into(),
-            kernel: "k".into(),
-            load_before: 0.0,
-        };
-        let origin = Origin {
-            commit: "c".into(),
-            changed: false,
-            date: "d".into(),
-            machine,
-            versions: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-        };
-        Report::new(origin, figures)
+        Report::new(Origin::for_tests("p"), figures)
     }
 
     #[test]

@@ -71,6 +71,26 @@ impl Origin {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests(processor: &str) -> Self {
+        let machine = Machine {
+            processor: processor.to_owned(),
+            cores: 2,
+            memory_mib: 1,
+            system: "s".to_owned(),
+            kernel: "k".to_owned(),
+            load_before: 0.0,
+        };
+        Self {
+            commit: "c".to_owned(),
+            changed: false,
+            date: "d".to_owned(),
+            machine,
+            versions: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn sentence(&self) -> String {
         let Machine { processor, cores, memory_mib, system, kernel, load_before } = &self.machine;
         let changed = if self.changed { " with changes" } else { "" };

@@ -111,27 +111,10 @@ fn text(body: &mut String, x: f64, y: f64, anchor: &str, weight: &str, words: &s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::origin::Machine;
-    use std::collections::BTreeMap;
 
     #[test]
     fn the_longest_bar_is_the_greatest_figure_and_words_are_escaped() {
-        let machine = Machine {
-            processor: "A & B".into(),
-            cores: 2,
-            memory_mib: 1,
-            system: String::new(),
-            kernel: String::new(),
-            load_before: 0.0,
-        };
-        let origin = Origin {
-            commit: "c".into(),
-            changed: false,
-            date: "d".into(),
-            machine,
-            versions: BTreeMap::new(),
-            sizes: BTreeMap::new(),
-        };
+        let origin = Origin::for_tests("A & B");
         let mut figures = Figures::default();
         figures.add("masker.bare-per-core", "records/s", 400_000.0);
         figures.add("masker.per-core", "records/s", 300_000.0);

@@ -107,15 +107,7 @@ async fn distant(
     let keys_before = testbed.count("SELECT count(*) FROM veilpost.ledger").await?;
     let (bodies, count) = (Bodies::logins(), testbed.settings.messages / DISTANT_SHARE);
     let backlog = testbed.settings.backlog;
-    let feed = Feed {
-        client: &testbed.queue.client,
-        sender: &testbed.queue.sender,
-        url: &plan.queue_url,
-        bodies: &bodies,
-        count,
-        backlog,
-        rate: None,
-    };
+    let feed = Feed { backlog, ..Feed::new(&testbed.queue, &plan.queue_url, &bodies, count) };
     let (mut receives, mut deletes) = (0.0, 0.0);
     let [reader] = replicas.readers.as_mut_slice() else { anyhow::bail!("not one reader") };
     let cpu_before = cpu_of(reader.pid())?;

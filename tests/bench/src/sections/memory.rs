@@ -21,16 +21,7 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
     let url = queue.create("bench-long").await?;
     let bodies = Bodies::logins();
     let count = testbed.settings.memory_backlog;
-    let feed = Feed {
-        client: &queue.client,
-        sender: &queue.sender,
-        url: &url,
-        bodies: &bodies,
-        count,
-        backlog: u64::MAX,
-        rate: None,
-    };
-    feed.fill().await?;
+    Feed::new(&queue, &url, &bodies, count).fill().await?;
     let before = testbed.rows().await?;
     let directory = testbed.new_directory()?;
     let plan = Plan { queue_url: url, ..Plan::default() };

@@ -9,7 +9,6 @@ use crate::bodies::Bodies;
 use crate::cpu::{cpu_of, own_cpu};
 use crate::feed::{Drained, Feed};
 use crate::figures::Figures;
-use crate::queue::QueueProcess;
 use crate::replicas::{Plan, Replicas, ReplicasCpu};
 use crate::run::Results;
 use crate::testbed::Testbed;
@@ -130,16 +129,7 @@ pub(crate) async fn through(
     testbed.checkpoint().await?;
     let before = Snapshot::take(testbed, &replicas).await?;
     let backlog = testbed.settings.backlog;
-    let (client, sender) = (testbed.queue.client.clone(), testbed.queue.sender.clone());
-    let feed = Feed {
-        client: &client,
-        sender: &sender,
-        url: &plan.queue_url,
-        bodies,
-        count: messages,
-        backlog,
-        rate,
-    };
+    let feed = Feed { backlog, rate, ..Feed::new(&testbed.queue, &plan.queue_url, bodies, messages) };
     let drained = feed.until_drained().await?;
     let after = Snapshot::take(testbed, &replicas).await?;
     replicas.ensure_running()?;
@@ -222,8 +212,7 @@ async fn bare(testbed: &mut Testbed, bodies: &Bodies) -> anyhow::Result<Loop> {
     let work = Work::Drain { endpoint, url: url.clone(), count, calls: testbed.settings.bare_calls() };
     let worker = Worker::start(&work, "").await?;
     let (own, queue) = (own_cpu()?, cpu_of(testbed.queue.pid())?);
-    let QueueProcess { client, sender, .. } = &testbed.queue;
-    let feed = Feed { client, sender, url: &url, bodies, count, backlog, rate: None };
+    let feed = Feed { backlog, ..Feed::new(&testbed.queue, &url, bodies, count) };
     let (drained, effort) = tokio::try_join!(feed.until_drained(), worker.effort())?;
     let queue_cpu = cpu_of(testbed.queue.pid())? - queue;
     // The worker is a child of this process, and has ended.

@@ -14,16 +14,7 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
     testbed.empty_table().await?;
     for repetition in 1..=u64::from(testbed.settings.repetitions) {
         let url = testbed.new_queue().await?;
-        let feed = Feed {
-            client: &testbed.queue.client,
-            sender: &testbed.queue.sender,
-            url: &url,
-            bodies: &bodies,
-            count,
-            backlog: u64::MAX,
-            rate: None,
-        };
-        feed.fill().await?;
+        Feed::new(&testbed.queue, &url, &bodies, count).fill().await?;
         let work = Work::Today { endpoint: testbed.queue.endpoint.clone(), url, count };
         let effort = Worker::start(&work, &testbed.postgres.url()).await?.effort().await?;
         results.figures.add("today.rate", "msg/s", float(count) / effort.seconds);

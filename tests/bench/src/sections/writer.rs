@@ -92,8 +92,8 @@ async fn copy(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<f6
     let before = testbed.rows().await?;
     testbed.checkpoint().await?;
     let started = Instant::now();
-    let next = std::sync::Mutex::new(texts.into_iter());
-    let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+    let next = parking_lot::Mutex::new(texts.into_iter());
+    let take = || next.lock().next();
     try_join_all(connections.iter_mut().map(|connection| copy_all(connection, take))).await?;
     let seconds = started.elapsed().as_secs_f64();
     results.checks.equal("rows of COPY", testbed.rows().await? - before, rows);
