@@ -86,7 +86,7 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn of(postgres: &ThrowAwayPostgres) -> Self {
-        Self { url: postgres.url(), log: postgres.directory().join("postgres.log") }
+        Self { url: postgres.url(), log: postgres.log_file() }
     }
 
     /// Migrations, table, role; the table is on `disk` where there is one.

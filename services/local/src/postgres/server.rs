@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::programs::Programs;
 use super::user::User;
-use crate::process::Child;
+use crate::process::{Child, log_tail};
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -30,25 +30,33 @@ const MAX_TRIES: usize = 3;
 #[derive(Debug)]
 pub struct ThrowAwayPostgres {
     server: Child,
+    port: u16,
+    cluster: Cluster,
+}
+
+/// What a server is started from.
+struct Cluster {
     programs: Programs,
     user: Option<User>,
-    port: u16,
     password: String,
+    /// Settings besides the usual ones, as `name=value`.
+    settings: Vec<String>,
     directory: TempDir,
 }
 
 impl ThrowAwayPostgres {
     pub async fn start(programs: Programs) -> anyhow::Result<Self> {
-        let user = User::other_than_root()?;
-        let directory = private_directory(user)?;
-        let password = format!("{:032x}", rand::rng().random::<u128>());
-        initdb(&programs, user, directory.path(), &password).await?;
+        Self::start_with(programs, &[]).await
+    }
+
+    /// Starts a server with further settings, each as `name=value`.
+    pub async fn start_with(programs: Programs, settings: &[&str]) -> anyhow::Result<Self> {
+        let cluster = Cluster::create(programs, settings).await?;
         let mut tries = 1;
         loop {
             let port = free_port()?;
-            let started = start_server(&programs, user, directory.path(), port, &password).await;
-            match started {
-                Ok(server) => return Ok(Self { server, programs, user, port, password, directory }),
+            match cluster.start(port).await {
+                Ok(server) => return Ok(Self { server, port, cluster }),
                 Err(error) if tries == MAX_TRIES => return Err(error),
                 Err(_) => tries += 1,
             }
@@ -57,7 +65,17 @@ impl ThrowAwayPostgres {
 
     /// The URL for the superuser `postgres`, with its password.
     pub fn url(&self) -> String {
-        url(self.port, &self.password)
+        self.url_of("postgres", "postgres")
+    }
+
+    /// The URL for a role that has the superuser's password.
+    pub fn url_of(&self, role: &str, database: &str) -> String {
+        self.cluster.url(self.port, role, database)
+    }
+
+    /// The superuser's password.
+    pub fn password(&self) -> &str {
+        &self.cluster.password
     }
 
     pub fn port(&self) -> u16 {
@@ -71,7 +89,12 @@ impl ThrowAwayPostgres {
 
     /// The directory that holds all files of the server, its log included.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.cluster.directory.path()
+    }
+
+    /// The file that the server logs to.
+    pub fn log_file(&self) -> PathBuf {
+        self.cluster.log_file()
     }
 
     /// For sending signals.
@@ -79,7 +102,7 @@ impl ThrowAwayPostgres {
         &mut self.server
     }
 
-    /// Stops the server in fast mode; the data stays until this value is dropped.
+    /// Stops the server in fast mode. The data stays until this value is dropped.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.server.interrupt();
         let status =
@@ -88,7 +111,7 @@ impl ThrowAwayPostgres {
         Ok(())
     }
 
-    /// Stops the server in immediate mode, which it recovers from when it starts again.
+    /// Stops the server in immediate mode, from which it recovers at its next start.
     pub async fn crash(&mut self) -> anyhow::Result<()> {
         self.server.quit();
         timeout(STOP_PATIENCE, self.server.wait()).await.context("Postgres did not crash in time")??;
@@ -98,8 +121,7 @@ impl ThrowAwayPostgres {
     /// Starts the server again on the same port and data, after [`Self::stop`], [`Self::crash`] or a kill.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.server.wait().await?;
-        self.server =
-            start_server(&self.programs, self.user, self.directory.path(), self.port, &self.password).await?;
+        self.server = self.cluster.start(self.port).await?;
         Ok(())
     }
 }
@@ -111,100 +133,97 @@ impl Drop for ThrowAwayPostgres {
     }
 }
 
-/// The directory belongs to the user that Postgres runs as, and is closed to others.
-fn private_directory(user: Option<User>) -> anyhow::Result<TempDir> {
-    let directory = tempfile::Builder::new().prefix("veilpost-postgres-").tempdir()?;
-    if let Some(User { uid, gid }) = user {
-        chown(directory.path(), Some(uid), Some(gid))?;
+impl Cluster {
+    /// Runs `initdb` in a new directory, as a user that Postgres may run as.
+    async fn create(programs: Programs, settings: &[&str]) -> anyhow::Result<Self> {
+        let user = User::other_than_root()?;
+        let directory = tempfile::Builder::new().prefix("veilpost-postgres-").tempdir()?;
+        let password = format!("{:032x}", rand::rng().random::<u128>());
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let cluster = Self { programs, user, password, settings, directory };
+        cluster.keep_private(cluster.directory.path(), 0o700)?;
+        cluster.initdb().await?;
+        Ok(cluster)
     }
-    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700))?;
-    Ok(directory)
-}
 
-async fn initdb(
-    programs: &Programs,
-    user: Option<User>,
-    directory: &Path,
-    password: &str,
-) -> anyhow::Result<()> {
-    let password_file = directory.join("password");
-    std::fs::write(&password_file, password)?;
-    std::fs::set_permissions(&password_file, Permissions::from_mode(0o600))?;
-    if let Some(User { uid, gid }) = user {
-        chown(&password_file, Some(uid), Some(gid))?;
-    }
-    let mut command = command(&programs.initdb(), user, directory)?;
-    command.arg("--pgdata").arg(data(directory)).arg("--pwfile").arg(&password_file);
-    command.args([
-        "--username=postgres",
-        "--auth=scram-sha-256",
-        "--encoding=UTF8",
-        "--no-locale",
-        "--no-sync",
-    ]);
-    let status = Child::start("initdb", &mut command)?.wait().await?;
-    std::fs::remove_file(&password_file)?;
-    anyhow::ensure!(status.success(), "initdb failed ({status}):\n{}", log_tail(directory));
-    Ok(())
-}
-
-async fn start_server(
-    programs: &Programs,
-    user: Option<User>,
-    directory: &Path,
-    port: u16,
-    password: &str,
-) -> anyhow::Result<Child> {
-    let mut command = command(&programs.postgres(), user, directory)?;
-    command.arg("-D").arg(data(directory)).arg("-k").arg(directory).args([
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port.to_string(),
-    ]);
-    command.args(["-c", "track_commit_timestamp=on", "-c", "logging_collector=off"]);
-    let mut server = Child::start("postgres", &mut command)?;
-    let until = Instant::now() + START_PATIENCE;
-    while let Err(error) = connect(port, password).await {
-        if let Some(status) = server.ended() {
-            anyhow::bail!("Postgres ended at start ({status}):\n{}", log_tail(directory));
+    /// Gives a file to the user that Postgres runs as, and closes it to others.
+    fn keep_private(&self, path: &Path, mode: u32) -> anyhow::Result<()> {
+        if let Some(User { uid, gid }) = self.user {
+            chown(path, Some(uid), Some(gid))?;
         }
-        anyhow::ensure!(Instant::now() < until, "Postgres does not answer: {error}");
-        sleep(POLL_INTERVAL).await;
+        Ok(std::fs::set_permissions(path, Permissions::from_mode(mode))?)
     }
-    Ok(server)
-}
 
-async fn connect(port: u16, password: &str) -> Result<(), sqlx::Error> {
-    PgConnection::connect(&url(port, password)).await?.close().await
-}
-
-/// Programs log into the directory and run in it: the caller's working directory may be closed to their user.
-fn command(program: &Path, user: Option<User>, directory: &Path) -> anyhow::Result<Command> {
-    let log = File::options().create(true).append(true).open(log(directory))?;
-    let mut command = Command::new(program);
-    command.current_dir(directory).env("LC_ALL", "C");
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    if let Some(user) = user {
-        user.on(&mut command);
+    async fn initdb(&self) -> anyhow::Result<()> {
+        let password_file = self.directory.path().join("password");
+        std::fs::write(&password_file, &self.password)?;
+        self.keep_private(&password_file, 0o600)?;
+        let mut command = self.command(&self.programs.initdb())?;
+        command.arg("--pgdata").arg(self.data()).arg("--pwfile").arg(&password_file);
+        command.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"]);
+        command.args(["--no-locale", "--no-sync"]);
+        let status = Child::start("initdb", &mut command)?.wait().await?;
+        std::fs::remove_file(&password_file)?;
+        anyhow::ensure!(status.success(), "initdb failed ({status}):\n{}", log_tail(&self.log_file()));
+        Ok(())
     }
-    Ok(command)
+
+    /// Starts the server and waits until it answers.
+    async fn start(&self, port: u16) -> anyhow::Result<Child> {
+        let mut command = self.command(&self.programs.postgres())?;
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.directory.path());
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+        let usual = ["track_commit_timestamp=on", "logging_collector=off"];
+        for setting in usual.into_iter().chain(self.settings.iter().map(String::as_str)) {
+            command.args(["-c", setting]);
+        }
+        let mut server = Child::start("postgres", &mut command)?;
+        let until = Instant::now() + START_PATIENCE;
+        while let Err(error) = self.connect(port).await {
+            if let Some(status) = server.ended() {
+                anyhow::bail!("Postgres ended at start ({status}):\n{}", log_tail(&self.log_file()));
+            }
+            anyhow::ensure!(Instant::now() < until, "Postgres does not answer: {error}");
+            sleep(POLL_INTERVAL).await;
+        }
+        Ok(server)
+    }
+
+    async fn connect(&self, port: u16) -> Result<(), sqlx::Error> {
+        PgConnection::connect(&self.url(port, "postgres", "postgres")).await?.close().await
+    }
+
+    /// A command that logs into the directory and runs in it: the caller's working directory may be closed to
+    /// the user that Postgres runs as.
+    fn command(&self, program: &Path) -> anyhow::Result<Command> {
+        let log = File::options().create(true).append(true).open(self.log_file())?;
+        let mut command = Command::new(program);
+        command.current_dir(self.directory.path()).env("LC_ALL", "C");
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        if let Some(user) = self.user {
+            user.on(&mut command);
+        }
+        Ok(command)
+    }
+
+    fn url(&self, port: u16, role: &str, database: &str) -> String {
+        format!("postgres://{role}:{}@127.0.0.1:{port}/{database}?sslmode=disable", self.password)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("postgres.log")
+    }
 }
 
-fn url(port: u16, password: &str) -> String {
-    format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres?sslmode=disable")
-}
-
-fn data(directory: &Path) -> PathBuf {
-    directory.join("data")
-}
-
-fn log(directory: &Path) -> PathBuf {
-    directory.join("postgres.log")
-}
-
-fn log_tail(directory: &Path) -> String {
-    crate::process::log_tail(&log(directory))
+/// Never shows the password.
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Cluster").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 fn free_port() -> anyhow::Result<u16> {

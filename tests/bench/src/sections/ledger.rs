@@ -78,8 +78,8 @@ pub(crate) async fn bare_loop(
     testbed.checkpoint().await?;
     let before = testbed.wal_bytes().await?;
     let started = Instant::now();
-    let next = std::sync::Mutex::new(batches.into_iter());
-    let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+    let next = parking_lot::Mutex::new(batches.into_iter());
+    let take = || next.lock().next();
     try_join_all(sessions.iter_mut().map(|session| store(session, take, ledger))).await?;
     let seconds = started.elapsed().as_secs_f64();
     let wal_bytes = (testbed.wal_bytes().await? - before) / float(rows);

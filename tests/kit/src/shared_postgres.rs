@@ -1,0 +1,62 @@
+//! A throw-away Postgres that all tests of a process share.
+
+use std::sync::{Arc, Weak};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::Mutex;
+use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
+
+/// Fast and roomy: tests run side by side, and their data need not survive.
+const SETTINGS: [&str; 3] = ["fsync=off", "max_connections=200", "log_min_messages=error"];
+
+static SHARED: Mutex<Weak<SharedPostgres>> = Mutex::const_new(Weak::new());
+
+/// The server. It stops when its last user drops it.
+#[derive(Debug)]
+pub struct SharedPostgres {
+    server: ThrowAwayPostgres,
+}
+
+impl SharedPostgres {
+    /// The superuser.
+    pub const SUPERUSER: &str = "postgres";
+
+    /// The server that other tests use now, or a new one.
+    pub async fn get() -> anyhow::Result<Arc<Self>> {
+        let mut shared = SHARED.lock().await;
+        if let Some(server) = shared.upgrade() {
+            return Ok(server);
+        }
+        let programs = find_or_install(|_| ()).await?;
+        let server = Arc::new(Self { server: ThrowAwayPostgres::start_with(programs, &SETTINGS).await? });
+        *shared = Arc::downgrade(&server);
+        Ok(server)
+    }
+
+    /// Creates a role that may log in and nothing else.
+    pub async fn create_role(&self, role: &str) -> anyhow::Result<()> {
+        self.run(&format!("CREATE ROLE {role} LOGIN PASSWORD '{}'", self.server.password())).await
+    }
+
+    /// Creates a database, and a role of the same name that owns it.
+    pub async fn create_database(&self, name: &str) -> anyhow::Result<()> {
+        self.create_role(name).await?;
+        self.run(&format!("CREATE DATABASE {name} OWNER {name}")).await
+    }
+
+    /// The URL for the superuser or a role that [`Self::create_role`] made.
+    pub fn url(&self, role: &str, database: &str) -> String {
+        self.server.url_of(role, database)
+    }
+
+    /// Everything that the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.server.log_file()).unwrap_or_default()
+    }
+
+    async fn run(&self, statement: &str) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect(&self.server.url()).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        Ok(connection.close().await?)
+    }
+}
