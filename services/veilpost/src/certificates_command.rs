@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-
 use veilpost_local::certificates::{CertificateFolder, IssuePolicy, Provided, Role};
 use veilpost_local::output::print;
 

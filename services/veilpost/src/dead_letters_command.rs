@@ -6,7 +6,6 @@ use anyhow::Context;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
 use clap::Args;
 use jiff::{Timestamp, Unit};
-
 use veilpost_local::output::{print, say};
 use veilpost_local::queue::{Target, in_one_line};
 use veilpost_local::table;

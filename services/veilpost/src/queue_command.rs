@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
-
 use veilpost_local::output::print;
 use veilpost_local::process::EndingSignals;
 use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};

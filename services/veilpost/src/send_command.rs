@@ -4,14 +4,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use veilpost_runtime::telemetry;
-
-use crate::progress::progress;
-
 use veilpost_local::events::{DEFAULT_SEED, ExpectedOutcome, SampleEvents, Shape};
 use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::{grouped, print, say};
 use veilpost_local::queue::{Sender, Target};
+use veilpost_runtime::telemetry;
+
+use crate::progress::progress;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SendSettings {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-
-use crate::round::Check;
 use veilpost_local::output::say;
 use veilpost_local::process::{Service, memory};
 use veilpost_testkit::{Stack, login, send_batch};
+
+use crate::round::Check;
 
 /// The most memory that a service may use, in bytes.
 const LIMIT: u64 = 64 << 20;

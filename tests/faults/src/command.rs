@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use veilpost_local::output::{print, say};
 
 use crate::backlog::{Backlog, Size};
 use crate::round::Round;
 use crate::schedule::Schedule;
 use crate::summary::Summary;
-use veilpost_local::output::{print, say};
 
 /// The seeds of a run without arguments.
 const SEEDS: [u64; 2] = [1, 2];
@@ -20,7 +20,7 @@ const SEEDS: [u64; 2] = [1, 2];
 /// exit status 1 when something failed.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "tests/faults/run")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Run the schedule of this seed; may be given several times
     #[arg(long, value_name = "N")]
     seed: Vec<u64>,
@@ -42,7 +42,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// Runs what was asked for.
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         if self.dry {
             for seed in self.seeds() {
                 print(&Schedule::new(seed).to_string())?;

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use rustix::process::Pid;
-use sqlx::{AssertSqlSafe, Connection, FoundRow as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 use tokio::process::Command;
 use veilpost_local::postgres::ThrowAwayPostgres;
+use veilpost_testkit::binary;
 
 use crate::oracle::{DOMAIN, FoundRow, KEY, hex};
 use crate::small_disk::SmallDisk;
-use veilpost_testkit::binary;
 
 /// The writers' own role, with no more than it needs.
 const WRITER: (&str, &str) = ("veilpost_writer", "writes");

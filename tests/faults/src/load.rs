@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::time::{MissedTickBehavior, interval};
+use veilpost_testkit::send_batch;
 
 use crate::mix::{Expected, Message, Mix};
 use crate::pipeline::Pipeline;

@@ -5,7 +5,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
 use veilpost_local::events::{SampleEvents, Shape};
-
 use veilpost_testkit::BODILESS;
 
 /// The number of odd events in a million; half of them are rejected.

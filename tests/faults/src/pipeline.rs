@@ -10,12 +10,12 @@ use tokio::sync::{Mutex, MutexGuard};
 use veilpost_local::certificates::Role;
 use veilpost_local::process::ServiceCommand;
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
+use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
 
 use crate::database::{self, Database};
 use crate::fault::Hop;
 use crate::replica::Replica;
 use crate::small_disk::SmallDisk;
-use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
 
 const REPLICAS: usize = 2;
 

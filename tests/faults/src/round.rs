@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use veilpost_local::certificates::Role;
+
 use crate::lanes;
 use crate::load::{self, Sent};
 use crate::mix::{Expected, Mix, fingerprint};
@@ -11,7 +13,6 @@ use crate::oracle::{Account, Found, FoundDeadLetter, Verdict};
 use crate::pipeline::Pipeline;
 use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
-use veilpost_local::certificates::Role;
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts,
 /// backoffs and keepalives that are still running.

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use veilpost_testkit::{Cut, FaultProxy};
 
 use super::{POLL_INTERVAL, TARGET_PATIENCE};
 use crate::fault::{Fault, NetworkFault};
 use crate::pipeline::Pipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
-use veilpost_testkit::{Cut, FaultProxy};
 
 /// How long a hop is slow.
 const SLOWNESS: Duration = Duration::from_secs(2);

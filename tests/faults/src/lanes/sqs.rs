@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+use veilpost_testkit::{ArmedFault, SqsFault};
 
 use super::POLL_INTERVAL;
 use crate::fault::{Fault, SqsCall};
 use crate::pipeline::Pipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
-use veilpost_testkit::{ArmedFault, SqsFault};
 
 /// How long the lane waits for a fault to meet its calls before it goes on; the fault stays armed.
 const MEETING: Duration = Duration::from_millis(1500);
