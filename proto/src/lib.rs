@@ -15,10 +15,12 @@ mod codec;
 pub mod frame;
 pub mod masked;
 mod names;
+mod receipt_builder;
 mod secrecy;
 mod wire;
 
 pub use codec::{Codec, Decoder, Encoder, encode};
+pub use receipt_builder::{ReceiptBuilder, ReceiptLengthMismatch};
 pub use wire::Malformed;
 
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.

@@ -3,11 +3,13 @@
 mod failure;
 mod logs;
 mod metrics;
+mod outage;
 mod passing;
 mod traces;
 
 pub use failure::{OTHER, call_failed, failed};
 pub(crate) use metrics::Metrics;
+pub use outage::OutageLog;
 pub use traces::{Traces, context_of, lasts_until_now, link, link_to, note_rejection, parent};
 
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
