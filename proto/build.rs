@@ -6,7 +6,7 @@ use prost_types::{FieldDescriptorProto, FileDescriptorSet};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=veilpost");
     let mut descriptors = protox::compile(["veilpost/v1/veilpost.proto"], ["."])?;
-    // A message within a message is bytes on the wire; `masked.rs` says why they are left as such.
+    // A message within a message is bytes on the wire; `masked/mod.rs` says why they are left as such.
     let records = field(&mut descriptors, "MaskedBatch", "records").ok_or("a masked batch has no records")?;
     records.set_type(Type::Bytes);
     records.type_name = None;

@@ -1,4 +1,4 @@
-//! How messages get on and off a stream.
+//! Gets messages on and off a stream.
 
 use std::marker::PhantomData;
 
@@ -9,9 +9,11 @@ use tonic::codec::{self, DecodeBuf, EncodeBuf};
 
 use crate::frame::{self, Frame};
 
-/// Protobuf as tonic's own codec has it, but each message at once: it is taken off the connection's buffer as a whole before it
-/// is decoded, where taking it off field by field costs as much as all the rest of decoding; and the buffer that it is encoded
-/// into has room for all of it, where growing step by step copies most of it again.
+/// tonic's codec for Protobuf, except that each message is handled as a whole.
+///
+/// A message is taken off the connection's buffer at once before it is decoded: field by field would cost as
+/// much as all the rest of decoding. And the buffer that it is encoded into has room for all of it from the
+/// start: growing step by step would copy most of it again.
 #[derive(Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
 
@@ -40,17 +42,21 @@ where
     }
 }
 
-/// Messages up to this size are copied off the connection's buffer: a part of it would keep all of it, with larger messages that
-/// came before.
+/// Messages of up to this many bytes are copied off the connection's buffer. A message that is a part of the
+/// buffer would keep all of it in memory, together with larger messages that came before.
 const COPIED: usize = 256 * 1024;
 
-/// Encodes a message of any size; tonic refuses those beyond its limit.
+/// Encodes a message of any size; tonic refuses a message beyond its own limit.
+///
+/// # Errors
+///
+/// `INTERNAL` when the buffer is too small, which does not happen: it has been made large enough.
 pub fn encode<T: Message>(message: &T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
     buffer.reserve(message.encoded_len());
     message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
 }
 
-/// [`encode`] for messages that are given away.
+/// [`encode`] for messages that are sent once and not kept.
 #[derive(Debug)]
 pub struct Encoder<T>(PhantomData<T>);
 
@@ -69,7 +75,7 @@ impl<T: Message> codec::Encoder for Encoder<T> {
     }
 }
 
-/// A message that takes too much memory ends the stream.
+/// Decodes messages; one that would take too much memory ends the stream with `INVALID_ARGUMENT`.
 #[derive(Debug)]
 pub struct Decoder<U>(PhantomData<U>);
 

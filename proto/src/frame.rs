@@ -1,74 +1,62 @@
 //! Refuses a message that is small on the wire and large in memory before it is decoded.
 //!
-//! An empty record takes two bytes on the wire and a hundred in memory: without this, a message within gRPC's limit could
-//! claim several hundred megabytes.
-
-use std::mem::size_of;
+//! An empty record takes two bytes on the wire and a hundred in memory. Without this check, a message within
+//! gRPC's limit could claim several hundred megabytes.
 
 use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 
-use crate::MAX_BATCH_BYTES;
-use crate::v1::{MaskedBatch, RawBatch, RawRecord, Receipt, Rejection};
-use crate::wire::{Content, Fields};
+use crate::wire::{WireFields, WireValue};
 
-/// What the elements of a message's repeated fields may take in memory, beside the texts that are in them. The largest batch
-/// of the smallest records, a message id and a NULL each, still fits.
+/// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.
+pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
+
+/// The bytes of memory that the elements of a message's repeated fields may take, without the texts in them.
+/// The largest batch of the smallest records, a message id and a NULL each, still fits.
 pub const MAX_ELEMENT_BYTES: usize = 16 * MAX_BATCH_BYTES;
 
-/// A masked record stays encoded, and takes little memory by that. What the writer makes of each, beside its values, is larger:
-/// no batch has more records than it has memory for.
+/// The bytes of memory that count for one masked record. It stays encoded and takes fewer itself, but what
+/// the writer makes of it, without its values, takes up to this many.
 pub const MASKED_RECORD_BYTES: usize = 256;
 
-/// A repeated field: its number, what each element takes in memory, and which of an element's own fields repeat.
+/// A repeated field of a message.
 #[derive(Debug)]
 pub struct Repeated {
-    number: u64,
-    bytes: usize,
-    within: &'static [Repeated],
+    pub(crate) number: u64,
+    /// The bytes of memory that count for each element.
+    pub(crate) bytes: usize,
+    /// The repeated fields of an element.
+    pub(crate) within: &'static [Repeated],
 }
 
-const fn repeated<T>(number: u64, within: &'static [Repeated]) -> Repeated {
-    Repeated { number, bytes: size_of::<T>(), within }
-}
-
-/// A message that a peer sends.
+/// A message that a peer sends, and whose size in memory is therefore checked before it is decoded.
 pub trait Frame: Message + Default {
+    /// The repeated fields of the message; a field that is missing here is not counted.
     const REPEATED: &'static [Repeated];
 }
 
-impl Frame for RawBatch {
-    const REPEATED: &'static [Repeated] = &[repeated::<RawRecord>(3, &[])];
-}
-
-impl Frame for MaskedBatch {
-    const REPEATED: &'static [Repeated] = &[
-        Repeated { number: 3, bytes: MASKED_RECORD_BYTES, within: &[] },
-        // The target, which is there once, and its columns.
-        Repeated { number: 5, bytes: 0, within: &[repeated::<String>(2, &[])] },
-    ];
-}
-
-impl Frame for Receipt {
-    const REPEATED: &'static [Repeated] = &[repeated::<Rejection>(3, &[])];
-}
-
-/// Decodes a message, unless it would take too much memory.
+/// Decodes a message.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` when its elements would take more than [`MAX_ELEMENT_BYTES`] of memory, `INTERNAL` when
+/// it cannot be decoded. No message repeats a value.
 pub fn decode<M: Frame>(encoded: Bytes) -> Result<M, Status> {
     if element_bytes(&encoded, M::REPEATED) > MAX_ELEMENT_BYTES {
         return Err(Status::invalid_argument("the message has more elements than any batch has"));
     }
-    // The error tells fields and wire types, never a value.
+    // The error names fields and wire types, never a value.
     M::decode(encoded).map_err(|error| Status::internal(error.to_string()))
 }
 
-/// What the elements take, as far as the message can be read; what cannot be read is not decoded either.
+/// The bytes that the elements take, as far as the message can be read: a message that cannot be read to its
+/// end is not decoded either.
 fn element_bytes(message: &[u8], repeated: &[Repeated]) -> usize {
     let mut total: usize = 0;
-    for (number, content) in Fields::of(message).map_while(Result::ok) {
+    for (number, content) in WireFields::of(message).map_while(Result::ok) {
         if let Some(field) = repeated.iter().find(|field| field.number == number)
-            && let Content::Bytes(content) = content
+            && let WireValue::Bytes(content) = content
         {
             total = total.saturating_add(field.bytes);
             if !field.within.is_empty() {
@@ -82,7 +70,7 @@ fn element_bytes(message: &[u8], repeated: &[Repeated]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{MaskedRecord, Target, Value};
+    use crate::v1::{MaskedBatch, MaskedRecord, RawBatch, Receipt, Target, Value};
     use proptest::prelude::*;
 
     /// gRPC's own limit.
@@ -114,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_records_that_a_batch_may_have_are_taken() {
+    fn the_largest_batch_of_the_smallest_records_is_accepted() {
         let values = vec![Value::default()];
         let record =
             MaskedRecord { message_id: "m".repeat(36), sent_timestamp_ms: 1_700_000_000_000, values };
@@ -127,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_errors() {
+    fn wrong_lengths_are_errors() {
         for lie in [
             "1a05",
             "1affffffff0f",
@@ -147,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_counted_is_what_is_decoded(records in 0usize..50, columns in 0usize..50) {
+        fn the_elements_that_are_counted_are_those_that_are_decoded(records in 0usize..50, columns in 0usize..50) {
             let records = vec![Bytes::from_static(&[1 << 3 | 2, 1, b'm']); records];
             let target = Target { columns: vec!["c".to_owned(); columns], ..Target::default() };
             let batch = MaskedBatch { id: 7, records, target: Some(target), ..MaskedBatch::default() };
@@ -156,7 +144,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>, tagged in prop::collection::vec(prop::sample::select(&[0x08u8, 0x12, 0x1a, 0x22, 0x2a, 0x1b, 0x1c, 0, 1, 2, 3, 0x7f, 0xff][..]), 0..64)) {
+        fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>, tagged in prop::collection::vec(prop::sample::select(&[0x08u8, 0x12, 0x1a, 0x22, 0x2a, 0x1b, 0x1c, 0, 1, 2, 3, 0x7f, 0xff][..]), 0..64)) {
             for bytes in [&bytes, &tagged] {
                 drop((decode::<RawBatch>(bytes), decode::<MaskedBatch>(bytes), decode::<Receipt>(bytes)));
             }

@@ -1,9 +1,9 @@
-//! How outcomes travel and what reasons are called.
+//! The names of reasons, and the bytes of outcomes.
 
 use crate::v1::{Outcome, Reason};
 
 impl Outcome {
-    /// The outcome as a receipt carries it.
+    /// The outcome as [`Receipt::outcomes`](crate::v1::Receipt) carries it.
     pub fn byte(self) -> u8 {
         match self {
             Self::Unspecified => 0,

@@ -6,9 +6,9 @@ use crate::v1::{Outcome, Reason, Receipt, Rejection};
 
 /// A receipt that is being put together, record by record or from the receipts of parts of the batch.
 ///
-/// Every record starts as [`Outcome::Unspecified`], which leaves its message in the queue: what nobody reports
-/// is never taken for stored. Positions count the batch's records from 0; a position that the batch does not
-/// have is ignored. Nothing here waits, so there is nothing to cancel.
+/// Every record starts as [`Outcome::Unspecified`], which leaves its message in the queue: what nobody
+/// reports is never taken for stored. Positions count the batch's records from 0; a position that the batch
+/// does not have is ignored. Nothing here waits, so there is nothing to cancel.
 ///
 /// ```
 /// use veilpost_proto::ReceiptBuilder;
@@ -66,7 +66,8 @@ impl ReceiptBuilder {
         self.receipt.rejections.push(Rejection { index, reason: reason.into(), detail });
     }
 
-    /// Takes over `receipt` for the records at `positions`: its first outcome is for the first of them, and so on.
+    /// Takes over `receipt` for the records at `positions`: its first outcome is for the first of them, and
+    /// so on.
     ///
     /// Outcomes and reasons that this version does not know pass through unchanged. The id in `receipt` is
     /// not looked at.

@@ -1,4 +1,4 @@
-//! Debug output of the types that hold what producers wrote: never the values.
+//! `Debug` of the types that hold producers' values: it never shows a value.
 
 use std::fmt;
 

@@ -1,53 +1,55 @@
 //! Protobuf's wire format, read without copying. <https://protobuf.dev/programming-guides/encoding/>
 
-/// What stands in a field.
+/// The content of a field.
 #[derive(Clone, Copy)]
-pub(crate) enum Content<'a> {
+pub(crate) enum WireValue<'a> {
     Varint(u64),
     /// Text, bytes or a message.
     Bytes(&'a [u8]),
     /// Four or eight bytes, which nothing in the contract has.
     Fixed,
-    /// The begin or the end of a group: a construct that proto3 no longer has. What stands in it comes as if it stood outside.
+    /// The beginning or the end of a group, a construct that proto3 no longer has. The fields in it are read
+    /// as if they stood outside.
     Group,
 }
 
-/// These bytes are not what they should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Bytes that are not the encoded record that they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record cannot be read")]
 pub struct Malformed;
 
-/// The fields of a message, by number, until the first that cannot be read.
+/// Iterates over the fields of a message, by number, until the first that cannot be read.
 #[derive(Clone, Copy)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct WireFields<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> WireFields<'a> {
     pub(crate) fn of(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
-    /// How many bytes follow the field that was read last.
+    /// The number of bytes after the field that was read last.
     pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 
     #[inline]
-    fn read(&mut self) -> Option<(u64, Content<'a>)> {
+    fn read(&mut self) -> Option<(u64, WireValue<'a>)> {
         let key = self.varint()?;
         let number = key >> 3;
         if number == 0 || key > u64::from(u32::MAX) {
             return None;
         }
         let content = match key & 7 {
-            0 => Content::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Content::Fixed)?,
+            0 => WireValue::Varint(self.varint()?),
+            1 => self.take(8).map(|_| WireValue::Fixed)?,
             2 => {
                 let length = self.varint()?;
-                Content::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
-            3 | 4 => Content::Group,
-            5 => self.take(4).map(|_| Content::Fixed)?,
+            3 | 4 => WireValue::Group,
+            5 => self.take(4).map(|_| WireValue::Fixed)?,
             _ => return None,
         };
         Some((number, content))
@@ -60,7 +62,7 @@ impl<'a> Fields<'a> {
         Some(taken)
     }
 
-    /// Nearly all are lengths and numbers of fields, of one byte or two.
+    /// Nearly all varints are lengths and field numbers, of one byte or two: these are read here.
     #[inline]
     fn varint(&mut self) -> Option<u64> {
         match *self.rest {
@@ -77,8 +79,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Content<'a>), Malformed>;
+impl<'a> Iterator for WireFields<'a> {
+    type Item = Result<(u64, WireValue<'a>), Malformed>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use tracing::Span;
-use veilpost_proto::masked::{Given, Heading, message_id, read_record};
+use veilpost_proto::masked::{Given, RecordHeader, message_id, read_record};
 #[cfg(test)]
 use veilpost_proto::v1;
 use veilpost_proto::v1::{MaskedBatch, Outcome, Reason, Receipt, Rejection};
@@ -171,7 +171,8 @@ pub(crate) fn prepare(batch: MaskedBatch, target: &Target) -> Result<(Vec<Record
     for (position, encoded) in batch.records.into_iter().enumerate() {
         let mut row = Row::new(target);
         let heading = read_record(&encoded, |given, place| row.push(given, place));
-        let Heading { message_id, sent_timestamp_ms } = heading.map_err(|_| Unfit::Unreadable(position))?;
+        let RecordHeader { message_id, sent_timestamp_ms } =
+            heading.map_err(|_| Unfit::Unreadable(position))?;
         let Row { cells, unsure, length, refused, .. } = row;
         if length != target.columns.len() {
             return Err(Unfit::Length(position));

@@ -1,133 +1,73 @@
-//! Masked records stay as they were encoded until somebody needs what is in them: a masker encodes each once, and a writer
-//! reads values where they lie, in the message as it came.
+//! Reads encoded masked records in place, without copying a value.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Range;
 
-use bytes::Bytes;
-use prost::{DecodeError, Message};
+use crate::wire::{Malformed, WireFields, WireValue};
 
-use crate::v1::{MaskedBatch, MaskedRecord};
-use crate::wire::{Content, Fields, Malformed};
-
-/// A value of a masked record, where it lies.
+/// A value of a masked record that is not NULL, borrowed from the encoded record. Its `Debug` shows the kind
+/// and never the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Given<'a> {
+    /// Any text.
     Text(&'a str),
-    /// In the text that the producer wrote.
+    /// A number in the text that the producer wrote, so that no digit is lost.
     Number(&'a str),
+    /// True or false.
     Boolean(bool),
-    /// An object or array.
+    /// An object or array as JSON text.
     Json(&'a str),
 }
 
-/// What a record has beside its values.
+/// The fields of a record that are not values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heading<'a> {
+pub struct RecordHeader<'a> {
+    /// The message's id in its queue.
     pub message_id: &'a str,
+    /// When the producer's message reached the queue, in milliseconds since 1970.
     pub sent_timestamp_ms: i64,
 }
 
-/// Encodes records one after the other into memory that they share.
-#[derive(Default)]
-pub struct RecordEncoder {
-    encoded: Vec<u8>,
-    /// Where each record ends.
-    ends: Vec<usize>,
-}
-
-impl RecordEncoder {
-    /// With room for so many bytes; it grows when they are not enough.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self { encoded: Vec::with_capacity(bytes), ends: Vec::new() }
-    }
-
-    /// Adds a record; its size in bytes.
-    pub fn push(&mut self, record: &MaskedRecord) -> usize {
-        let before = self.encoded.len();
-        // Memory that grows is never too small, which is the only error.
-        record.encode(&mut self.encoded).unwrap_or_default();
-        self.ends.push(self.encoded.len());
-        self.encoded.len() - before
-    }
-
-    /// Takes out the record that was added last.
-    pub fn pop(&mut self) {
-        self.ends.pop();
-        self.encoded.truncate(self.ends.last().copied().unwrap_or_default());
-    }
-
-    /// The records as a batch holds them.
-    pub fn finish(mut self) -> Vec<Bytes> {
-        if self.encoded.len() < self.encoded.capacity() / 2 {
-            self.encoded.shrink_to_fit();
-        }
-        let encoded = Bytes::from(self.encoded);
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).map(|(begin, end)| encoded.slice(begin..*end)).collect()
-    }
-}
-
-/// Never a value.
-impl fmt::Debug for RecordEncoder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("RecordEncoder").field("records", &self.ends.len()).finish_non_exhaustive()
-    }
-}
-
-impl MaskedBatch {
-    /// Records as a batch holds them.
-    pub fn encoded(records: impl IntoIterator<Item = impl Borrow<MaskedRecord>>) -> Vec<Bytes> {
-        let mut encoder = RecordEncoder::default();
-        for record in records {
-            encoder.push(record.borrow());
-        }
-        encoder.finish()
-    }
-
-    /// The batch's records, copied out of it.
-    pub fn decoded(&self) -> Result<Vec<MaskedRecord>, DecodeError> {
-        self.records.iter().map(|record| MaskedRecord::decode(record.as_ref())).collect()
-    }
-}
-
-/// Reads an encoded [`MaskedRecord`]. `take` gets every value, in order, `None` for NULL, with the place of its text in
-/// `record`. Unknown fields are skipped.
+/// Reads an encoded [`MaskedRecord`](crate::v1::MaskedRecord). `take` gets every value in order, `None` for
+/// NULL, with the byte range of its text in `record`. Unknown fields are skipped.
+///
+/// # Errors
+///
+/// When `record` is not a masked record. `take` may have got values before that.
 pub fn read_record<'a>(
     record: &'a [u8],
     mut take: impl FnMut(Option<Given<'a>>, Range<usize>),
-) -> Result<Heading<'a>, Malformed> {
-    let mut heading = Heading::default();
-    let mut fields = Fields::of(record);
+) -> Result<RecordHeader<'a>, Malformed> {
+    let mut heading = RecordHeader::default();
+    let mut fields = WireFields::of(record);
     while let Some(field) = fields.next() {
         match field? {
-            (1, Content::Bytes(id)) => heading.message_id = text(id)?,
-            (2, Content::Varint(sent)) => heading.sent_timestamp_ms = sent.cast_signed(),
-            (3, Content::Bytes(value)) => {
+            (1, WireValue::Bytes(id)) => heading.message_id = text(id)?,
+            (2, WireValue::Varint(sent)) => heading.sent_timestamp_ms = sent.cast_signed(),
+            (3, WireValue::Bytes(value)) => {
                 let (given, place) = read_value(value)?;
                 let begin = record.len() - fields.left() - value.len();
                 take(given, begin + place.start..begin + place.end);
             }
-            (1..=3, _) | (_, Content::Group) => return Err(Malformed),
+            (1..=3, _) | (_, WireValue::Group) => return Err(Malformed),
             _ => {}
         }
     }
     Ok(heading)
 }
 
-/// The message id of an encoded record, empty when it cannot be read.
+/// The message id of an encoded record; empty when the record cannot be read.
 pub fn message_id(record: &[u8]) -> &str {
     read_record(record, |_, _| {}).map_or("", |heading| heading.message_id)
 }
 
-/// The last of the kinds that are set counts, as with any decoder of a `oneof`.
+/// The last of the kinds that are set counts, as in every decoder of a `oneof`.
 fn read_value(value: &[u8]) -> Result<(Option<Given<'_>>, Range<usize>), Malformed> {
     let (mut given, mut place) = (None, 0..0);
-    let mut fields = Fields::of(value);
+    let mut fields = WireFields::of(value);
     while let Some(field) = fields.next() {
         match field? {
-            (number @ (1 | 2 | 4), Content::Bytes(content)) => {
+            (number @ (1 | 2 | 4), WireValue::Bytes(content)) => {
                 let text = text(content)?;
                 given = Some(match number {
                     1 => Given::Text(text),
@@ -137,8 +77,8 @@ fn read_value(value: &[u8]) -> Result<(Option<Given<'_>>, Range<usize>), Malform
                 let end = value.len() - fields.left();
                 place = end - content.len()..end;
             }
-            (3, Content::Varint(boolean)) => (given, place) = (Some(Given::Boolean(boolean != 0)), 0..0),
-            (1..=4, _) | (_, Content::Group) => return Err(Malformed),
+            (3, WireValue::Varint(boolean)) => (given, place) = (Some(Given::Boolean(boolean != 0)), 0..0),
+            (1..=4, _) | (_, WireValue::Group) => return Err(Malformed),
             _ => {}
         }
     }
@@ -150,7 +90,7 @@ fn text(bytes: &[u8]) -> Result<&str, Malformed> {
 }
 
 impl<'a> Given<'a> {
-    /// What was written, unless it was a boolean.
+    /// The text of the value; `None` for a boolean.
     pub fn text(self) -> Option<&'a str> {
         match self {
             Self::Text(text) | Self::Number(text) | Self::Json(text) => Some(text),
@@ -159,7 +99,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Never the value.
+/// Shows the kind and never the value.
 impl fmt::Debug for Given<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -174,11 +114,12 @@ impl fmt::Debug for Given<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::Value;
     use crate::v1::value::Kind;
+    use crate::v1::{MaskedBatch, MaskedRecord, Value};
     use proptest::prelude::*;
+    use prost::Message;
 
-    /// What [`read_record`] makes of a record, in the types that prost makes of it.
+    /// The record as [`read_record`] reads it, in prost's types.
     fn read(record: &[u8]) -> Result<MaskedRecord, Malformed> {
         let mut values = Vec::new();
         let heading = read_record(record, |given, place| {
@@ -193,7 +134,7 @@ mod tests {
             });
             values.push(Value { kind });
         })?;
-        let Heading { message_id, sent_timestamp_ms } = heading;
+        let RecordHeader { message_id, sent_timestamp_ms } = heading;
         Ok(MaskedRecord { message_id: message_id.to_owned(), sent_timestamp_ms, values })
     }
 
@@ -218,7 +159,7 @@ mod tests {
         [field, content.to_vec()].concat()
     }
 
-    /// Fields that a record may have, known ones and others, with contents that fit and others.
+    /// Fields that a record may have, known and unknown, with contents that fit and that do not.
     fn fields() -> impl Strategy<Value = Vec<u8>> {
         let varint = any::<u64>().prop_map(|number| {
             let mut content = Vec::new();
@@ -240,30 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_is_gone() {
-        let record = |id: &str| MaskedRecord { message_id: id.to_owned(), ..MaskedRecord::default() };
-        let mut encoder = RecordEncoder::default();
-        assert_eq!(encoder.push(&record("a")), record("a").encoded_len());
-        encoder.push(&record("bcd"));
-        encoder.pop();
-        encoder.push(&record("e"));
-        let records = encoder.finish();
-        let ids: Vec<_> = records.iter().map(|record| message_id(record)).collect();
-        assert_eq!(ids, ["a", "e"]);
-        let mut nothing = RecordEncoder::default();
-        nothing.pop();
-        assert!(nothing.finish().is_empty());
-    }
-
-    #[test]
-    fn groups_are_refused_where_they_would_hide_a_field() {
+    fn groups_are_refused_because_they_could_hide_a_field() {
         // A group of number 9 with a message id in it.
         assert_eq!(read(&[9 << 3 | 3, 1 << 3 | 2, 1, b'x', 9 << 3 | 4]), Err(Malformed));
         assert_eq!(read(&[3 << 3 | 2, 2, 9 << 3 | 3, 9 << 3 | 4]), Err(Malformed));
     }
 
     #[test]
-    fn what_cannot_be_read_has_no_message_id() {
+    fn a_record_that_cannot_be_read_has_an_empty_message_id() {
         assert_eq!(message_id(&[1 << 3 | 2, 1, b'x']), "x");
         assert_eq!(message_id(&[1 << 3 | 2, 1, 0xff]), "");
         assert_eq!(message_id(&[1 << 3 | 2, 9]), "");
@@ -271,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_what_was_encoded(records in prop::collection::vec(records(), 0..5)) {
+        fn a_record_is_read_as_it_was_encoded(records in prop::collection::vec(records(), 0..5)) {
             let batch = MaskedBatch { records: MaskedBatch::encoded(records.clone()), ..MaskedBatch::default() };
             let read: Vec<_> = batch.records.iter().map(|record| read(record).unwrap()).collect();
             prop_assert_eq!(&read, &records);
@@ -279,8 +204,8 @@ mod tests {
         }
 
         #[test]
-        fn any_fields_are_what_prost_takes_them_for(bytes in fields()) {
-            // A text where only values may be can look like a group to prost alone.
+        fn any_fields_are_read_as_prost_decodes_them(bytes in fields()) {
+            // Where prost expects a value and finds a text, the text can look like a group to it.
             let read = read(&bytes).ok();
             let decoded = MaskedRecord::decode(bytes.as_slice()).ok();
             if read.is_some() || !has_group(&bytes) {
@@ -289,7 +214,7 @@ mod tests {
         }
 
         #[test]
-        fn broken_fields_are_refused_or_what_prost_takes_them_for(bytes in fields(), cut in 0usize..8, end in 0usize..8) {
+        fn broken_fields_are_refused_or_read_as_prost_decodes_them(bytes in fields(), cut in 0usize..8, end in 0usize..8) {
             let bytes = bytes.get(cut..bytes.len().saturating_sub(end)).unwrap_or_default();
             if let Ok(read) = read(bytes) {
                 prop_assert_eq!(Ok(read), MaskedRecord::decode(bytes));
@@ -299,9 +224,9 @@ mod tests {
 
     /// Whether there is a group in a record or in one of its values.
     fn has_group(record: &[u8]) -> bool {
-        Fields::of(record).map_while(Result::ok).any(|(number, content)| match content {
-            Content::Group => true,
-            Content::Bytes(value) if number == 3 => has_group(value),
+        WireFields::of(record).map_while(Result::ok).any(|(number, content)| match content {
+            WireValue::Group => true,
+            WireValue::Bytes(value) if number == 3 => has_group(value),
             _ => false,
         })
     }
