@@ -8,7 +8,7 @@ use tonic::Status;
 use tracing::Span;
 use tracing::field::Empty;
 use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
-use veilpost_runtime::{Parcel, telemetry};
+use veilpost_runtime::{Outgoing, telemetry};
 
 use crate::answer::Answer;
 use crate::mask::{Mask, Masked};
@@ -38,7 +38,7 @@ pub(crate) fn span(batch: &RawBatch) -> Span {
 /// Answers `batch`. The error says that no receipt can be given, because the service aborts or a peer is at fault.
 pub(crate) async fn answer(
     mask: &Mask,
-    link: &mpsc::Sender<Parcel<MaskedBatch>>,
+    link: &mpsc::Sender<Outgoing<MaskedBatch>>,
     batch: RawBatch,
 ) -> Result<Receipt, Status> {
     let span = Span::current();
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
     let mut replies = Vec::with_capacity(shares.len());
     for Share { positions, batch } in shares {
         let (reply, receipt) = oneshot::channel();
-        link.send(Parcel { batch, reply, suspect }).await.map_err(|_| aborted())?;
+        link.send(Outgoing { batch, reply, suspect }).await.map_err(|_| aborted())?;
         replies.push((positions, receipt));
     }
     for (positions, receipt) in replies {

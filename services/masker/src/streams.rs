@@ -8,7 +8,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
 use veilpost_proto::v1::{MaskedBatch, RawBatch, Receipt, masker_server::Masker};
-use veilpost_runtime::{Lifecycle, Parcel, telemetry};
+use veilpost_runtime::{Lifecycle, Outgoing, telemetry};
 
 use crate::batch;
 use crate::mask::Mask;
@@ -22,7 +22,7 @@ type Receipts = mpsc::Sender<Result<Receipt, Status>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Streams {
     mask: Arc<Mask>,
-    link: mpsc::Sender<Parcel<MaskedBatch>>,
+    link: mpsc::Sender<Outgoing<MaskedBatch>>,
     /// Bytes of raw batches that may be in work on all streams together.
     budget: Arc<Semaphore>,
     budget_bytes: u32,
@@ -38,7 +38,7 @@ struct Place {
 impl Streams {
     pub(crate) fn new(
         mask: Mask,
-        link: mpsc::Sender<Parcel<MaskedBatch>>,
+        link: mpsc::Sender<Outgoing<MaskedBatch>>,
         budget_bytes: u32,
         life: Lifecycle,
     ) -> Self {
@@ -143,7 +143,7 @@ mod tests {
     struct Played {
         batches: Option<mpsc::Sender<Result<RawBatch, Status>>>,
         receipts: mpsc::Receiver<Result<Receipt, Status>>,
-        parcels: mpsc::Receiver<Parcel<MaskedBatch>>,
+        parcels: mpsc::Receiver<Outgoing<MaskedBatch>>,
         life: Lifecycle,
     }
 
@@ -170,7 +170,7 @@ mod tests {
             self.batches.as_ref().unwrap().send(Ok(batch)).await.unwrap();
         }
 
-        async fn parcel(&mut self) -> Parcel<MaskedBatch> {
+        async fn parcel(&mut self) -> Outgoing<MaskedBatch> {
             self.parcels.recv().await.unwrap()
         }
 
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    fn store(parcel: Parcel<MaskedBatch>) {
+    fn store(parcel: Outgoing<MaskedBatch>) {
         let outcomes = vec![1; parcel.batch.records.len()];
         parcel.reply.send(Receipt { outcomes, ..Receipt::default() }).unwrap();
     }
@@ -246,7 +246,7 @@ mod tests {
         let mut played = Played::start();
         let trace = Some(TraceContext { traceparent: "00-a-b-01".to_owned(), tracestate: "x=y".to_owned() });
         played.send_batch(RawBatch { trace: trace.clone(), ..batch(1, &[GOOD, BAD, "{}"]) }).await;
-        let Parcel { batch, suspect, .. } = played.parcel().await;
+        let Outgoing { batch, suspect, .. } = played.parcel().await;
         assert_eq!((batch.pipeline.as_str(), batch.trace, suspect), ("q", trace, false));
         let ids: Vec<_> = batch.records.iter().map(|record| message_id(record)).collect();
         assert_eq!(ids, [format!("1 {GOOD}").as_str(), "1 {}"]);

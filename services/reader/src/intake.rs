@@ -6,7 +6,7 @@ use std::fmt;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 use veilpost_proto::v1::{RawBatch, RawRecord};
-use veilpost_runtime::{Parcel, Source, telemetry};
+use veilpost_runtime::{Outgoing, OutgoingSource, telemetry};
 
 use crate::delivery::DeliveryNumber;
 use crate::metrics::real;
@@ -94,7 +94,7 @@ impl Intake {
     }
 
     /// A batch for the link, and what settling needs to know of it.
-    fn parcel(&self, batch: Vec<Arrival>, suspect: bool) -> (Parcel<RawBatch>, Awaited) {
+    fn parcel(&self, batch: Vec<Arrival>, suspect: bool) -> (Outgoing<RawBatch>, Awaited) {
         let (reply, receipt) = oneshot::channel();
         let mut receives = Vec::with_capacity(batch.len());
         let (numbers, records): (_, Vec<_>) = batch
@@ -108,15 +108,15 @@ impl Intake {
         let trace = telemetry::context_of(&span);
         let batch =
             RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace, ..RawBatch::default() };
-        (Parcel { batch, reply, suspect }, Awaited { numbers, receipt, span })
+        (Outgoing { batch, reply, suspect }, Awaited { numbers, receipt, span })
     }
 }
 
-impl Source for Intake {
+impl OutgoingSource for Intake {
     type Batch = RawBatch;
 
     /// `None` also when nobody is left to settle what would come back.
-    async fn next(&mut self) -> Option<Parcel<RawBatch>> {
+    async fn next(&mut self) -> Option<Outgoing<RawBatch>> {
         while self.regular.is_empty() && self.suspects.is_empty() {
             let arrivals = self.arriving.recv().await?;
             self.accept(arrivals);
@@ -188,7 +188,7 @@ mod tests {
         Arrival { number: DeliveryNumber(number), record, suspect, receive: Span::none() }
     }
 
-    fn ids(parcel: &Parcel<RawBatch>) -> Vec<&str> {
+    fn ids(parcel: &Outgoing<RawBatch>) -> Vec<&str> {
         parcel.batch.records.iter().map(|record| record.message_id.as_str()).collect()
     }
 

@@ -1,8 +1,9 @@
-//! Where every binary's memory comes from.
+//! The memory allocator of every binary.
 
 use tikv_jemallocator::Jemalloc;
 
-/// What one task allocates another often frees: a body on its way, a record after its receipt. On that glibc's malloc spends a
-/// fifth of the services' time, and jemalloc a small part of it. docs/performance.md has what was compared.
+/// One task often frees what another has allocated: a body on its way, a record after its receipt. glibc's
+/// malloc spends a fifth of the services' time on that, jemalloc a small part of it. docs/performance.md has
+/// the comparison.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;

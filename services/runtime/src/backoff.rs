@@ -1,10 +1,10 @@
-//! Waiting times between attempts: exponential, with full jitter.
+//! Waiting times between attempts: exponential, with jitter.
 
 use std::time::Duration;
 
 use rand::RngExt;
 
-/// Delays drawn evenly from zero to a ceiling that doubles with each attempt.
+/// Delays drawn at random below a ceiling that doubles with each attempt.
 ///
 /// Full jitter after <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 #[derive(Debug, Clone)]
@@ -15,19 +15,20 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Starts with a ceiling of `first`, which doubles up to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, ceiling: first }
     }
 
-    /// The next delay; never longer than `longest`, and never shorter than a tenth of the current ceiling, so that
-    /// a row of failures cannot become a hot loop.
+    /// The next delay: at most `longest`, and at least a tenth of the current ceiling, so that a row of
+    /// failures cannot become a hot loop.
     pub fn next_delay(&mut self) -> Duration {
         let ceiling = self.ceiling;
         self.ceiling = ceiling.saturating_mul(2).min(self.longest);
         ceiling.mul_f64(rand::rng().random_range(0.1..=1.0))
     }
 
-    /// Starts over after a success.
+    /// Starts over at the first ceiling; to be called after a success.
     pub fn reset(&mut self) {
         self.ceiling = self.first;
     }

@@ -41,11 +41,11 @@ impl ByteBudget {
         Self { free: Arc::new(Semaphore::new(permits)), total }
     }
 
-    /// Waits until `bytes` bytes are free, and takes them. Who asks for more than the whole budget gets all of it,
-    /// so that nothing waits for ever.
+    /// Waits until `bytes` bytes are free, and takes them. A request for more than the whole budget gets all
+    /// of it, so that nothing waits for ever.
     ///
-    /// Whoever asks first is served first, even when a later request would already fit. Cancel safe: a request
-    /// that is dropped takes nothing, and loses its turn.
+    /// Requests are served in order, even when a later one would already fit. Cancel safe: a
+    /// request that is dropped takes nothing, and loses its turn.
     pub async fn acquire(&self, bytes: usize) -> ByteBudgetPermit {
         let permits = to_u32(bytes).min(self.total);
         let free = Arc::clone(&self.free);

@@ -1,4 +1,4 @@
-//! A service's life: tasks that are waited for, drain in two phases, readiness.
+//! The life of a service: its tasks, its drain in two phases, and its readiness.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,10 +9,28 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A handle on the service's life; clones share it.
+/// A handle on the life of a service; clones share it.
 ///
-/// Draining: take nothing new, finish what is in flight. Aborting: the grace period is nearly over, give back what is
-/// left and end.
+/// Draining: take nothing new, finish what is in flight. Aborting: the grace period is nearly over, give back
+/// what is left and end. A drain never ends before the process does, and an abort always follows a drain.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// use veilpost_runtime::Lifecycle;
+///
+/// let life = Lifecycle::for_tests();
+/// let own = life.clone();
+/// life.spawn("worker", async move {
+///     own.draining().await;
+///     Ok(())
+/// });
+/// life.set_ready(true);
+/// life.start_drain();
+/// life.tasks_ended().await;
+/// assert!(!life.is_ready());
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     drain: CancellationToken,
@@ -33,44 +51,47 @@ impl Lifecycle {
         }
     }
 
-    /// A life that no signal ends.
+    /// The life of a service that no signal ends.
     pub fn for_tests() -> Self {
         Self::new()
     }
 
-    /// Resolves when nothing new may be taken.
+    /// Resolves when the drain begins: from then on nothing new may be taken. Cancel safe.
     pub async fn draining(&self) {
         self.drain.cancelled().await;
     }
 
+    /// Whether the drain has begun.
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
     }
 
-    /// Resolves when what is left must be given back at once.
+    /// Resolves when what is left must be given back at once. Cancel safe.
     pub async fn aborting(&self) {
         self.abort.cancelled().await;
     }
 
+    /// Whether the abort has begun.
     pub fn is_aborting(&self) -> bool {
         self.abort.is_cancelled()
     }
 
-    /// Begins the drain; a service that drains is no longer ready.
+    /// Begins the drain; a draining service is no longer ready. Further calls change nothing.
     pub fn start_drain(&self) {
         self.ready.send_replace(false);
         self.drain.cancel();
     }
 
-    /// Ends the drain's patience; begins the drain where it has not begun.
+    /// Begins the abort, and the drain if it has not begun.
     pub fn start_abort(&self) {
         self.start_drain();
         self.abort.cancel();
     }
 
-    /// Runs `task` in the set that is waited for before the process ends.
+    /// Runs `task` in the set that the process waits for before it ends.
     ///
-    /// A task that fails or panics is logged here, drains the service, and makes its exit status 1.
+    /// A task that fails or panics is logged here as `name`, drains the service, and makes the exit status 1.
+    /// The message of a panic is not logged: it may quote a record.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let life = self.clone();
         self.tasks.spawn(async move {
@@ -92,13 +113,14 @@ impl Lifecycle {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Waits until every spawned task has ended.
+    /// Waits until every spawned task has ended, including tasks that are spawned meanwhile. Cancel safe.
     pub async fn tasks_ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Says whether the service is started and serving; a drain overrules it.
+    /// Sets whether the service is ready for traffic, as `/readyz` and grpc.health.v1 show it. Has no effect
+    /// in a drain.
     pub fn set_ready(&self, ready: bool) {
         let ready = ready && !self.is_draining();
         let was_ready = self.ready.send_replace(ready);
@@ -107,6 +129,7 @@ impl Lifecycle {
         }
     }
 
+    /// Whether the service is ready for traffic.
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }

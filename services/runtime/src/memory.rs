@@ -1,13 +1,14 @@
-//! Keeps what is in memory, clear text and keys among it, out of core dumps and out of other processes' reach.
+//! Keeps the process's memory, which holds clear text and keys, out of core dumps and away from other
+//! processes.
 
 use rustix::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// From now on this process leaves no core dump, whatever limits and the kernel's `core_pattern` say, and only a process
-/// with `CAP_SYS_PTRACE` can look into its memory, also one of the same user.
+/// From now on this process leaves no core dump, whatever the limits and the kernel's `core_pattern` are.
+/// Only a process with `CAP_SYS_PTRACE` can read its memory, even if it belongs to the same user.
 pub(crate) fn keep_private() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) })?;
-    // A limit is not asked for where cores go to a program.
+    // The kernel ignores the limit where `core_pattern` names a program.
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())

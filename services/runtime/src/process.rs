@@ -1,4 +1,4 @@
-//! A service's process: from settings to exit status.
+//! The process of a service: from settings to exit status.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,17 +8,22 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::Admin;
+use crate::server::Admin;
 use crate::telemetry::{Metrics, Telemetry};
 use crate::{BadSettings, CommonSettings, Lifecycle, memory};
 
-/// How long blocking work may hold up the end of the process.
-const LAST_PATIENCE: Duration = Duration::from_millis(500);
+/// How long blocking work may delay the end of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs `service` under telemetry, signals and the admin port; returns when it and all its tasks have ended.
+/// Runs `service` with telemetry, signal handling and the admin port on `admin_address`; returns when the
+/// service and all its tasks have ended.
 ///
-/// Exit status: 0 after a clean drain, 1 after a failure, 2 for [`BadSettings`]. The first SIGTERM or SIGINT drains, a
-/// second one ends the process at once.
+/// The exit status is 0 after a clean drain, 1 after a failure and 2 for [`BadSettings`]. The first SIGTERM
+/// or SIGINT begins the drain. The abort follows when the grace period is over except for a fifth of it, at
+/// most five seconds. The end of the grace period, or a second signal, ends the process at once.
+///
+/// To be called once, from `main`: it installs the process's logger, metrics recorder and panic hook. The
+/// crate's own documentation shows a whole service.
 pub fn run<F>(name: &'static str, common: &CommonSettings, admin_address: SocketAddr, service: F) -> ExitCode
 where
     F: AsyncFnOnce(Lifecycle) -> anyhow::Result<()>,
@@ -49,8 +54,8 @@ where
             Err(error) => exit_code(Err(error)),
         }
     });
-    // A look-up that hangs in the system's resolver must not keep the process alive.
-    runtime.shutdown_timeout(LAST_PATIENCE);
+    // A look-up that hangs in the system's resolver must not delay the end of the process.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
 
@@ -111,7 +116,8 @@ impl Signals {
         }
     }
 
-    /// Turns signals and the grace period into drain and abort; resolves only when the process must end regardless.
+    /// Turns signals and the grace period into drain and abort; resolves only when the process must end at
+    /// once.
     async fn supervise(mut self, life: &Lifecycle, grace_period: Duration) -> anyhow::Result<()> {
         tokio::select! {
             () = self.next() => tracing::info!("draining; a second signal ends at once"),

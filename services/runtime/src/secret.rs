@@ -1,4 +1,4 @@
-//! Secrets from a variable or a file.
+//! Reads secrets from a variable or from a file.
 
 use std::path::Path;
 
@@ -8,9 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::BadSettings;
 
-/// The secret `name`, from its value or from the file that holds it; the line end of a file is cut.
+/// The secret named `name`, from its value or from the file that holds it, without line ends at the end of
+/// the file; `None` when neither is given.
 ///
-/// Both given at once, or a file that cannot be read, are [`BadSettings`]. No message shows the secret.
+/// # Errors
+///
+/// [`BadSettings`] when both are given, or when the file cannot be read. No message shows the secret.
 pub fn secret(
     value: Option<SecretString>,
     file: Option<&Path>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 
 /// Settings that every service has.
 #[derive(Args, Clone, Debug)]
@@ -34,34 +35,50 @@ pub struct CommonSettings {
     pub grace_period: Duration,
 }
 
+/// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
+    #[allow(missing_docs, reason = "clap would show it as help")]
     Auto,
+    #[allow(missing_docs, reason = "clap would show it as help")]
     Pretty,
+    #[allow(missing_docs, reason = "clap would show it as help")]
     Json,
 }
 
-/// A duration such as `250ms`, `30s`, `5m` or `12h`.
+/// Parses a duration such as `250ms`, `30s`, `1m 30s` or `12h`.
+///
+/// Everything that jiff's [friendly format](jiff::fmt::friendly) allows up to hours is accepted.
+///
+/// ```
+/// use std::time::Duration;
+/// use veilpost_runtime::parse_duration;
+///
+/// assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+/// assert!(parse_duration("250").is_err(), "the unit is missing");
+/// ```
+///
+/// # Errors
+///
+/// When `text` has no number or no unit, is negative, or is too long for a [`Duration`]. The message shows
+/// `text` and what to write instead.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split_unit(text);
-    let number: u64 =
-        number.parse().map_err(|_| format!("`{text}` is no duration; write 250ms, 30s, 5m or 12h"))?;
-    let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => seconds(1),
-        "m" => seconds(60),
-        "h" => seconds(3600),
-        _ => return Err(format!("`{text}` needs a unit: ms, s, m or h")),
-    }
-    .ok_or_else(|| format!("`{text}` is too long"))
+    let parsed: Option<SignedDuration> = text.trim().parse().ok();
+    parsed.and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| {
+        format!("`{text}` is not a duration; write a number with a unit, such as 250ms, 30s, 5m or 12h")
+    })
 }
 
-/// A size in bytes such as `1000`, `64KiB` or `32MiB`.
+/// Parses a size in bytes such as `1000`, `64KiB` or `32MiB`; units are B, KiB, MiB and GiB.
+///
+/// # Errors
+///
+/// When `text` has no number or an unknown unit, or does not fit a `usize`. The message shows `text` and what
+/// to write instead.
 pub fn parse_bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = split_unit(text);
     let number: usize =
-        number.parse().map_err(|_| format!("`{text}` is no size; write 65536, 64KiB or 32MiB"))?;
+        number.parse().map_err(|_| format!("`{text}` is not a size; write 65536, 64KiB or 32MiB"))?;
     let factor = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
@@ -85,17 +102,36 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn durations_need_a_number_and_a_unit() {
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("12h"), Ok(Duration::from_hours(12)));
-        assert!(parse_duration("30").unwrap_err().contains("unit"));
-        assert!(parse_duration("s").is_err());
-        assert!(parse_duration("-1s").is_err());
-        assert!(parse_duration("99999999999999999h").is_err());
+    fn durations_are_numbers_with_units() {
+        let table = [
+            ("250ms", 250),
+            ("0s", 0),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("12h", 43_200_000),
+            ("1000000h", 3_600_000_000_000),
+            (" 30s ", 30_000),
+            ("30 s", 30_000),
+            ("1h30m", 5_400_000),
+            ("1m 30s", 90_000),
+            ("1.5s", 1_500),
+            ("2 minutes", 120_000),
+        ];
+        for (text, milliseconds) in table {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
     }
 
     #[test]
-    fn sizes_are_plain_or_binary() {
+    fn durations_without_number_or_unit_and_negative_ones_are_refused_by_name() {
+        for text in ["30", "s", "", "-1s", "1s ago", "99999999999999999h", "5x", "1 day", "ms30"] {
+            let refusal = parse_duration(text).unwrap_err();
+            assert!(refusal.contains(&format!("`{text}`")) && refusal.contains("unit"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_plain_numbers_or_have_binary_units() {
         assert_eq!(parse_bytes("1000"), Ok(1000));
         assert_eq!(parse_bytes("64KiB"), Ok(65_536));
         assert!(parse_bytes("64KB").is_err());
@@ -104,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parsers_panic(text in ".*") {
+        fn no_text_makes_a_parser_panic(text in ".*") {
             let parsed = (parse_duration(&text).is_ok(), parse_bytes(&text).is_ok());
             prop_assert!(!(parsed.0 && parsed.1), "a duration has a unit that no size has");
         }

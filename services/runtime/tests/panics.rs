@@ -1,4 +1,5 @@
-//! What a process says of panics: where they were, and never their messages, which may quote the data at hand.
+//! What a process says of panics: where they were, and never their messages, which may quote the data at
+//! hand.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it panics on purpose")]
 
@@ -15,7 +16,7 @@ const MARK: &str = "LEAKME-in-a-panic";
 
 /// The process is this test itself, started again: hook, tasks, logs and exit status are those of a service.
 #[test]
-fn panics_are_told_by_place_and_never_by_message() {
+fn panics_are_logged_by_place_and_never_by_message() {
     if let Ok(format) = std::env::var(FORMAT) {
         let format = if format == "json" { LogFormat::Json } else { LogFormat::Pretty };
         let failed = panicking(format) == ExitCode::FAILURE;
@@ -23,7 +24,7 @@ fn panics_are_told_by_place_and_never_by_message() {
     }
     for format in ["json", "pretty"] {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "panics_are_told_by_place_and_never_by_message", "--nocapture"])
+            .args(["--exact", "panics_are_logged_by_place_and_never_by_message", "--nocapture"])
             .env(FORMAT, format)
             .env("RUST_BACKTRACE", "full")
             .output()
@@ -49,7 +50,7 @@ fn panicking(log_format: LogFormat) -> ExitCode {
         });
         // As masker and writer do around a record and a load.
         assert!(std::panic::catch_unwind(|| std::panic::panic_any(MARK.to_owned())).is_err());
-        // Whoever waits for a task has the message in an error.
+        // The message is in the error of the task's `JoinHandle`.
         assert!(tokio::task::spawn_blocking(|| panic!("{MARK}")).await.is_err());
         life.draining().await;
         Ok(())

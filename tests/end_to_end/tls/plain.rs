@@ -11,7 +11,7 @@ use veilpost_testkit::Pki;
 
 use super::masker::{health, masker, open};
 
-const WARNING: &str = "no TLS: whoever reaches this address can read records and send some";
+const WARNING: &str = "no TLS: everybody who reaches this address can read and send records";
 
 /// What a client of HTTP/2 says first: the preface, and settings without any.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";

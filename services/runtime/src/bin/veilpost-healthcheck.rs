@@ -1,4 +1,4 @@
-//! Asks a service whether it is ready, for container images that have no shell to do it with: exit status 0 when it is.
+//! Asks a service whether it is ready, for container images without a shell; exit status 0 when it is.
 //!
 //!     veilpost-healthcheck [ADDRESS PATH]
 //!
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long connecting, sending and receiving may each take.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let outcome = target().and_then(|(address, path)| ask(reachable(address), &path));
@@ -32,10 +33,10 @@ fn target() -> anyhow::Result<(SocketAddr, String)> {
         None => std::env::var("VEILPOST_ADMIN_ADDRESS").context("VEILPOST_ADMIN_ADDRESS is not set")?,
     };
     let path = arguments.next().unwrap_or_else(|| "/readyz".to_owned());
-    Ok((address.parse().with_context(|| format!("`{address}` is no address"))?, path))
+    Ok((address.parse().with_context(|| format!("`{address}` is not an address"))?, path))
 }
 
-/// Where something that listens on `address` is found from the same machine.
+/// The address at which a process on the same machine reaches a server that listens on `address`.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -46,9 +47,9 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 fn ask(address: SocketAddr, path: &str) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("no connection")?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).context("no connection")?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).context("no request")?;
     let mut status = String::new();
@@ -84,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_unhealthy() {
+    fn a_port_without_a_server_is_unhealthy() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(ask(address, "/readyz").is_err());
     }
 
     #[test]
-    fn what_listens_everywhere_is_asked_over_loopback() {
+    fn a_server_that_listens_everywhere_is_asked_over_loopback() {
         for (listens, asked) in
             [("0.0.0.0:9101", "127.0.0.1:9101"), ("[::]:1", "[::1]:1"), ("10.0.0.1:2", "10.0.0.1:2")]
         {

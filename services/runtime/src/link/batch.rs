@@ -3,26 +3,27 @@
 use veilpost_proto::v1::{MaskedBatch, RawBatch};
 
 /// A batch as it travels on a stream.
-pub trait Batch: prost::Message + Default + Send + Sync + 'static {
+pub trait LinkBatch: prost::Message + Default + Send + Sync + 'static {
+    /// Sets the id that the batch's receipt will name; unique in a stream.
     fn set_id(&mut self, id: u64);
 
-    /// Tells the receiver whether the records may be what kills their receivers.
+    /// Tells the receiver whether a record of the batch may be what kills its receivers.
     fn set_suspect(&mut self, suspect: bool);
 
-    /// How many records the batch has.
+    /// The number of records in the batch.
     fn records(&self) -> usize;
 
-    /// The message id of the record at `index`, empty when there is none.
+    /// The message id of the record at `index`; empty when there is no such record.
     fn message_id(&self, index: usize) -> &str;
 
-    /// The record at `index` in a batch of its own.
+    /// The record at `index` in a batch of its own, with id 0 and everything else as it is here.
     #[must_use]
     fn single(&self, index: usize) -> Self;
 }
 
-macro_rules! batch {
+macro_rules! link_batch {
     ($batch:ident { $($header:ident),* }, $message_id:expr) => {
-        impl Batch for $batch {
+        impl LinkBatch for $batch {
             fn set_id(&mut self, id: u64) {
                 self.id = id;
             }
@@ -53,5 +54,5 @@ macro_rules! batch {
     };
 }
 
-batch!(RawBatch {}, |record| record.message_id.as_str());
-batch!(MaskedBatch { target }, |record| veilpost_proto::masked::message_id(record));
+link_batch!(RawBatch {}, |record| record.message_id.as_str());
+link_batch!(MaskedBatch { target }, |record| veilpost_proto::masked::message_id(record));

@@ -1,4 +1,5 @@
-//! A gRPC codec whose messages are shared: the sender keeps a batch until its receipt is there, without a copy.
+//! A gRPC codec for shared messages, so that a sender keeps a batch until its receipt arrives without copying
+//! it.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -1,29 +1,31 @@
-//! The two hops of the pipeline: reader to masker, masker to writer.
+//! The two services that have a service upstream: the masker and the writer.
 
 use veilpost_proto::v1::{MaskedBatch, RawBatch, Target};
 
-use super::Batch;
+use super::batch::LinkBatch;
 
-/// One hop: which call carries the batches, and how a stream opens.
-pub trait Hop: Clone + Send + Sync + 'static {
-    type Batch: Batch;
+/// A kind of service downstream: which gRPC call carries its batches, and how a stream to it begins.
+pub trait Downstream: Clone + Send + Sync + 'static {
+    /// The batches that it takes.
+    type Batch: LinkBatch;
 
-    /// The service downstream, as logs and metrics name it.
-    const DOWNSTREAM: &'static str;
+    /// The service's name in logs.
+    const SERVICE: &'static str;
 
     /// The gRPC method's path.
     const METHOD: &'static str;
 
-    /// What a stream begins with, before any batch.
+    /// What a stream begins with, before any batch; it gets no receipt.
     fn opening(&self) -> Option<Self::Batch>;
 }
 
+/// From a reader to the maskers.
 #[derive(Clone, Debug)]
 pub struct ToMasker;
 
-impl Hop for ToMasker {
+impl Downstream for ToMasker {
     type Batch = RawBatch;
-    const DOWNSTREAM: &'static str = "masker";
+    const SERVICE: &'static str = "masker";
     const METHOD: &'static str = "/veilpost.v1.Masker/Mask";
 
     fn opening(&self) -> Option<RawBatch> {
@@ -31,15 +33,16 @@ impl Hop for ToMasker {
     }
 }
 
+/// From a masker to the writers.
 #[derive(Clone, Debug)]
 pub struct ToWriter {
     /// The table and columns that every stream is opened with.
     pub target: Target,
 }
 
-impl Hop for ToWriter {
+impl Downstream for ToWriter {
     type Batch = MaskedBatch;
-    const DOWNSTREAM: &'static str = "writer";
+    const SERVICE: &'static str = "writer";
     const METHOD: &'static str = "/veilpost.v1.Writer/Write";
 
     fn opening(&self) -> Option<MaskedBatch> {

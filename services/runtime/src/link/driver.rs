@@ -1,49 +1,60 @@
-//! Runs the link: look-ups, streams and the source drive the fleet.
+//! Runs the link: look-ups, streams and the source drive the dispatcher.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use metrics::Gauge;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 
-use super::fleet::{Ending, Fleet};
+use super::dispatcher::{Dispatcher, StreamEnd};
+use super::downstream::Downstream;
+use super::outgoing::OutgoingSource;
 use super::resolve::{Addresses, keep_resolved};
-use super::stream::{Event, KeeperId, Kind, Route, keep_stream};
-use super::{Hop, LinkSettings, Source};
+use super::settings::LinkSettings;
+use super::stream_task::{Route, StreamChange, StreamEvent, StreamTask, StreamTaskId};
+use crate::metrics::LINK_OPEN_STREAMS;
+use crate::numbers::{to_f64, to_u64};
 use crate::{Identity, Lifecycle};
 
 /// Events of all streams that may wait to be handled.
-const EVENTS: usize = 64;
+const MAX_EVENTS: usize = 64;
 
-/// Sends what `source` gives until it is exhausted and everything is receipted, or until the service aborts; then every
-/// unanswered parcel's reply is dropped. With an identity, streams are mutual TLS; without one, plain text.
-pub async fn run_link<H, S>(
-    hop: H,
+/// Sends the batches of `source` to `downstream` until the source is exhausted and every batch has its
+/// receipt, or until the service aborts; then the remaining batches lose their reply channels.
+///
+/// With an identity, streams are mutual TLS; without one, plain text. Receipts arrive in any order. Dropping
+/// the future cuts all streams.
+///
+/// # Errors
+///
+/// When the settings do not name a downstream, or a task of the link panics. A downstream that is away is no
+/// error: batches wait for it.
+pub async fn run_link<D, S>(
+    downstream: D,
     mut source: S,
     settings: &LinkSettings,
     identity: Option<Identity>,
     life: &Lifecycle,
 ) -> anyhow::Result<()>
 where
-    H: Hop,
-    S: Source<Batch = H::Batch>,
+    D: Downstream,
+    S: OutgoingSource<Batch = D::Batch>,
 {
-    let mut link = Link::start(hop, settings, identity)?;
+    let mut link = Link::start(downstream, settings, identity)?;
     let mut exhausted = false;
     let mut draining = false;
-    while !(exhausted && link.fleet.holds_nothing()) {
+    while !(exhausted && link.dispatcher.holds_nothing()) {
+        // In a drain, an idle link asks its source even while no stream is open, to learn that no more will
+        // come.
+        let wants_more = link.dispatcher.has_room() || draining && link.dispatcher.holds_nothing();
         tokio::select! {
             Some(event) = link.events.recv() => link.handle(event),
-            Ok(()) = link.addresses.changed() => link.resolved(),
-            // An idle link whose downstream is away must still notice in a drain that no more will come.
-            parcel = source.next(), if !exhausted && (link.fleet.has_room() || draining && link.fleet.holds_nothing()) => {
-                match parcel {
-                    Some(parcel) => link.fleet.accept(parcel),
-                    None => exhausted = true,
-                }
-            }
+            Ok(()) = link.route.addresses.changed() => link.resolved(),
+            outgoing = source.next(), if !exhausted && wants_more => match outgoing {
+                Some(outgoing) => link.dispatcher.accept(outgoing),
+                None => exhausted = true,
+            },
             Some(ended) = link.tasks.join_next() => check(ended)?,
             () = life.draining(), if !draining => draining = true,
             () = life.aborting() => break,
@@ -53,7 +64,8 @@ where
     Ok(())
 }
 
-/// A task of the link ends only because its address has left; one that panicked would hold its batches for ever.
+/// A task of the link ends only because its address has left. A task that panicked would hold its batches for
+/// ever.
 fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
     match ended {
         Err(error) if error.is_panic() => anyhow::bail!("a task of the link panicked"),
@@ -61,113 +73,91 @@ fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
     }
 }
 
-struct Link<H: Hop> {
-    hop: H,
-    identity: Option<Identity>,
-    unreceipted_batches: usize,
-    fleet: Fleet<H::Batch>,
+struct Link<D: Downstream> {
+    downstream: D,
+    dispatcher: Dispatcher<D::Batch>,
     /// The open streams' sending ends. Dropping one lets the peer end the stream in order.
-    senders: BTreeMap<SocketAddr, mpsc::Sender<Arc<H::Batch>>>,
-    keepers: BTreeMap<SocketAddr, Keeper>,
-    last_keeper: u64,
-    events: mpsc::Receiver<Event<H::Batch>>,
-    event_sender: mpsc::Sender<Event<H::Batch>>,
-    addresses: watch::Receiver<Addresses>,
+    senders: BTreeMap<SocketAddr, mpsc::Sender<Arc<D::Batch>>>,
+    stream_tasks: BTreeMap<SocketAddr, StreamTask>,
+    last_task: u64,
+    events: mpsc::Receiver<StreamEvent<D::Batch>>,
+    event_sender: mpsc::Sender<StreamEvent<D::Batch>>,
+    route: Route,
     /// Ends its tasks when the link is dropped.
     tasks: JoinSet<()>,
 }
 
-/// The task that keeps the stream to one address.
-struct Keeper {
-    /// Tells its events from those of an earlier keeper of the same address.
-    id: KeeperId,
-    task: AbortHandle,
-    /// Shown as long as the keeper is here.
-    unreceipted: Gauge,
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl<H: Hop> Link<H> {
-    fn start(hop: H, settings: &LinkSettings, identity: Option<Identity>) -> anyhow::Result<Self> {
+impl<D: Downstream> Link<D> {
+    fn start(downstream: D, settings: &LinkSettings, identity: Option<Identity>) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
         let (address_sender, addresses) = watch::channel(Addresses::new());
         let endpoints = settings.endpoints(identity.is_some())?;
         tasks.spawn(keep_resolved(endpoints, settings.resolve_interval, address_sender));
-        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (event_sender, events) = mpsc::channel(MAX_EVENTS);
         let unreceipted_batches = usize::from(settings.unreceipted_batches);
         Ok(Self {
-            hop,
-            identity,
-            unreceipted_batches,
-            fleet: Fleet::new(unreceipted_batches),
+            downstream,
+            dispatcher: Dispatcher::new(unreceipted_batches),
             senders: BTreeMap::new(),
-            keepers: BTreeMap::new(),
-            last_keeper: 0,
+            stream_tasks: BTreeMap::new(),
+            last_task: 0,
             events,
             event_sender,
-            addresses,
+            route: Route { addresses, identity, unreceipted_batches },
             tasks,
         })
     }
 
     fn resolved(&mut self) {
-        let addresses = self.addresses.borrow_and_update().keys().copied().collect();
-        let moves = self.fleet.resolved(&addresses);
-        for address in moves.joined {
-            self.keep(address);
+        let addresses = self.route.addresses.borrow_and_update().keys().copied().collect();
+        let changes = self.dispatcher.resolved(&addresses);
+        for address in changes.joined {
+            self.start_stream(address);
         }
-        for address in moves.left {
+        for address in changes.left {
             self.forget(address);
         }
     }
 
-    fn keep(&mut self, address: SocketAddr) {
-        self.last_keeper += 1;
-        let id = KeeperId { address, number: self.last_keeper };
-        let events = self.event_sender.clone();
-        let route = Route { addresses: self.addresses.clone(), identity: self.identity.clone() };
-        let task =
-            self.tasks.spawn(keep_stream(self.hop.clone(), id, route, self.unreceipted_batches, events));
-        let unreceipted =
-            metrics::gauge!("veilpost_link_unreceipted_records", "address" => address.to_string());
-        self.keepers.insert(address, Keeper { id, task, unreceipted });
+    fn start_stream(&mut self, address: SocketAddr) {
+        self.last_task += 1;
+        let id = StreamTaskId { address, number: self.last_task };
+        let (downstream, route, events) =
+            (self.downstream.clone(), self.route.clone(), self.event_sender.clone());
+        let task = StreamTask::spawn(&mut self.tasks, downstream, id, route, events);
+        self.stream_tasks.insert(address, task);
     }
 
     fn forget(&mut self, address: SocketAddr) {
         self.senders.remove(&address);
-        self.keepers.remove(&address);
-        tracing::info!(downstream = H::DOWNSTREAM, %address, "address left; stream over");
+        self.stream_tasks.remove(&address);
+        tracing::info!(downstream = D::SERVICE, %address, "address left; stream over");
     }
 
-    fn handle(&mut self, event: Event<H::Batch>) {
-        let Event { from, kind } = event;
+    fn handle(&mut self, event: StreamEvent<D::Batch>) {
+        let StreamEvent { from, what } = event;
         let address = from.address;
-        if self.keepers.get(&address).is_none_or(|current| current.id != from) {
+        if self.stream_tasks.get(&address).is_none_or(|current| !current.is(from)) {
             return;
         }
-        match kind {
-            Kind::Opened(sender) => {
-                self.fleet.opened(address);
+        match what {
+            StreamChange::Opened(sender) => {
+                self.dispatcher.opened(address);
                 self.senders.insert(address, sender);
             }
-            Kind::Receipt(receipt) => {
-                if let Err(misfit) = self.fleet.receipted(address, receipt) {
-                    tracing::error!(downstream = H::DOWNSTREAM, %address, error = %misfit, "breaking the stream");
+            StreamChange::Receipt(receipt) => {
+                if let Err(mismatch) = self.dispatcher.receipted(address, receipt) {
+                    tracing::error!(downstream = D::SERVICE, %address, error = %mismatch, "breaking the stream");
                     self.restart(address);
                 }
             }
-            Kind::Ending => {
+            StreamChange::Ending => {
                 self.senders.remove(&address);
-                self.fleet.ending(address);
+                self.dispatcher.ending(address);
             }
-            Kind::Closed(ending) => {
+            StreamChange::Closed(end) => {
                 self.senders.remove(&address);
-                self.fleet.closed(address, ending);
+                self.dispatcher.closed(address, end);
             }
         }
     }
@@ -175,35 +165,31 @@ impl<H: Hop> Link<H> {
     /// Cuts the stream to a peer that breaks the contract and opens another.
     fn restart(&mut self, address: SocketAddr) {
         self.senders.remove(&address);
-        self.fleet.closed(address, Ending::Broken);
-        self.keep(address);
+        self.dispatcher.closed(address, StreamEnd::Broken);
+        self.start_stream(address);
     }
 
     /// Sends what can be sent and lets go of streams that have nothing left to do.
     fn advance(&mut self) {
-        while let Some((address, batch)) = self.fleet.next_send() {
+        while let Some((address, batch)) = self.dispatcher.next_send() {
             let sent = self.senders.get(&address).is_some_and(|sender| sender.try_send(batch).is_ok());
             if !sent {
                 // The stream has just ended; its Closed event sends the batch again.
-                tracing::debug!(downstream = H::DOWNSTREAM, %address, "stream ended while a batch was handed to it");
+                tracing::debug!(downstream = D::SERVICE, %address, "stream ended while a batch was handed to it");
             }
         }
-        for address in self.fleet.take_retired() {
+        for address in self.dispatcher.take_retired() {
             self.forget(address);
         }
-        self.measure();
+        self.update_metrics();
     }
 
-    fn measure(&self) {
-        metrics::gauge!("veilpost_link_open_streams").set(as_gauge(self.fleet.open_streams()));
-        for (address, records) in self.fleet.loads() {
-            if let Some(keeper) = self.keepers.get(&address) {
-                keeper.unreceipted.set(as_gauge(records));
+    fn update_metrics(&self) {
+        metrics::gauge!(LINK_OPEN_STREAMS).set(to_f64(self.dispatcher.open_streams()));
+        for (address, records) in self.dispatcher.loads() {
+            if let Some(task) = self.stream_tasks.get(&address) {
+                task.show_unreceipted(to_u64(records));
             }
         }
     }
-}
-
-fn as_gauge(count: usize) -> f64 {
-    u32::try_from(count).unwrap_or(u32::MAX).into()
 }

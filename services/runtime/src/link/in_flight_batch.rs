@@ -1,68 +1,63 @@
 //! A batch on its way, and how the receipts of its parts become the one that its sender waits for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use veilpost_proto::v1::{Receipt, Rejection};
+use veilpost_proto::v1::{Outcome, Receipt};
+use veilpost_proto::{ReceiptBuilder, ReceiptLengthMismatch};
 
-use super::{Batch, Parcel};
+use super::batch::LinkBatch;
+use super::outgoing::Outgoing;
 
-/// A parcel, or one record of a parcel that is sent alone.
+/// A whole outgoing batch, or one record of it that is sent alone.
 #[derive(Debug)]
-pub(super) struct Shipment<B> {
+pub(super) struct InFlightBatch<B> {
     pub(super) id: u64,
     pub(super) batch: Arc<B>,
     /// Whether its records are under suspicion from the start.
     pub(super) suspect: bool,
     /// Whether it is one record that shares its stream with nothing.
     pub(super) alone: bool,
-    /// How often a stream broke while this was on it.
+    /// How many streams broke while this was on them.
     pub(super) breaks: u32,
-    /// The position of its first record in the parcel.
+    /// The position of its first record in the outgoing batch.
     offset: usize,
-    answer: Arc<Mutex<Answer>>,
+    reply: Arc<Mutex<PendingReply>>,
 }
 
-/// A receipt does not fit the batch that it names.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a receipt with {got} outcomes for a batch of {expected} records")]
-pub(super) struct Misfit {
-    expected: usize,
-    got: usize,
-}
-
-impl<B: Batch> Shipment<B> {
-    /// Gives the parcel's batch its id and makes it ready to be sent.
-    pub(super) fn new(parcel: Parcel<B>, id: u64) -> Self {
-        let Parcel { mut batch, reply, suspect } = parcel;
+impl<B: LinkBatch> InFlightBatch<B> {
+    /// Gives the batch its id and makes it ready to be sent.
+    pub(super) fn new(outgoing: Outgoing<B>, id: u64) -> Self {
+        let Outgoing { mut batch, reply, suspect } = outgoing;
         batch.set_id(id);
         batch.set_suspect(suspect);
-        let answer = Answer::new(batch.records(), reply);
-        let answer = Arc::new(Mutex::new(answer));
-        Self { id, batch: Arc::new(batch), suspect, alone: false, breaks: 0, offset: 0, answer }
+        let reply = Arc::new(Mutex::new(PendingReply::new(batch.records(), reply)));
+        Self { id, batch: Arc::new(batch), suspect, alone: false, breaks: 0, offset: 0, reply }
     }
 
     pub(super) fn records(&self) -> usize {
         self.batch.records()
     }
 
-    /// Passes the outcomes on.
-    pub(super) fn receipted(&self, receipt: Receipt) -> Result<(), Misfit> {
-        let (expected, got) = (self.records(), receipt.outcomes.len());
-        if expected != got {
-            return Err(Misfit { expected, got });
-        }
-        self.answer().take(self.offset, receipt);
-        Ok(())
+    /// Passes the outcomes on to the sender.
+    ///
+    /// # Errors
+    ///
+    /// When the receipt does not have one outcome per record; then nothing changes.
+    pub(super) fn receipted(&self, receipt: Receipt) -> Result<(), ReceiptLengthMismatch> {
+        self.reply.lock().take(self.offset, self.records(), receipt)
     }
 
-    /// Gives up on the records: their outcome says to leave the messages in the queue.
+    /// Gives up on the records: their outcome leaves the messages in the queue.
     pub(super) fn leave(&self) {
-        let outcomes = vec![0; self.records()];
-        self.answer().take(self.offset, Receipt { outcomes, ..Receipt::default() });
+        let outcomes = vec![Outcome::Unspecified.byte(); self.records()];
+        let left = self.receipted(Receipt { outcomes, ..Receipt::default() });
+        debug_assert!(left.is_ok(), "there is one outcome per record");
     }
 
-    /// Each record as a shipment that is sent alone; `next_id` gives their batch ids.
+    /// Each record as a batch that is sent alone; `next_id` gives their ids.
     pub(super) fn singles(&self, mut next_id: impl FnMut() -> u64) -> Vec<Self> {
         (0..self.records())
             .map(|index| {
@@ -70,61 +65,54 @@ impl<B: Batch> Shipment<B> {
                 let mut batch = self.batch.single(index);
                 batch.set_id(id);
                 batch.set_suspect(true);
-                let (offset, answer) = (self.offset + index, Arc::clone(&self.answer));
+                let (offset, reply) = (self.offset + index, Arc::clone(&self.reply));
                 let breaks = self.breaks;
-                Self { id, batch: Arc::new(batch), suspect: true, alone: true, breaks, offset, answer }
+                Self { id, batch: Arc::new(batch), suspect: true, alone: true, breaks, offset, reply }
             })
             .collect()
     }
-
-    fn answer(&self) -> std::sync::MutexGuard<'_, Answer> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The receipt of a whole parcel while it is being put together.
+/// The receipt of a whole outgoing batch while it is being put together.
 #[derive(Debug)]
-struct Answer {
-    receipt: Receipt,
+struct PendingReply {
+    receipt: ReceiptBuilder,
+    /// Records that have no outcome yet.
     missing: usize,
-    reply: Option<oneshot::Sender<Receipt>>,
+    sender: Option<oneshot::Sender<Receipt>>,
 }
 
-impl Answer {
-    fn new(records: usize, reply: oneshot::Sender<Receipt>) -> Self {
-        let receipt = Receipt { outcomes: vec![0; records], ..Receipt::default() };
-        Self { receipt, missing: records, reply: Some(reply) }
+impl PendingReply {
+    fn new(records: usize, sender: oneshot::Sender<Receipt>) -> Self {
+        // The receipt's channel says which batch it is for, so its id does not matter.
+        Self { receipt: ReceiptBuilder::new(0, records), missing: records, sender: Some(sender) }
     }
 
-    /// Takes the outcomes of the records from `offset` on, and replies once none is missing.
-    fn take(&mut self, offset: usize, part: Receipt) {
-        self.missing = self.missing.saturating_sub(part.outcomes.len());
-        for (slot, outcome) in self.receipt.outcomes.iter_mut().skip(offset).zip(part.outcomes) {
-            *slot = outcome;
-        }
-        let shift = u32::try_from(offset).unwrap_or(u32::MAX);
-        let shifted =
-            |rejection: Rejection| Rejection { index: rejection.index.saturating_add(shift), ..rejection };
-        self.receipt.rejections.extend(part.rejections.into_iter().map(shifted));
+    /// Takes the outcomes of `records` records from `offset` on, and replies once none is missing.
+    fn take(&mut self, offset: usize, records: usize, part: Receipt) -> Result<(), ReceiptLengthMismatch> {
+        self.receipt.merge_range(offset..offset + records, part)?;
+        self.missing = self.missing.saturating_sub(records);
         if self.missing == 0
-            && let Some(reply) = self.reply.take()
+            && let Some(sender) = self.sender.take()
         {
+            let receipt = mem::replace(&mut self.receipt, ReceiptBuilder::new(0, 0));
             // The sender may be gone when the service aborts; then nobody needs the receipt.
-            let _unneeded = reply.send(std::mem::take(&mut self.receipt));
+            let _unneeded = sender.send(receipt.finish());
         }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use veilpost_proto::v1::{RawBatch, RawRecord};
+    use veilpost_proto::v1::{RawBatch, RawRecord, Rejection};
 
-    fn parcel(records: usize) -> (Parcel<RawBatch>, oneshot::Receiver<Receipt>) {
+    fn outgoing(records: usize) -> (Outgoing<RawBatch>, oneshot::Receiver<Receipt>) {
         let (reply, receipt) = oneshot::channel();
         let record = |index: usize| RawRecord { message_id: format!("m{index}"), ..RawRecord::default() };
         let batch = RawBatch { records: (0..records).map(record).collect(), ..RawBatch::default() };
-        (Parcel { batch, reply, suspect: false }, receipt)
+        (Outgoing { batch, reply, suspect: false }, receipt)
     }
 
     fn receipt(outcomes: &[u8], rejected: &[u32]) -> Receipt {
@@ -135,16 +123,17 @@ mod tests {
 
     #[test]
     fn a_receipt_of_another_length_is_an_error_and_answers_nothing() {
-        let (parcel, mut reply) = parcel(2);
-        let shipment = Shipment::new(parcel, 1);
-        assert_eq!(shipment.receipted(receipt(&[1], &[])), Err(Misfit { expected: 2, got: 1 }));
+        let (outgoing, mut reply) = outgoing(2);
+        let in_flight = InFlightBatch::new(outgoing, 1);
+        let mismatch = ReceiptLengthMismatch { expected: 2, got: 1 };
+        assert_eq!(in_flight.receipted(receipt(&[1], &[])), Err(mismatch));
         assert!(reply.try_recv().is_err());
     }
 
     #[test]
     fn receipts_of_singles_come_together_by_position() {
-        let (parcel, mut reply) = parcel(3);
-        let whole = Shipment::new(parcel, 1);
+        let (outgoing, mut reply) = outgoing(3);
+        let whole = InFlightBatch::new(outgoing, 1);
         let mut id = 1;
         let singles = whole.singles(|| {
             id += 1;

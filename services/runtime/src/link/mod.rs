@@ -1,19 +1,28 @@
-//! The link to the service downstream: one stream to every address that its name resolves to, batches one way and
-//! receipts the other, nothing forgotten when a stream breaks.
+//! The link to the service downstream: one stream to every address that its name resolves to, batches one way
+//! and receipts the other, and no batch lost when a stream breaks.
+//!
+//! [`run_link`] takes batches from an [`OutgoingSource`], each with a channel for its receipt. The
+//! dispatcher, which does no I/O, decides which stream gets which batch; one task per address keeps the
+//! stream open.
+//!
+//! A batch whose stream ends is sent again on another one. A batch whose streams break again and again may be
+//! what breaks them: its records are sent one at a time, and a record that breaks a stream even alone is left
+//! in the queue.
 
 mod batch;
 mod codec;
+mod connect;
+mod dispatcher;
+mod downstream;
 mod driver;
-mod fleet;
-mod hop;
-mod parcel;
+mod in_flight_batch;
+mod outgoing;
 mod resolve;
 mod settings;
-mod shipment;
-mod stream;
+mod stream_task;
 
-pub use batch::Batch;
+pub use batch::LinkBatch;
+pub use downstream::{Downstream, ToMasker, ToWriter};
 pub use driver::run_link;
-pub use hop::{Hop, ToMasker, ToWriter};
-pub use parcel::{Parcel, Source};
+pub use outgoing::{Outgoing, OutgoingSource};
 pub use settings::LinkSettings;

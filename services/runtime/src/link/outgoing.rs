@@ -3,30 +3,35 @@
 use tokio::sync::{mpsc, oneshot};
 use veilpost_proto::v1::Receipt;
 
-/// A batch to be sent, and who waits for its receipt.
+/// A batch to be sent, and the channel for its receipt.
 #[derive(Debug)]
-pub struct Parcel<B> {
-    /// Non-empty; its id is the link's to set.
+pub struct Outgoing<B> {
+    /// The batch, with at least one record. The link sets its id.
     pub batch: B,
-    /// Gets a receipt with one outcome per record of `batch`; dropped without one when the service aborts.
+    /// Receives one receipt with one outcome per record of `batch`; dropped without one when the service
+    /// aborts.
     pub reply: oneshot::Sender<Receipt>,
-    /// Whether its records may be what kills their receivers: when its stream breaks once, they are sent one at a time.
+    /// Whether a record of the batch may be what kills its receivers: the first time that its stream breaks,
+    /// the records are sent one at a time.
     pub suspect: bool,
 }
 
-/// Where the link's batches come from. It is asked for one only when a stream can take it, so that meanwhile a batch
-/// can grow.
-pub trait Source: Send {
+/// Where the link's batches come from. The link asks for a batch only when a stream can take it, so that a
+/// batch can grow while it waits.
+pub trait OutgoingSource: Send {
+    /// The batches of one downstream.
     type Batch;
 
-    /// Waits for the next batch; `None` when no more will come. Cancel safe.
-    fn next(&mut self) -> impl Future<Output = Option<Parcel<Self::Batch>>> + Send;
+    /// Waits for the next batch; `None` when no more will come.
+    ///
+    /// Must be cancel safe: the link drops the future whenever something else happens, and calls again.
+    fn next(&mut self) -> impl Future<Output = Option<Outgoing<Self::Batch>>> + Send;
 }
 
-impl<B: Send> Source for mpsc::Receiver<Parcel<B>> {
+impl<B: Send> OutgoingSource for mpsc::Receiver<Outgoing<B>> {
     type Batch = B;
 
-    fn next(&mut self) -> impl Future<Output = Option<Parcel<B>>> + Send {
+    fn next(&mut self) -> impl Future<Output = Option<Outgoing<B>>> + Send {
         self.recv()
     }
 }

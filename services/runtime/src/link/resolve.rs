@@ -1,4 +1,4 @@
-//! Looking up the addresses of the service downstream, again and again.
+//! Looks up the addresses of the service downstream, again and again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::telemetry::OutageLog;
+
 /// A look-up that takes longer counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The addresses of the service downstream, each with the name that it was found by: the first one given, where several
-/// resolve to it.
+/// The addresses of the service downstream, each with the name that resolves to it; where several do, the
+/// first of them in the settings.
 pub(super) type Addresses = BTreeMap<SocketAddr, Arc<str>>;
 
-/// Keeps `addresses` at what `endpoints` resolve to; a failed look-up keeps the addresses known. Never returns.
+/// Keeps `addresses` at what `endpoints` resolve to; a failed look-up keeps the addresses known. Never
+/// returns.
 pub(super) async fn keep_resolved(
     endpoints: Vec<(String, u16)>,
     interval: Duration,
     addresses: watch::Sender<Addresses>,
 ) {
-    let mut known = vec![Known::default(); endpoints.len()];
+    let mut known = endpoints.iter().map(|_| KnownAddresses::default()).collect::<Vec<_>>();
     loop {
         for ((host, port), known) in endpoints.iter().zip(&mut known) {
             let found = look_up(host, *port).await;
@@ -36,7 +39,7 @@ pub(super) async fn keep_resolved(
     }
 }
 
-fn named(endpoints: &[(String, u16)], known: &[Known]) -> Addresses {
+fn named(endpoints: &[(String, u16)], known: &[KnownAddresses]) -> Addresses {
     let mut all = Addresses::new();
     for ((host, _), known) in endpoints.iter().zip(known) {
         for address in &known.addresses {
@@ -54,25 +57,27 @@ async fn look_up(host: &str, port: u16) -> Result<BTreeSet<SocketAddr>, String> 
     }
 }
 
-/// What is known of one name.
-#[derive(Clone, Default)]
-struct Known {
+/// The addresses of one name.
+#[derive(Default)]
+struct KnownAddresses {
     addresses: BTreeSet<SocketAddr>,
-    failing: bool,
+    outage: OutageLog,
 }
 
-impl Known {
+impl KnownAddresses {
     fn take(&mut self, host: &str, found: Result<BTreeSet<SocketAddr>, String>) {
         let failed = match found {
             Ok(found) if !found.is_empty() => {
                 self.addresses = found;
-                self.failing = false;
+                if self.outage.note_success() {
+                    tracing::info!(host, known = self.addresses.len(), "look-up works again");
+                }
                 return;
             }
             Ok(_) => "the name has no address".to_owned(),
             Err(error) => error,
         };
-        if !self.failing {
+        if self.outage.note_failure(&failed) {
             tracing::warn!(
                 host,
                 error = failed,
@@ -80,7 +85,6 @@ impl Known {
                 "look-up failed; keeping what is known"
             );
         }
-        self.failing = true;
     }
 }
 
@@ -95,15 +99,15 @@ mod tests {
     #[test]
     fn an_address_has_the_first_name_that_resolves_to_it() {
         let endpoints = [("a".to_owned(), 1), ("b".to_owned(), 1)];
-        let known =
-            [addresses(&[1]), addresses(&[1, 2])].map(|addresses| Known { addresses, failing: false });
+        let known = [addresses(&[1]), addresses(&[1, 2])]
+            .map(|addresses| KnownAddresses { addresses, ..KnownAddresses::default() });
         let named = named(&endpoints, &known);
         assert_eq!(named.values().map(AsRef::as_ref).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
     fn a_failed_or_empty_look_up_keeps_the_addresses_known() {
-        let mut known = Known::default();
+        let mut known = KnownAddresses::default();
         known.take("masker", Ok(addresses(&[1, 2])));
         known.take("masker", Err("broken".to_owned()));
         known.take("masker", Ok(BTreeSet::new()));

@@ -1,4 +1,4 @@
-//! The link's settings.
+//! The link's settings: where the service downstream is.
 
 use std::time::Duration;
 
@@ -7,10 +7,12 @@ use tonic::transport::Uri;
 
 use crate::{BadSettings, TlsSettings, parse_duration};
 
+/// Where the service downstream is, and how much a stream to it may have in work.
 #[derive(Args, Clone, Debug)]
 pub struct LinkSettings {
-    /// Where the service downstream is, such as http://masker:50051, or https:// with TLS; every address that the name
-    /// resolves to gets a stream, and has to have a certificate for the name. Several are separated by commas
+    /// Where the service downstream is, such as http://masker:50051, or https:// with TLS; every address that
+    /// the name resolves to gets a stream, and has to have a certificate for the name. Several are separated
+    /// by commas
     #[arg(
         long,
         env = "VEILPOST_DOWNSTREAM",
@@ -38,7 +40,12 @@ impl LinkSettings {
         self.downstream.iter().map(|uri| endpoint(uri, tls)).collect()
     }
 
-    /// Fails where no stream could ever be opened.
+    /// Checks that a stream could be opened with these settings, without looking anything up.
+    ///
+    /// # Errors
+    ///
+    /// When a URI has no scheme, host or port, has a path, or its scheme does not fit the TLS settings; or
+    /// when these are incomplete.
     pub fn check(&self, tls: &TlsSettings) -> Result<(), BadSettings> {
         self.endpoints(tls.enabled()?).map(|_| ())
     }
@@ -77,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_says_what_the_tls_settings_say() {
+    fn the_scheme_must_fit_the_tls_settings() {
         let uri = |text: &str| text.parse().unwrap();
         assert_eq!(endpoint(&uri("https://masker:1"), true).unwrap(), ("masker".to_owned(), 1));
         let missing = endpoint(&uri("https://masker:1"), false).unwrap_err().to_string();
@@ -87,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_what_to_write() {
+    fn any_other_uri_is_refused_with_what_to_write() {
         for uri in ["masker:50051", "http://masker", "ftp://masker:1", "http://masker:1/path", "masker"] {
             let refusal = parsed(uri).unwrap_err();
             assert!(refusal.contains(uri) && refusal.contains("http://host:port"), "{refusal}");

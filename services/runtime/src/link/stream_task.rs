@@ -1,249 +1,179 @@
-//! The stream to one address: opened, pumped, and opened again when it ends or its certificates do.
+//! The task that keeps the stream to one address open: it opens the stream, passes receipts on, and opens it
+//! again when it ends or its certificates expire.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::sync::watch;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status, Streaming};
+use tokio::task::{AbortHandle, JoinSet};
+use tonic::{Code, Status};
 use veilpost_proto::v1::Receipt;
 
-use super::Hop;
-use super::codec::SharedCodec;
-use super::fleet::Ending;
+use super::connect::{OpenedStream, describe, open};
+use super::dispatcher::StreamEnd;
+use super::downstream::Downstream;
 use super::resolve::Addresses;
-use crate::serve::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
-use crate::tls;
+use crate::metrics::LINK_UNRECEIPTED_RECORDS;
+use crate::telemetry::{OutageLog, ReplicaGauge};
 use crate::{Backoff, Identity};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long the peer may take to accept a stream.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
-/// What happens on the stream to one address, in this order: opened, receipts, perhaps ending and further receipts, closed,
-/// opened again …
-#[derive(Debug)]
-pub(super) struct Event<B> {
-    pub(super) from: KeeperId,
-    pub(super) kind: Kind<B>,
+/// The task of one address; dropping it ends the task and takes its gauge out of the metrics.
+pub(super) struct StreamTask {
+    id: StreamTaskId,
+    task: AbortHandle,
+    unreceipted: ReplicaGauge,
 }
 
-/// One keeper of one address; an address that left and came back gets another.
+/// Tells a task's events from those of an earlier task of the same address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeeperId {
+pub(super) struct StreamTaskId {
     pub(super) address: SocketAddr,
     pub(super) number: u64,
 }
 
+/// What happens on the stream to one address, in this order: opened, receipts, perhaps ending and further
+/// receipts, closed, opened again …
 #[derive(Debug)]
-pub(super) enum Kind<B> {
-    Opened(mpsc::Sender<Arc<B>>),
-    Receipt(Receipt),
-    /// The stream is to end in order: its sender is to be dropped.
-    Ending,
-    Closed(Ending),
+pub(super) struct StreamEvent<B> {
+    pub(super) from: StreamTaskId,
+    pub(super) what: StreamChange<B>,
 }
 
-/// How an address is reached.
+#[derive(Debug)]
+pub(super) enum StreamChange<B> {
+    /// Batches go to this sender. Dropping it ends the stream in order: the peer answers what it has, then
+    /// closes.
+    Opened(mpsc::Sender<Arc<B>>),
+    Receipt(Receipt),
+    /// The stream should end in order: drop its sender.
+    Ending,
+    Closed(StreamEnd),
+}
+
+/// How the task reaches its address.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub(super) addresses: watch::Receiver<Addresses>,
-    /// None for plain text.
+    /// `None` for plain text.
     pub(super) identity: Option<Identity>,
+    /// Batches that the stream may have without a receipt.
+    pub(super) unreceipted_batches: usize,
 }
 
-/// Keeps a stream to the keeper's address open; runs until dropped, or until nobody listens to its events.
-///
-/// The stream ends in order when its sender is dropped: the peer answers what it has, then closes.
-pub(super) async fn keep_stream<H: Hop>(
-    hop: H,
-    from: KeeperId,
+impl StreamTask {
+    /// Starts the task in `tasks`; it runs until this handle is dropped or nobody receives its events.
+    pub(super) fn spawn<D: Downstream>(
+        tasks: &mut JoinSet<()>,
+        downstream: D,
+        id: StreamTaskId,
+        route: Route,
+        events: mpsc::Sender<StreamEvent<D::Batch>>,
+    ) -> Self {
+        let task = tasks.spawn(keep_open(downstream, id, route, events));
+        Self { id, task, unreceipted: ReplicaGauge::new(LINK_UNRECEIPTED_RECORDS, id.address) }
+    }
+
+    pub(super) fn is(&self, id: StreamTaskId) -> bool {
+        self.id == id
+    }
+
+    /// Shows the number of records on the stream that have no receipt yet.
+    pub(super) fn show_unreceipted(&self, records: u64) {
+        self.unreceipted.set(records);
+    }
+}
+
+impl Drop for StreamTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn keep_open<D: Downstream>(
+    downstream: D,
+    id: StreamTaskId,
     route: Route,
-    unreceipted_batches: usize,
-    events: mpsc::Sender<Event<H::Batch>>,
+    events: mpsc::Sender<StreamEvent<D::Batch>>,
 ) {
-    let address = from.address;
+    let address = id.address;
     let mut host = Arc::from(address.ip().to_string());
     let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
-    let mut complained = String::new();
+    let mut outage = OutageLog::new();
     while !events.is_closed() {
-        // The name may be another one by now; that of an address that is leaving stays.
+        // The address may have another name by now; an address that has left the look-up keeps its last name.
         if let Some(current) = route.addresses.borrow().get(&address) {
             host = Arc::clone(current);
         }
-        match open(&hop, address, &host, route.identity.as_ref(), unreceipted_batches).await {
+        match open(&downstream, address, &host, route.identity.as_ref(), route.unreceipted_batches).await {
             Ok(opened) => {
-                tracing::info!(downstream = H::DOWNSTREAM, %address, "stream open");
+                tracing::info!(downstream = D::SERVICE, %address, "stream open");
                 backoff.reset();
-                complained.clear();
-                // An error says that nobody listens any more, which ends the loop.
-                let renewed = pump::<H>(from, opened, &events).await.unwrap_or(false);
+                // After each stream that ends, the log says again why the next one cannot be opened.
+                outage = OutageLog::new();
+                // An error says that nobody receives the events, which ends the loop.
+                let renewed = pump::<D>(id, opened, &events).await.unwrap_or(false);
                 if renewed {
                     continue;
                 }
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                if error != complained {
-                    tracing::warn!(downstream = H::DOWNSTREAM, %address, error, "cannot open a stream; trying again");
+                if outage.note_failure(&error) {
+                    tracing::warn!(downstream = D::SERVICE, %address, error, "cannot open a stream; trying again");
                 }
-                complained = error;
             }
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
 }
 
-struct Opened<B> {
-    sender: mpsc::Sender<Arc<B>>,
-    receipts: Streaming<Receipt>,
-    renewal: Renewal,
-}
-
-/// Resolves, with the reason, when the stream is to be opened anew.
-type Renewal = BoxFuture<'static, &'static str>;
-
-async fn open<H: Hop>(
-    hop: &H,
-    address: SocketAddr,
-    host: &str,
-    identity: Option<&Identity>,
-    unreceipted_batches: usize,
-) -> anyhow::Result<Opened<H::Batch>> {
-    let (channel, renewal) = match identity {
-        Some(identity) => connect_tls(address, host, identity).await?,
-        None => (connect(address).await?, std::future::pending().boxed()),
-    };
-    let (sender, batches) = mpsc::channel(unreceipted_batches + 1);
-    if let Some(opening) = hop.opening() {
-        sender.send(Arc::new(opening)).await.context("the stream's own queue is closed")?;
-    }
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await.context("the connection is not usable")?;
-    let call = grpc.streaming(
-        Request::new(ReceiverStream::new(batches)),
-        PathAndQuery::from_static(H::METHOD),
-        SharedCodec::<H::Batch, Receipt>::new(),
-    );
-    let response =
-        tokio::time::timeout(OPEN_TIMEOUT, call).await.context("the stream was not accepted in time")?;
-    let receipts = response.map_err(|status| refusal(&status))?.into_inner();
-    Ok(Opened { sender, receipts, renewal })
-}
-
-/// A server looks at the client's certificate only after the client has finished its part of the handshake, so a refusal
-/// comes as an alert in place of an answer; HTTP/2 keeps nothing of it but its text.
-fn refusal(status: &Status) -> anyhow::Error {
-    let text = describe(status);
-    let alert = text.contains("received fatal alert");
-    let refused = anyhow::anyhow!(text);
-    if alert { refused.context("the peer refuses this service's own certificate") } else { refused }
-}
-
-async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
-    endpoint(address)?.connect().await.context("cannot connect")
-}
-
-/// The TLS connection is made here, not by the channel, which would know an address and no name; the channel gets it ready.
-async fn connect_tls(
-    address: SocketAddr,
-    host: &str,
-    identity: &Identity,
-) -> anyhow::Result<(Channel, Renewal)> {
-    let connected = tls::connect(address, host, identity).await?;
-    let renewal = connected.renewal().boxed();
-    let origin = Uri::builder()
-        .scheme("https")
-        .authority(authority(host, address.port()))
-        .path_and_query("/")
-        .build()?;
-    let mut ready = Some(TokioIo::new(connected.stream));
-    let connector = tower::service_fn(move |_: Uri| {
-        let ready = ready.take().ok_or_else(|| std::io::Error::other("the connection is over"));
-        std::future::ready(ready)
-    });
-    let channel = endpoint(address)?.origin(origin).connect_with_connector(connector).await;
-    Ok((channel.context("cannot connect")?, renewal))
-}
-
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-fn endpoint(address: SocketAddr) -> anyhow::Result<Endpoint> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW))
-}
-
-/// Hands the sender over and passes receipts on until the stream ends; tells whether it was ended to be opened anew.
-async fn pump<H: Hop>(
-    from: KeeperId,
-    opened: Opened<H::Batch>,
-    events: &mpsc::Sender<Event<H::Batch>>,
-) -> Result<bool, SendError<Event<H::Batch>>> {
-    let Opened { sender, mut receipts, mut renewal } = opened;
-    events.send(Event { from, kind: Kind::Opened(sender) }).await?;
+/// Hands the stream's sender over and passes receipts on until the stream ends. True when it ended in order
+/// to be replaced at once.
+async fn pump<D: Downstream>(
+    from: StreamTaskId,
+    opened: OpenedStream<D::Batch>,
+    events: &mpsc::Sender<StreamEvent<D::Batch>>,
+) -> Result<bool, SendError<StreamEvent<D::Batch>>> {
+    let OpenedStream { sender, mut receipts, mut renewal } = opened;
+    events.send(StreamEvent { from, what: StreamChange::Opened(sender) }).await?;
     let mut renewing = false;
     loop {
         let message = tokio::select! {
             message = receipts.message() => message,
             why = &mut renewal, if !renewing => {
-                tracing::info!(downstream = H::DOWNSTREAM, address = %from.address, "opening the stream anew: {why}");
+                tracing::info!(downstream = D::SERVICE, address = %from.address, "opening the stream anew: {why}");
                 renewing = true;
-                events.send(Event { from, kind: Kind::Ending }).await?;
+                events.send(StreamEvent { from, what: StreamChange::Ending }).await?;
                 continue;
             }
         };
         match message {
-            Ok(Some(receipt)) => events.send(Event { from, kind: Kind::Receipt(receipt) }).await?,
+            Ok(Some(receipt)) => {
+                events.send(StreamEvent { from, what: StreamChange::Receipt(receipt) }).await?;
+            }
             end => {
-                let ending = ending::<H>(from.address, &end);
-                events.send(Event { from, kind: Kind::Closed(ending) }).await?;
-                return Ok(renewing && ending == Ending::Orderly);
+                let end = stream_end::<D>(from.address, &end);
+                events.send(StreamEvent { from, what: StreamChange::Closed(end) }).await?;
+                return Ok(renewing && end == StreamEnd::Orderly);
             }
         }
     }
 }
 
-/// Tells a peer that ended the stream for reasons of its own from one that vanished or failed at what it was sent.
-fn ending<H: Hop>(address: SocketAddr, end: &Result<Option<Receipt>, Status>) -> Ending {
-    let Err(status) = end else { return Ending::Orderly };
+/// Tells a peer that ended the stream for reasons of its own from one that vanished or failed because of what
+/// it was sent.
+fn stream_end<D: Downstream>(address: SocketAddr, last: &Result<Option<Receipt>, Status>) -> StreamEnd {
+    let Err(status) = last else { return StreamEnd::Orderly };
     let vanished = std::error::Error::source(status).is_some();
     let ending = match status.code() {
-        Code::Unavailable | Code::FailedPrecondition if !vanished => Ending::Orderly,
-        _ => Ending::Broken,
+        Code::Unavailable | Code::FailedPrecondition if !vanished => StreamEnd::Orderly,
+        _ => StreamEnd::Broken,
     };
-    tracing::warn!(downstream = H::DOWNSTREAM, %address, error = describe(status), ?ending, "stream ended");
+    tracing::warn!(downstream = D::SERVICE, %address, error = describe(status), ?ending, "stream ended");
     ending
-}
-
-/// A status with its causes, in one line.
-fn describe(status: &Status) -> String {
-    let mut text = format!("{:?}: {}", status.code(), status.message());
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Accepts connections and hears each out in a task of its own, so that a slow or hostile peer delays nobody.
+//! Accepts connections, each handshake in a task of its own, so that a slow or hostile peer delays nobody.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,33 +9,32 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
 
-use crate::places::{Places, Seated};
-use crate::tls::Refusals;
+use super::connection_limit::{ConnectionLimit, PermittedConnection};
+use crate::telemetry::OutageLog;
+use crate::tls::{Refusals, within_handshake_timeout};
 
-/// How long a handshake may take; without TLS, how long the first byte may.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes at once. One more ends the oldest: an honest handshake takes milliseconds, so the oldest one is
+/// most likely a peer that only holds a connection.
+const MAX_HANDSHAKES: usize = 128;
 
-/// Handshakes at once. One more ends the oldest: an honest one takes milliseconds, so whoever is oldest is not in earnest.
-const HANDSHAKES: usize = 128;
-
-/// After an error, which is most likely a lack of file descriptors.
+/// The pause after a failed accept, which most likely means that file descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Passes on the connections that `admit` makes and that there is a place for; never returns. What `admit` refuses it tells.
+/// Passes on the connections that `admit` makes and that the limit permits; never returns. `admit` itself
+/// logs what it refuses.
 pub(crate) async fn accept<C, F>(
     listener: TcpListener,
     refusals: Arc<Refusals>,
-    established: mpsc::Sender<io::Result<Seated<C>>>,
+    established: mpsc::Sender<io::Result<PermittedConnection<C>>>,
     admit: impl Fn(TcpStream, SocketAddr) -> F,
 ) where
     C: Send + 'static,
     F: Future<Output = Option<C>> + Send + 'static,
 {
-    let places = Places::default();
+    let limit = ConnectionLimit::default();
     let mut handshakes = Handshakes::default();
-    let mut failing = false;
+    let outage = OutageLog::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -43,33 +42,41 @@ pub(crate) async fn accept<C, F>(
         };
         match accepted {
             Ok((tcp, peer)) => {
-                failing = false;
+                if outage.note_success() {
+                    tracing::info!("accepting connections again");
+                }
                 handshakes.make_room(&refusals);
                 let admitted = admit(tcp, peer);
-                let (established, places, refusals) =
-                    (established.clone(), places.clone(), Arc::clone(&refusals));
+                let (established, limit, refusals) =
+                    (established.clone(), limit.clone(), Arc::clone(&refusals));
                 handshakes.start(peer, async move {
                     let Some(connection) = admitted.await else { return };
-                    match places.take(peer.ip()) {
+                    match limit.permit(peer.ip()) {
                         // An error says that the server has ended.
-                        Some(place) => drop(established.send(Ok(Seated::new(connection, place))).await),
+                        Some(permit) => {
+                            drop(established.send(Ok(PermittedConnection::new(connection, permit))).await);
+                        }
                         None => refusals.crowded(peer, "too many connections at once"),
                     }
                 });
             }
             Err(error) => {
-                if !failing {
+                if outage.note_failure(&error) {
                     tracing::warn!(%error, "cannot accept connections; trying again");
                 }
-                failing = true;
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-/// Waits until the peer says something, as every client of HTTP/2 does first: who only connects gets no place.
-pub(crate) async fn hear(tcp: TcpStream, peer: SocketAddr, refusals: Arc<Refusals>) -> Option<TcpStream> {
+/// Waits until the peer sends something, as every HTTP/2 client does first: a peer that only connects takes
+/// no permit.
+pub(crate) async fn await_first_byte(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    refusals: Arc<Refusals>,
+) -> Option<TcpStream> {
     let first = async {
         tcp.set_nodelay(true)?;
         match tcp.peek(&mut [0]).await? {
@@ -77,7 +84,7 @@ pub(crate) async fn hear(tcp: TcpStream, peer: SocketAddr, refusals: Arc<Refusal
             _ => Ok(()),
         }
     };
-    match in_time(first).await {
+    match within_handshake_timeout(first).await {
         Ok(()) => Some(tcp),
         Err(error) => {
             refusals.unheard(peer, &error);
@@ -86,33 +93,26 @@ pub(crate) async fn hear(tcp: TcpStream, peer: SocketAddr, refusals: Arc<Refusal
     }
 }
 
-/// Bounds a handshake.
-pub(crate) async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake was not over in time"))
-    })
-}
-
 /// The handshakes under way, oldest first; some may be over.
 #[derive(Default)]
 struct Handshakes {
     tasks: JoinSet<()>,
-    queue: VecDeque<(AbortHandle, SocketAddr)>,
+    oldest_first: VecDeque<(AbortHandle, SocketAddr)>,
 }
 
 impl Handshakes {
     fn start(&mut self, peer: SocketAddr, handshake: impl Future<Output = ()> + Send + 'static) {
         let task = self.tasks.spawn(handshake);
-        self.queue.push_back((task, peer));
+        self.oldest_first.push_back((task, peer));
     }
 
     fn make_room(&mut self, refusals: &Refusals) {
-        if self.queue.len() < HANDSHAKES {
+        if self.oldest_first.len() < MAX_HANDSHAKES {
             return;
         }
-        self.queue.retain(|(task, _)| !task.is_finished());
-        if self.queue.len() >= HANDSHAKES
-            && let Some((task, peer)) = self.queue.pop_front()
+        self.oldest_first.retain(|(task, _)| !task.is_finished());
+        if self.oldest_first.len() >= MAX_HANDSHAKES
+            && let Some((task, peer)) = self.oldest_first.pop_front()
         {
             task.abort();
             refusals.crowded(peer, "too many handshakes at once");

@@ -1,4 +1,4 @@
-//! The admin port: `/livez`, `/readyz` and `/metrics`. It offers nothing that changes state.
+//! The admin port: `/livez`, `/readyz` and `/metrics`. No request to it changes state.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,9 +12,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::{Lifecycle, doors, telemetry::Metrics};
+use super::http;
+use crate::{Lifecycle, telemetry::Metrics};
 
-/// How often the metrics' histograms are folded, so that their memory stays bounded when nobody scrapes.
+/// How often histograms are condensed, so that their memory stays bounded when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) struct Admin {
@@ -42,7 +43,7 @@ impl Admin {
             }
         };
         tokio::select! {
-            never = doors::serve(self.listener, routes(self.life, self.metrics)) => never,
+            never = http::serve(self.listener, routes(self.life, self.metrics)) => never,
             () = upkeep => {}
         }
         anyhow::bail!("the admin port ended")
@@ -91,7 +92,7 @@ mod tests {
     ];
 
     #[tokio::test]
-    async fn every_method_but_reading_is_refused_and_nothing_changes() {
+    async fn only_reading_methods_are_answered_and_nothing_changes() {
         let life = Lifecycle::for_tests();
         life.set_ready(true);
         let metrics = Metrics::for_tests();

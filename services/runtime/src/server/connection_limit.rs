@@ -1,72 +1,75 @@
-//! How many connections a server has, in all and from one address. Who is there keeps his place; who comes too many is refused.
+//! Bounds a server's connections, in all and from one address: established connections are kept, connections
+//! over the limit are refused.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// More than any fleet has callers, and with the handshakes under way fewer than the 1,024 file descriptors that are usual.
-const PLACES: usize = 512;
+/// Connections of one server: more than any deployment has callers, and together with the handshakes under
+/// way fewer than the usual limit of 1,024 file descriptors.
+const MAX_CONNECTIONS: usize = 512;
 
-/// So many from one address, that no single host keeps others out.
-const PLACES_OF_ONE: usize = 128;
+/// Connections from one address, so that no single host keeps others out.
+const MAX_PER_ADDRESS: usize = 128;
 
-/// The places taken, by address.
+/// The connections that a server has, by address; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct ConnectionLimit(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-impl Places {
-    /// A place, if there is one for a connection from `address`.
-    pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        let of_one = taken.get(&address).copied().unwrap_or(0);
-        if all >= PLACES || of_one >= PLACES_OF_ONE {
+impl ConnectionLimit {
+    /// Permits one more connection from `address`; `None` when that would be over a limit.
+    pub(crate) fn permit(&self, address: IpAddr) -> Option<ConnectionPermit> {
+        let mut open = self.0.lock();
+        let all: usize = open.values().sum();
+        let of_address = open.get(&address).copied().unwrap_or(0);
+        if all >= MAX_CONNECTIONS || of_address >= MAX_PER_ADDRESS {
             return None;
         }
-        taken.insert(address, of_one + 1);
-        Some(Place { places: self.clone(), address })
+        open.insert(address, of_address + 1);
+        Some(ConnectionPermit { limit: self.clone(), address })
     }
 }
 
-/// A place, free again when dropped.
+/// Counts as one connection of a [`ConnectionLimit`] until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Places,
+pub(crate) struct ConnectionPermit {
+    limit: ConnectionLimit,
     address: IpAddr,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
+        let mut open = self.limit.0.lock();
+        if let Some(count) = open.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.address);
+                open.remove(&self.address);
             }
         }
     }
 }
 
-/// A connection that has a place for as long as it lasts.
+/// A connection with its permit, which ends with it.
 #[derive(Debug)]
-pub(crate) struct Seated<C> {
+pub(crate) struct PermittedConnection<C> {
     connection: C,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
-impl<C> Seated<C> {
-    pub(crate) fn new(connection: C, place: Place) -> Self {
-        Self { connection, _place: place }
+impl<C> PermittedConnection<C> {
+    pub(crate) fn new(connection: C, permit: ConnectionPermit) -> Self {
+        Self { connection, _permit: permit }
     }
 }
 
-impl<C: Connected> Connected for Seated<C> {
+impl<C: Connected> Connected for PermittedConnection<C> {
     type ConnectInfo = C::ConnectInfo;
 
     fn connect_info(&self) -> C::ConnectInfo {
@@ -74,7 +77,7 @@ impl<C: Connected> Connected for Seated<C> {
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Seated<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for PermittedConnection<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -84,7 +87,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Seated<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Seated<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for PermittedConnection<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -124,21 +127,21 @@ mod tests {
 
     #[test]
     fn one_address_keeps_no_other_out_and_gets_back_what_it_gives_up() {
-        let places = Places::default();
-        let mut of_one: Vec<_> = (0..PLACES_OF_ONE).map(|_| places.take(address(1)).unwrap()).collect();
-        assert!(places.take(address(1)).is_none());
-        let other = places.take(address(2)).unwrap();
+        let limit = ConnectionLimit::default();
+        let mut of_one: Vec<_> = (0..MAX_PER_ADDRESS).map(|_| limit.permit(address(1)).unwrap()).collect();
+        assert!(limit.permit(address(1)).is_none());
+        let other = limit.permit(address(2)).unwrap();
         drop(of_one.pop());
-        let again = places.take(address(1)).unwrap();
-        assert!(places.take(address(1)).is_none());
+        let again = limit.permit(address(1)).unwrap();
+        assert!(limit.permit(address(1)).is_none());
         drop((of_one, other, again));
-        assert!(places.0.lock().unwrap().is_empty());
+        assert!(limit.0.lock().is_empty());
     }
 
     #[test]
-    fn all_together_have_no_more_than_there_are() {
-        let places = Places::default();
-        let taken: Vec<_> = (0..10_000).filter_map(|number| places.take(address(number))).collect();
-        assert_eq!(taken.len(), PLACES);
+    fn all_addresses_together_stay_within_the_limit() {
+        let limit = ConnectionLimit::default();
+        let permits: Vec<_> = (0..10_000).filter_map(|number| limit.permit(address(number))).collect();
+        assert_eq!(permits.len(), MAX_CONNECTIONS);
     }
 }

@@ -1,4 +1,4 @@
-//! A gRPC server with health, keepalive and a graceful end.
+//! The gRPC server: health, keepalive, mutual TLS, and a drain that lets streams end themselves.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,30 +19,34 @@ use tonic::transport::server::{Connected, Router};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::accept::{accept, await_first_byte};
 use crate::Lifecycle;
-use crate::accept::{accept, hear};
-use crate::tls::{Admission, Door, Guard, Refusals};
+use crate::tls::{Admission, CallerAuthorization, Refusals, TlsAcceptor};
 
-/// A peer that answers no ping within interval and timeout together is taken for dead.
+/// A peer that answers no ping within interval and timeout together counts as dead.
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(4);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What may be on its way to a receiver that does not read: room for most batches as a whole, and little enough for a
-/// receiver with many senders.
+/// The bytes that may be on their way to a receiver that does not read: enough for most batches as a whole,
+/// and few enough for a receiver with many senders.
 pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 
-/// The most bytes in one frame: batches come in a few reads instead of in dozens. A receiver may hold one frame of every
-/// connection beside what the windows allow.
-const FRAME: u32 = 256 * 1024;
+/// The largest frame, in bytes, so that a batch arrives in a few reads instead of in dozens. A receiver may
+/// hold one frame of every connection on top of what the windows allow.
+const MAX_FRAME: u32 = 256 * 1024;
 
-/// Connections that have shaken hands and are not yet served.
-const ESTABLISHED: usize = 16;
+/// Connections whose handshake is over and that are not served yet.
+const MAX_ESTABLISHED: usize = 16;
 
-/// How long streams may take to tell their peers after an abort.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long streams have after an abort to send their peers a last message.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// Listens on `address`; port 0 takes a free one.
+/// Listens on `address`; port 0 takes a free port.
+///
+/// # Errors
+///
+/// When the address cannot be listened on, for example because another process already does.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address)
         .await
@@ -52,9 +56,15 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Serves `service` and grpc.health.v1 on `listener`; returns when draining is over.
 ///
-/// With an admission, connections are mutual TLS, `service` answers only whom that admits, and health everybody with a
-/// certificate; without one they are plain text. Streams end themselves when the service drains; those that have not when it
-/// aborts are cut.
+/// With an [`Admission`], every connection is mutual TLS: health answers every peer with a certificate, and
+/// `service` only those that the admission names. Without one, connections are plain text.
+///
+/// In a drain, no connection is accepted any more and streams end themselves; streams that are left when the
+/// service aborts are cut one second later. Dropping the future cuts all streams at once.
+///
+/// # Errors
+///
+/// When the listener has no address, or the server fails as a whole; a failing connection is no such error.
 pub async fn serve_grpc<S>(
     service: S,
     listener: TcpListener,
@@ -70,33 +80,34 @@ where
     let address = listener.local_addr()?;
     tracing::info!(port = "grpc", %address, tls = admission.is_some(), "listening");
     if admission.is_none() && !address.ip().is_loopback() {
-        tracing::warn!(%address, "no TLS: whoever reaches this address can read records and send some");
+        tracing::warn!(%address, "no TLS: everybody who reaches this address can read and send records");
     }
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
+        .max_frame_size(MAX_FRAME)
         .add_service(health);
     let refusals = Arc::new(Refusals::new());
     let serving = async {
         match admission {
             None => {
-                let heard = |tcp, peer| hear(tcp, peer, Arc::clone(&refusals));
-                serve(server.add_service(Guard::open(service)), listener, &refusals, life, heard).await
+                let service = CallerAuthorization::everyone(service);
+                let admit = |tcp, peer| await_first_byte(tcp, peer, Arc::clone(&refusals));
+                serve(server.add_service(service), listener, &refusals, life, admit).await
             }
             Some(Admission { identity, callers }) => {
-                let service = Guard::admitting(service, callers, Arc::clone(&refusals));
-                let door = Door { identity, refusals: Arc::clone(&refusals) };
-                let admit = |tcp, peer| door.clone().admit(tcp, peer);
+                let service = CallerAuthorization::only(service, callers, Arc::clone(&refusals));
+                let acceptor = TlsAcceptor { identity, refusals: Arc::clone(&refusals) };
+                let admit = |tcp, peer| acceptor.clone().admit(tcp, peer);
                 serve(server.add_service(service), listener, &refusals, life, admit).await
             }
         }
     };
     let cut = async {
         life.aborting().await;
-        tokio::time::sleep(LAST_WORDS).await;
+        tokio::time::sleep(ABORT_GRACE).await;
     };
     tokio::select! {
         ended = serving => ended.context("the gRPC server failed"),
@@ -105,7 +116,7 @@ where
     }
 }
 
-/// Handshakes end with the drain; connections live on until their streams are over.
+/// Handshakes end when the drain begins; connections stay until their streams are over.
 async fn serve<C, F>(
     server: Router,
     listener: TcpListener,
@@ -117,7 +128,7 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     F: Future<Output = Option<C>> + Send + 'static,
 {
-    let (established, connections) = mpsc::channel(ESTABLISHED);
+    let (established, connections) = mpsc::channel(MAX_ESTABLISHED);
     let accepting = async {
         tokio::select! {
             () = accept(listener, Arc::clone(refusals), established, admit) => {}

@@ -1,4 +1,4 @@
-//! HTTP/1 for whoever comes, however slow or many they are: bounded in time, in memory and in connections.
+//! An HTTP/1 server for the admin port, bounded in time, memory and connections whatever its clients do.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,34 +11,40 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::telemetry::OutageLog;
+
 /// How long a request's line and headers may take, and how long a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may last: a peer that does not read its answer holds it for no longer.
+/// How long a connection may last, also one whose peer does not read its answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Room for a request's line and headers.
+/// The bytes that a request's line and headers may take, and their number.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 50;
 
-/// Connections at once. One more ends the oldest: those who only hold connections keep nobody out.
+/// Connections at once. One more ends the oldest, so that idle connections keep nobody out.
 const MAX_CONNECTIONS: usize = 64;
 
-/// A pause after a failed accept, such as for want of file descriptors.
+/// The pause after a failed accept, for example because file descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `routes` until dropped.
 pub(crate) async fn serve(listener: TcpListener, routes: Router) -> ! {
     let mut connections = JoinSet::new();
     let mut oldest_first = VecDeque::new();
+    let outage = OutageLog::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    if outage.note_success() {
+                        tracing::info!(port = "admin", "accepting connections again");
+                    }
                     make_room(&mut oldest_first);
                     oldest_first.push_back(connections.spawn(serve_one(stream, routes.clone())));
                 }
-                Err(error) => rest_after(&error).await,
+                Err(error) => pause_after(&error, &outage).await,
             },
             Some(_) = connections.join_next() => oldest_first.retain(|one: &AbortHandle| !one.is_finished()),
         }
@@ -53,11 +59,13 @@ fn make_room(oldest_first: &mut VecDeque<AbortHandle>) {
     }
 }
 
-/// A client that was gone before it was accepted is no reason to rest.
-async fn rest_after(error: &io::Error) {
+/// A client that left before it was accepted is no reason to pause.
+async fn pause_after(error: &io::Error, outage: &OutageLog) {
     let of_client = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset];
     if !of_client.contains(&error.kind()) {
-        tracing::warn!(port = "admin", error = error.to_string(), "cannot accept a connection");
+        if outage.note_failure(error) {
+            tracing::warn!(port = "admin", error = error.to_string(), "cannot accept a connection");
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -108,7 +116,7 @@ mod tests {
     const PROBE: &str = "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
     #[tokio::test]
-    async fn crowds_of_clients_that_say_half_a_request_keep_nobody_out() {
+    async fn clients_that_send_half_a_request_keep_nobody_out() {
         let mut tasks = JoinSet::new();
         let address = start(&mut tasks).await;
         let mut crowd = Vec::new();
@@ -122,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_does_not_come_is_not_waited_for() {
+    async fn a_connection_without_a_whole_request_is_closed() {
         let mut tasks = JoinSet::new();
         let address = start(&mut tasks).await;
         for text in ["", "GET /livez HTTP/1.1\r\nx: ", "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"] {
@@ -137,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headers_have_a_limit() {
+    async fn requests_with_too_many_or_too_long_headers_are_refused() {
         let mut tasks = JoinSet::new();
         let address = start(&mut tasks).await;
         let long = format!("GET /livez HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(2 * MAX_HEADER_BYTES));

@@ -1,25 +1,30 @@
-//! What a span says of a failure: its status, and the class of the error as OpenTelemetry's `error.type`.
+//! Records failures on spans: the status, and the class of the error as OpenTelemetry's `error.type`.
 
 use tonic::{Code, Status};
 use tracing::Span;
 
-/// The class of errors of which no one class can be told, such as those of single entries of a batch.
+/// The class of errors that have no class of their own, such as several different ones in a batch.
+///
+/// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/>
 pub const OTHER: &str = "_OTHER";
 
-/// Notes that what the span covers failed. The class is one of few, and never text about the data at hand.
+/// Marks `span` as failed. `error_type` is one of a small number of classes, and never text about the data at
+/// hand.
+///
+/// The span needs the fields `otel.status_code` and `error.type`.
 pub fn failed(span: &Span, error_type: &str) {
     span.record("otel.status_code", "ERROR");
     span.record("error.type", error_type);
 }
 
-/// Notes that a call was not answered but with `status`.
+/// Marks `span` as a call that ended with `status`. The span also needs the field `rpc.response.status_code`.
 pub fn call_failed(span: &Span, status: &Status) {
     let code = name(status.code());
     span.record("rpc.response.status_code", code.as_str());
     failed(span, &code);
 }
 
-/// The name of a code as the protocol has it, such as `DEADLINE_EXCEEDED`.
+/// The code's name in the gRPC protocol, such as `DEADLINE_EXCEEDED`.
 fn name(code: Code) -> String {
     let mut name = String::new();
     for letter in format!("{code:?}").chars() {

@@ -1,4 +1,4 @@
-//! Log lines on stderr, JSON or for people, with the ids of the trace that they belong to.
+//! Log lines on stderr, as JSON or for people, with the ids of the trace that they belong to.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -14,11 +14,12 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::{BadSettings, LogFormat};
 
-/// What the AWS SDK says of a metadata service that is not there, which is so on most machines. Where that matters our own line says
-/// what is missing.
+/// Silences the AWS SDK about a metadata service that is absent, as it is on most machines. Where that
+/// matters, our own line says what is missing.
 const QUIET: &str = "aws_config::imds=error";
 
-/// The filter that `directives` describe, and quiet about the SDK's search for a region unless they name the SDK; when they cannot be read, the default one and why.
+/// The filter that `directives` describe, without the SDK's search for a region unless they name the SDK.
+/// When they cannot be parsed: the default filter, and the error.
 pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
     match EnvFilter::builder().parse(directives) {
         Ok(filter) if directives.contains("aws_config") => (filter, None),
@@ -30,8 +31,8 @@ pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
     }
 }
 
-/// Spans are no log lines, and what libraries say at trace level may quote bodies and receipt handles, what the AWS SDK says
-/// at info level the ids of access keys: that is never logged, whatever the filter says.
+/// Whether an event may be logged at all, whatever the filter is. Libraries quote bodies and receipt handles
+/// at trace level, and the AWS SDK ids of access keys at info level.
 pub(super) fn is_loggable(metadata: &Metadata<'_>) -> bool {
     let loudest = match metadata.target() {
         own if own.starts_with("veilpost") => Level::TRACE,
@@ -130,16 +131,16 @@ mod tests {
     }
 
     #[test]
-    fn the_sdks_search_for_a_region_is_told_only_to_those_who_ask() {
-        let told = |directives| {
+    fn the_sdks_search_for_a_region_is_logged_only_on_request() {
+        let is_logged = |directives| {
             let subscriber = tracing_subscriber::registry().with(filter(directives).0);
             tracing::subscriber::with_default(
                 subscriber,
                 || tracing::event_enabled!(target: "aws_config::imds::region", Level::WARN),
             )
         };
-        assert!(!told("info") && !told("trace"));
-        assert!(told("info,aws_config=warn"));
+        assert!(!is_logged("info") && !is_logged("trace"));
+        assert!(is_logged("info,aws_config=warn"));
     }
 
     #[test]

@@ -1,16 +1,19 @@
-//! What a process shows of itself: logs, metrics and traces. Nothing waits on it.
+//! What a process shows of itself: logs, metrics and traces. No work waits for any of them.
 
 mod failure;
 mod logs;
-mod metrics;
 mod outage;
-mod passing;
+mod recorder;
+mod replica_gauge;
+mod spans;
 mod traces;
 
 pub use failure::{OTHER, call_failed, failed};
-pub(crate) use metrics::Metrics;
 pub use outage::OutageLog;
-pub use traces::{Traces, context_of, lasts_until_now, link, link_to, note_rejection, parent};
+pub(crate) use recorder::Metrics;
+pub(crate) use replica_gauge::ReplicaGauge;
+pub use spans::{context_of, lasts_until_now, link, link_to, note_rejection, parent};
+pub use traces::Traces;
 
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -19,23 +22,29 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::{CommonSettings, LogFormat};
 
-/// Traces without logs and metrics, for a command that is no service; to be called once, inside the asynchronous runtime. An
-/// exporter that cannot be built is an error that need not stop anything.
+/// Starts traces without logs and metrics, for a command that is not a service. To be called once, inside the
+/// asynchronous runtime; [`Traces::flush`] exports the last spans.
+///
+/// # Errors
+///
+/// When an exporter is asked for and cannot be built, or the process already has a subscriber. The command
+/// can go on without traces.
 pub fn export_traces(name: &'static str) -> anyhow::Result<Traces> {
     let (traces, unusable) = Traces::from_environment(name);
     tracing_subscriber::registry().with(Vec::from_iter(traces.layer())).try_init()?;
     unusable.map_or(Ok(traces), |error| Err(anyhow::anyhow!(error)))
 }
 
-/// Telemetry of a running process. Spans exist only where traces are exported: log lines do without them.
+/// The telemetry of a running service. Spans exist only where traces are exported: log lines do not need
+/// them.
 pub(crate) struct Telemetry {
     pub(crate) metrics: Metrics,
     traces: Traces,
 }
 
 impl Telemetry {
-    /// Sets up logs on stderr, the metrics' recorder and, if the environment names a collector, the export of traces. To be
-    /// called once, inside the asynchronous runtime.
+    /// Sets up logs on stderr, the metrics recorder and, if the environment names a collector, the export of
+    /// traces. To be called once, inside the asynchronous runtime.
     pub(crate) fn start(service: &'static str, common: &CommonSettings) -> anyhow::Result<Self> {
         let (traces, unusable) = Traces::from_environment(service);
         let (filter, refused) = logs::filter(&common.log);
@@ -45,7 +54,7 @@ impl Telemetry {
             tracing::warn!(error, "traces are off: the exporter cannot be built");
         }
         refused.map_or(Ok(()), Err)?;
-        Ok(Self { metrics: metrics::install()?, traces })
+        Ok(Self { metrics: Metrics::install()?, traces })
     }
 
     /// Exports what is still buffered, within a bound.
@@ -54,8 +63,8 @@ impl Telemetry {
     }
 }
 
-/// The layers that there are. An absent one must not hold a place: it would count as one that wants every span and event of
-/// every library, and each call to SQS makes dozens of them.
+/// The subscriber's layers. A layer that is off must be absent and not an `Option` that is `None`: that one
+/// would want every span and event of every library, and each call to SQS makes dozens of them.
 fn layers(
     traces: &Traces,
     filter: EnvFilter,
@@ -72,7 +81,7 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn without_a_collector_there_are_no_spans_and_nothing_below_the_logs_level() {
+    fn without_a_collector_there_are_no_spans_and_no_events_below_the_log_level() {
         let (traces, _) = Traces::from_environment("test");
         let (filter, _) = logs::filter("info");
         let subscriber = tracing_subscriber::registry().with(layers(&traces, filter, LogFormat::Json));

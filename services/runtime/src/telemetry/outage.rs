@@ -12,8 +12,8 @@ const REPEAT_AFTER: Duration = Duration::from_mins(5);
 /// Decides which failures of something that is tried again and again deserve a log line: the first one, each
 /// change of the problem, and one every five minutes while it lasts.
 ///
-/// The caller writes the line, so that it has the caller's target, fields and words. Everything that makes the
-/// same kind of call shares one log: eight pollers that fail alike write one line.
+/// The caller writes the line, so that it has the caller's target, fields and words. Everything that makes
+/// the same kind of call shares one log: eight pollers that fail alike write one line.
 ///
 /// A problem that comes and goes is not logged each time either: the same one is logged again only after five
 /// minutes. An end is logged only for an outage of which a line was written.
@@ -67,8 +67,8 @@ impl OutageLog {
 
     /// Notes a failure. True when a line about it is due: write it.
     ///
-    /// Failures are the same problem when their texts are equal, so `problem` should hold nothing that differs
-    /// from attempt to attempt.
+    /// Failures are the same problem when their texts are equal, so `problem` should hold nothing that
+    /// differs from attempt to attempt.
     #[must_use = "a line is due when this is true"]
     pub fn note_failure(&self, problem: impl Display) -> bool {
         let (problem, now) = (problem.to_string(), Instant::now());

@@ -1,43 +1,38 @@
-//! Traces: exported over OTLP/gRPC when the environment names a collector, and carried from service to service inside
-//! the batches.
+//! The export of traces over OTLP/gRPC, when the environment names a collector.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use opentelemetry::propagation::TextMapPropagator;
-use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
+use opentelemetry::trace::TracerProvider;
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, SpanData, SpanProcessor};
 use tonic::transport::{Certificate, ClientTlsConfig};
-use tracing::{Metadata, Span, Subscriber};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
-use veilpost_proto::v1::TraceContext;
 
-/// How long the last spans may take to leave at the end of the process.
-const FLUSH: Duration = Duration::from_secs(2);
+/// How long the export of the last spans may take at the end of the process.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where Debian and its relatives, and Veilpost's images, keep the certificates that they trust.
+/// The trusted certificates on Debian, its relatives and Veilpost's images.
 const SYSTEM_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// How many links, and how many events, a span may have: a batch links to the producer of every message, and every message
-/// of it may be rejected. The SDK would drop what goes beyond 128.
-const PER_SPAN: u32 = 4096;
+/// The links, and the events, that a span may have. A batch links to the producer of every message, and every
+/// message may be rejected; the SDK by default drops what goes beyond 128.
+const MAX_PER_SPAN: u32 = 4096;
 
-/// Where finished spans go; nowhere by default.
+/// The export of finished spans; off unless the environment names a collector.
 #[derive(Debug)]
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Reads OpenTelemetry's own variables: an endpoint turns the export on; sampler, headers, batching and resource
-    /// attributes are the SDK's to read. An exporter that cannot be built leaves traces off; the second value says why.
+    /// Reads OpenTelemetry's own variables: an endpoint turns the export on, and the SDK reads sampler,
+    /// headers, batching and resource attributes. When the exporter cannot be built, traces are off and the
+    /// second value says why.
     ///
     /// <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
     pub(super) fn from_environment(service: &'static str) -> (Self, Option<String>) {
@@ -53,8 +48,9 @@ impl Traces {
         }
     }
 
-    /// Turns Veilpost's own spans into OpenTelemetry's, and its log lines within them into events; those of its libraries
-    /// stay out, and so does the line that says of a record what [`note_rejection`] says.
+    /// Turns Veilpost's own spans into OpenTelemetry's, and its log lines within them into events. Those of
+    /// libraries are left out, and so is the log line about a rejected record, for which
+    /// [`note_rejection`](super::note_rejection) adds an event.
     pub(super) fn layer<S>(&self) -> Option<Box<dyn Layer<S> + Send + Sync>>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -76,11 +72,12 @@ impl Traces {
         )
     }
 
-    /// Exports what is buffered. A collector that does not answer costs at most [`FLUSH`].
+    /// Exports the buffered spans. A collector that does not answer costs at most two seconds.
     pub async fn flush(self) {
         let Some(provider) = self.0 else { return };
         // The provider's own shutdown blocks, so it must not run on a worker of the runtime.
-        let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH)).await;
+        let flushed =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(error = %error, "the last spans were not exported");
         }
@@ -96,8 +93,8 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
     endpoint && !is("OTEL_SDK_DISABLED", "true") && !is("OTEL_TRACES_EXPORTER", "none")
 }
 
-/// An `https` endpoint must show a certificate that the system's bundle vouches for, or the one that
-/// `OTEL_EXPORTER_OTLP_CERTIFICATE` names; the exporter by itself reads neither.
+/// The exporter. An `https` endpoint is verified with the certificates in `OTEL_EXPORTER_OTLP_CERTIFICATE` or
+/// in the system's bundle, which the exporter by itself does not read.
 fn exporter() -> anyhow::Result<SpanExporter> {
     let builder = SpanExporter::builder().with_tonic();
     let endpoint = set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"));
@@ -108,7 +105,7 @@ fn exporter() -> anyhow::Result<SpanExporter> {
     Ok(builder.with_tls_config(tls).build()?)
 }
 
-/// The certificates that a collector is checked against, as PEM.
+/// The certificates that a collector is verified with, as PEM.
 fn trusted() -> anyhow::Result<Vec<u8>> {
     let variable = "OTEL_EXPORTER_OTLP_CERTIFICATE";
     let path = set(variable).or_else(|| set("SSL_CERT_FILE")).unwrap_or_else(|| SYSTEM_BUNDLE.to_owned());
@@ -128,22 +125,22 @@ fn provider(service: &'static str, processor: impl SpanProcessor + 'static) -> S
     }
     let resource =
         resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))).build();
-    let processor = Worthwhile(processor);
+    let processor = SkipEmptyReceives(processor);
     let mut provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource);
     if std::env::var_os("OTEL_SPAN_LINK_COUNT_LIMIT").is_none() {
-        provider = provider.with_max_links_per_span(PER_SPAN);
+        provider = provider.with_max_links_per_span(MAX_PER_SPAN);
     }
     if std::env::var_os("OTEL_SPAN_EVENT_COUNT_LIMIT").is_none() {
-        provider = provider.with_max_events_per_span(PER_SPAN);
+        provider = provider.with_max_events_per_span(MAX_PER_SPAN);
     }
     provider.build()
 }
 
-/// Passes spans on, but for receives that brought nothing: an idle reader makes no traces.
+/// Drops the spans of receives that brought no message, so that an idle reader makes no traces.
 #[derive(Debug)]
-struct Worthwhile<P>(P);
+struct SkipEmptyReceives<P>(P);
 
-impl<P: SpanProcessor> SpanProcessor for Worthwhile<P> {
+impl<P: SpanProcessor> SpanProcessor for SkipEmptyReceives<P> {
     fn on_start(&self, span: &mut opentelemetry_sdk::trace::Span, context: &Context) {
         self.0.on_start(span, context);
     }
@@ -170,70 +167,13 @@ impl<P: SpanProcessor> SpanProcessor for Worthwhile<P> {
     }
 }
 
-/// The context of `span` as a batch carries it; `None` when the span is part of no trace.
-pub fn context_of(span: &Span) -> Option<TraceContext> {
-    let context = span.context();
-    if !context.span().span_context().is_valid() {
-        return None;
-    }
-    let mut carrier = HashMap::new();
-    TraceContextPropagator::new().inject_context(&context, &mut carrier);
-    let mut take = |header: &str| carrier.remove(header).unwrap_or_default();
-    Some(TraceContext { traceparent: take("traceparent"), tracestate: take("tracestate") })
-}
-
-/// Makes `span` a child of the span that sent the batch; to be called before the span is entered.
-pub fn parent(span: &Span, sender: Option<&TraceContext>) {
-    if let Some(sender) = sender {
-        // Without an exporter there is nothing to be a child of.
-        let _off = span.set_parent(extract(sender));
-    }
-}
-
-/// Has `span` last until now: it ends when it is left for the last time, not when it is dropped, and what works for it elsewhere
-/// never enters it.
-pub fn lasts_until_now(span: &Span) {
-    span.in_scope(|| ());
-}
-
-/// Links two spans of this process to each other: whoever looks at the trace of either finds the other.
-pub fn link(span: &Span, other: &Span) {
-    span.follows_from(other);
-    other.follows_from(span);
-}
-
-/// Links `span` to another span, such as the producer's; a malformed context is no link.
-pub fn link_to(span: &Span, other: &TraceContext) {
-    let other: SpanContext = extract(other).span().span_context().clone();
-    if other.is_valid() {
-        span.add_link(other);
-    }
-}
-
-/// Notes on `span` that a record was rejected; never a value.
-pub fn note_rejection(span: &Span, message_id: &str, reason: &'static str) {
-    if !span.is_disabled() {
-        let attributes = vec![
-            KeyValue::new("messaging.message.id", message_id.to_owned()),
-            KeyValue::new("veilpost.reason", reason),
-        ];
-        span.add_event("rejected", attributes);
-    }
-}
-
-fn extract(context: &TraceContext) -> Context {
-    let carrier = HashMap::from([
-        ("traceparent".to_owned(), context.traceparent.clone()),
-        ("tracestate".to_owned(), context.tracestate.clone()),
-    ]);
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{context_of, link_to, note_rejection, parent};
     use opentelemetry_sdk::trace::InMemorySpanExporter;
     use tracing_subscriber::layer::SubscriberExt;
+    use veilpost_proto::v1::TraceContext;
 
     const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -297,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_receive_is_no_trace() {
+    fn an_idle_receive_makes_no_trace() {
         let exporter = InMemorySpanExporter::default();
         let processor = opentelemetry_sdk::trace::SimpleSpanProcessor::new(exporter.clone());
         let traces = Traces(Some(provider("test", processor)));

@@ -1,4 +1,4 @@
-//! Lets a service be called by those whose certificate says that they may.
+//! Authorizes callers by the names in their certificates.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,47 +13,47 @@ use tonic::codegen::Service;
 use tonic::codegen::http::Request;
 use tonic::server::NamedService;
 
-use super::Refusals;
-use super::connection::Peer;
-use super::refusal::Reason;
+use super::connection::TlsPeer;
+use super::refusal_reason::RefusalReason;
+use super::refusals::Refusals;
 
-/// A service and its guard; without `rule` everybody may call.
+/// A service that only authorized callers reach; without `rule` every peer may call.
 #[derive(Clone, Debug)]
-pub(crate) struct Guard<S> {
+pub(crate) struct CallerAuthorization<S> {
     service: S,
-    rule: Option<Arc<Rule>>,
+    rule: Option<Arc<CallerRule>>,
 }
 
 #[derive(Debug)]
-struct Rule {
+struct CallerRule {
     callers: Vec<String>,
     refusals: Arc<Refusals>,
 }
 
-impl<S> Guard<S> {
-    pub(crate) fn open(service: S) -> Self {
+impl<S> CallerAuthorization<S> {
+    pub(crate) fn everyone(service: S) -> Self {
         Self { service, rule: None }
     }
 
-    pub(crate) fn admitting(service: S, callers: Vec<String>, refusals: Arc<Refusals>) -> Self {
-        Self { service, rule: Some(Arc::new(Rule { callers, refusals })) }
+    pub(crate) fn only(service: S, callers: Vec<String>, refusals: Arc<Refusals>) -> Self {
+        Self { service, rule: Some(Arc::new(CallerRule { callers, refusals })) }
     }
 }
 
-impl Rule {
-    fn check(&self, service: &str, peer: Option<&Peer>) -> Result<(), Status> {
+impl CallerRule {
+    fn check(&self, service: &str, peer: Option<&TlsPeer>) -> Result<(), Status> {
         let peer = peer.ok_or_else(|| Status::unauthenticated("the connection has no certificate"))?;
         if self.callers.iter().any(|caller| peer.certificate.is(caller)) {
             return Ok(());
         }
         let callers = self.callers.join(", ");
         let why = format!("the certificate names none of those who may call {service}: {callers}");
-        self.refusals.refused("call", peer.address, Some(&peer.certificate), Reason::WrongRole, &why);
+        self.refusals.refused("call", peer.address, Some(&peer.certificate), RefusalReason::WrongRole, &why);
         Err(Status::permission_denied(format!("{why}; it names {}", peer.certificate)))
     }
 }
 
-impl<S> Service<Request<Body>> for Guard<S>
+impl<S> Service<Request<Body>> for CallerAuthorization<S>
 where
     S: Service<Request<Body>, Error = Infallible> + NamedService,
     S::Response: IntoResponse,
@@ -69,7 +69,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let verdict = match &self.rule {
-            Some(rule) => rule.check(S::NAME, request.extensions().get::<Peer>()),
+            Some(rule) => rule.check(S::NAME, request.extensions().get::<TlsPeer>()),
             None => Ok(()),
         };
         match verdict {
@@ -81,6 +81,6 @@ where
     }
 }
 
-impl<S: NamedService> NamedService for Guard<S> {
+impl<S: NamedService> NamedService for CallerAuthorization<S> {
     const NAME: &'static str = S::NAME;
 }

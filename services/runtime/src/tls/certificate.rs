@@ -1,4 +1,4 @@
-//! What a certificate says: names, and from when until when.
+//! The names in a certificate and its period of validity.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Names are the peer's to choose until its CA is checked: no more of them than this gets into a log line.
-const SHOWN: usize = 200;
+/// Characters of a peer's names in a log line: until its CA is verified, a peer may put there what it likes.
+const MAX_SHOWN: usize = 200;
 
 /// The parts of a certificate that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Nothing where `der` is no certificate.
+    /// `None` when `der` is not a certificate.
     pub(super) fn parse(der: &[u8]) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(der).ok()?;
         let names = parsed.subject_alternative_name().ok().flatten();
@@ -37,14 +37,15 @@ impl Certificate {
         })
     }
 
-    /// Whether one of its names is exactly `caller`: a URI where that is one, else a DNS name.
+    /// Whether one of its names is exactly `caller`. URIs are compared as they are, DNS names without regard
+    /// to case.
     pub(super) fn is(&self, caller: &str) -> bool {
         self.callers
             .iter()
             .any(|name| if name.contains("://") { name == caller } else { name.eq_ignore_ascii_case(caller) })
     }
 
-    /// How long it is still valid; nothing when it has expired.
+    /// How long it is still valid; `None` when it has expired.
     pub(super) fn remaining(&self, now: SystemTime) -> Option<Duration> {
         self.not_after.duration_since(now).ok().filter(|left| !left.is_zero())
     }
@@ -53,7 +54,7 @@ impl Certificate {
         self.not_before <= now
     }
 
-    /// Seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub(super) fn expires(&self) -> f64 {
         self.not_after.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
     }
@@ -89,10 +90,10 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// What a stranger wrote, fit for a log line.
+/// A stranger's text, escaped and shortened for a log line.
 pub(super) fn printable(text: &str) -> String {
     let mut characters = text.chars().flat_map(char::escape_debug);
-    let mut line: String = characters.by_ref().take(SHOWN).collect();
+    let mut line: String = characters.by_ref().take(MAX_SHOWN).collect();
     if characters.next().is_some() {
         line.push('…');
     }
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_a_dns_name_or_a_uri_and_nothing_less() {
+    fn a_caller_is_named_by_a_whole_dns_name_or_uri() {
         let reader = certificate(|parameters| {
             parameters.distinguished_name.push(DnType::CommonName, "veilpost-writer");
             parameters.subject_alt_names = vec![
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_no_caller() {
+    fn a_wildcard_names_no_caller() {
         let wild = certificate(|parameters| parameters.subject_alt_names = vec![dns("*.example.com")]);
         assert!(!wild.is("veilpost-reader.example.com"));
     }
@@ -167,11 +168,11 @@ mod tests {
         });
         let shown = long.to_string();
         assert!(shown.chars().all(|character| !character.is_control()), "{shown}");
-        assert!(shown.chars().count() <= SHOWN + 1);
+        assert!(shown.chars().count() <= MAX_SHOWN + 1);
     }
 
     #[test]
-    fn it_is_valid_until_its_end() {
+    fn a_certificate_is_valid_from_its_beginning_until_its_end() {
         let certificate = certificate(|parameters| {
             parameters.not_before = rcgen::date_time_ymd(2030, 1, 1);
             parameters.not_after = rcgen::date_time_ymd(2030, 1, 2);

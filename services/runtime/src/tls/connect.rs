@@ -1,4 +1,5 @@
-//! A client's side: connects to one address, and checks that the certificate there is for the name that was looked up.
+//! A client's side of TLS: connects to one address, and checks that the certificate there is for the name
+//! that was looked up.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,28 +16,36 @@ use tokio_rustls::client::TlsStream;
 
 use super::certificate::{Certificate, printable};
 use super::credentials::Credentials;
-use super::refusal::Reason;
-use super::trust::renewal;
-use super::witness::Witness;
-use super::{Identity, Refusals};
+use super::identity::Identity;
+use super::lifetime::renewal_due;
+use super::recording_verifier::RecordingVerifier;
+use super::refusal_reason::RefusalReason;
+use super::refusals::Refusals;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connection, and what says when it is to be made anew.
+/// A connection, and what decides when it must be replaced.
 pub(crate) struct Connected {
     pub(crate) stream: TlsStream<TcpStream>,
+    /// This service's certificate and the server's.
     ends: [Certificate; 2],
     changes: watch::Receiver<Arc<Credentials>>,
 }
 
 impl Connected {
-    /// Resolves, with the reason, when the connection should be made anew; to be called at once.
+    /// Resolves, with the reason, when the connection should be replaced. Call it at once: it notices changes
+    /// of the files only from then on.
     pub(crate) fn renewal(&self) -> impl Future<Output = &'static str> + Send + use<> {
-        renewal(self.ends.clone(), self.changes.clone())
+        renewal_due(self.ends.clone(), self.changes.clone())
     }
 }
 
-/// Fails, and is counted, when the server has no certificate of a known CA for `host`.
+/// Connects to `address`.
+///
+/// # Errors
+///
+/// When there is no connection within three seconds, or the server has no certificate of a known CA for
+/// `host`; the latter is counted as a refusal.
 pub(crate) async fn connect(
     address: SocketAddr,
     host: &str,
@@ -50,19 +59,20 @@ async fn shake_hands(address: SocketAddr, host: &str, identity: &Identity) -> an
     let changes = identity.changes();
     let credentials = identity.current();
     let name = ServerName::try_from(host.trim_end_matches('.').to_owned())
-        .context("no name that a certificate could have")?;
-    let witness = Witness::before(Arc::clone(&credentials.servers));
-    let verifier: Arc<dyn ServerCertVerifier> = Arc::<Witness<_>>::clone(&witness);
+        .context("not a name that a certificate could have")?;
+    let recording = RecordingVerifier::around(Arc::clone(&credentials.servers));
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::<RecordingVerifier<_>>::clone(&recording);
     let config = credentials.client(verifier)?;
     let tcp = TcpStream::connect(address).await.context("cannot connect")?;
     tcp.set_nodelay(true)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| {
-        let reason = Reason::of(&error);
+        let reason = RefusalReason::of(&error);
         Refusals::count(reason);
-        let shown = witness.seen().map_or_else(String::new, |certificate| format!(" (it has {certificate})"));
+        let shown =
+            recording.seen().map_or_else(String::new, |certificate| format!(" (it has {certificate})"));
         let error = printable(&error.to_string());
         anyhow::anyhow!("no TLS with a server certified for `{host}`{shown}: {}: {error}", reason.name())
     })?;
-    let server = witness.seen().context("the server's certificate cannot be understood")?;
+    let server = recording.seen().context("the server's certificate cannot be parsed")?;
     Ok(Connected { stream, ends: [credentials.certificate.clone(), server], changes })
 }

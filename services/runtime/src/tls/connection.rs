@@ -1,4 +1,4 @@
-//! A server's side of a TLS connection, cut when its peer is no longer to be trusted.
+//! A server's side of a TLS connection, which is cut when its peer can no longer be trusted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,50 +13,51 @@ use tonic::transport::server::Connected;
 
 use super::certificate::Certificate;
 
-/// Who is at the other end; in the extensions of every request.
+/// The client of a connection; in the extensions of every request.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct TlsPeer {
     pub(super) address: SocketAddr,
     pub(super) certificate: Arc<Certificate>,
 }
 
-pub(crate) struct Connection {
+pub(crate) struct TlsConnection {
     stream: TlsStream<TcpStream>,
-    peer: Peer,
-    /// Resolves when the peer is no longer to be trusted; nothing once it has.
-    distrust: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    peer: TlsPeer,
+    /// Resolves when the peer can no longer be trusted; `None` once it has.
+    untrusted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Connection {
+impl TlsConnection {
     pub(super) fn new(
         stream: TlsStream<TcpStream>,
-        peer: Peer,
-        distrust: impl Future<Output = ()> + Send + 'static,
+        peer: TlsPeer,
+        untrusted: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self { stream, peer, distrust: Some(Box::pin(distrust)) }
+        Self { stream, peer, untrusted: Some(Box::pin(untrusted)) }
     }
 
     fn poll_trusted(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if let Some(distrust) = &mut self.distrust
-            && distrust.as_mut().poll(context).is_pending()
+        if let Some(untrusted) = &mut self.untrusted
+            && untrusted.as_mut().poll(context).is_pending()
         {
             return Ok(());
         }
-        self.distrust = None;
+        self.untrusted = None;
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is no longer trusted"))
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+impl Connected for TlsConnection {
+    type ConnectInfo = TlsPeer;
 
-    fn connect_info(&self) -> Peer {
+    fn connect_info(&self) -> TlsPeer {
         self.peer.clone()
     }
 }
 
-/// HTTP/2 always reads, so an end of trust is noticed here also while nothing comes.
-impl AsyncRead for Connection {
+/// An HTTP/2 server always has a read pending, so the end of trust is noticed here even while nothing
+/// arrives.
+impl AsyncRead for TlsConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -67,7 +68,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for TlsConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! One reading of the files: this service's certificate and key, and the CAs that it trusts.
+//! What the TLS files hold: this service's certificate and key, and the CAs that it trusts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use super::certificate::Certificate;
 
 /// HTTP/2, as ALPN names it.
-const PROTOCOL: &[u8] = b"h2";
+const ALPN_HTTP_2: &[u8] = b"h2";
 
 /// Where certificate, key and CAs are.
 #[derive(Clone, Debug)]
-pub(super) struct Files {
+pub(super) struct TlsFiles {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
     pub(super) ca: PathBuf,
@@ -43,14 +43,18 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Fails unless the files can be read, belong together, and are all that is needed. No message shows what is in them.
-    pub(super) fn load(files: &Files) -> anyhow::Result<Self> {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or parsed, or the key is not the certificate's. No message shows what is in
+    /// a file.
+    pub(super) fn load(files: &TlsFiles) -> anyhow::Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates(&files.certificate, "--tls-certificate")?;
         let first = chain.first().context("no certificate")?;
-        let certificate = Certificate::parse(first).with_context(|| {
-            format!("--tls-certificate {} cannot be understood", files.certificate.display())
-        })?;
+        let certificate = Certificate::parse(first)
+            .with_context(|| format!("--tls-certificate {} cannot be parsed", files.certificate.display()))?;
         let own = certified(chain.clone(), key(&files.key)?, &provider).with_context(|| {
             format!(
                 "--tls-key {} is not the key of --tls-certificate {}",
@@ -70,33 +74,33 @@ impl Credentials {
         self.chain == other.chain && self.cas == other.cas
     }
 
-    /// The server's side of a connection whose peer `clients` checks. Nothing is resumed: a resumed session would skip that
-    /// check.
+    /// The configuration of a server whose clients `clients` verifies. Sessions are never resumed: a resumed
+    /// session would skip the verification.
     pub(super) fn server(&self, clients: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::<SingleCertAndKey>::clone(&self.own));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
     }
 
-    /// The client's side of a connection.
+    /// The configuration of a client whose servers `servers` verifies.
     pub(super) fn client(&self, servers: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, rustls::Error> {
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(servers)
             .with_client_cert_resolver(Arc::<SingleCertAndKey>::clone(&self.own));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 
-    /// Why peers will not accept the certificate at `now`, if so.
-    pub(super) fn unfit(&self, now: SystemTime) -> Option<&'static str> {
+    /// Why peers refuse this service's certificate at `now`; `None` while it is valid.
+    pub(super) fn invalid_because(&self, now: SystemTime) -> Option<&'static str> {
         if !self.certificate.has_begun(now) {
             return Some("is not valid yet");
         }

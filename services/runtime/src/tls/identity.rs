@@ -1,53 +1,53 @@
-//! Who this service is to the others: the last good reading of its files.
+//! This service's identity towards the others: the last usable contents of its TLS files.
 
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::credentials::{Credentials, Files};
-use super::refusals::REFUSED;
+use super::credentials::{Credentials, TlsFiles};
+use crate::metrics::{TLS_CERTIFICATE_EXPIRY, TLS_REFUSED};
+use crate::telemetry::OutageLog;
 use crate::{BadSettings, Lifecycle};
 
-/// How often the files are looked at.
+/// How often the files are checked for a change.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-const EXPIRY: &str = "veilpost_tls_certificate_expiry_timestamp_seconds";
-
-/// Certificate, key and CAs as last read. Clones share them.
+/// Certificate, key and CAs as last read; clones share them.
+///
+/// [`TlsSettings::open`](crate::TlsSettings::open) makes one and keeps it up to date. Connections that the
+/// new files would refuse are closed.
 #[derive(Clone, Debug)]
-pub struct Identity(Arc<Shared>);
+pub struct Identity(Arc<IdentityState>);
 
 #[derive(Debug)]
-struct Shared {
-    files: Files,
+struct IdentityState {
+    files: TlsFiles,
     current: watch::Sender<Arc<Credentials>>,
-    watched: Mutex<Watched>,
+    /// The files that `current` was read from; `None` when they could not be examined. Locked while files are
+    /// read.
+    stamps: Mutex<Option<[FileStamp; 3]>>,
+    unusable: OutageLog,
+    invalid: OutageLog,
 }
 
-/// What has been seen of the files, and said of them.
-#[derive(Debug, Default)]
-struct Watched {
-    stamps: Option<[Stamp; 3]>,
-    complaint: Option<String>,
-    unfit: Option<&'static str>,
-}
-
-/// Tells a file from another one that took its place, and from itself before it was written.
+/// Differs between a file and another one that took its place, and between a file before and after it is
+/// written.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     inode: (u64, u64),
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-/// A server's identity, and whom it admits.
+/// A server's identity, and the callers that it admits; [`serve_grpc`](crate::serve_grpc) takes one.
 #[derive(Debug)]
 pub struct Admission {
     pub(crate) identity: Identity,
@@ -55,22 +55,39 @@ pub struct Admission {
 }
 
 impl Identity {
-    /// Files that cannot be used are [`BadSettings`].
-    pub(super) fn open(files: Files) -> anyhow::Result<Self> {
-        metrics::describe_gauge!(EXPIRY, "When this service's certificate expires, in seconds since 1970");
-        metrics::describe_counter!(REFUSED, "Connections and calls refused, by reason");
-        let stamps = Stamp::of(&files).ok();
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSettings`] when they cannot be used.
+    pub(super) fn open(files: TlsFiles) -> anyhow::Result<Self> {
+        metrics::describe_gauge!(
+            TLS_CERTIFICATE_EXPIRY,
+            "When this service's certificate expires, in seconds since 1970"
+        );
+        metrics::describe_counter!(TLS_REFUSED, "Connections and calls refused, by reason");
+        let stamps = FileStamp::of(&files).ok();
         let credentials = Credentials::load(&files)
             .map_err(|error| BadSettings(format!("{error:#}")))
             .context("TLS cannot be set up")?;
-        let watched = Watched { stamps, ..Watched::default() };
         let (current, _) = watch::channel(Arc::new(credentials));
-        let identity = Self(Arc::new(Shared { files, current, watched: Mutex::new(watched) }));
+        let identity = Self(Arc::new(IdentityState {
+            files,
+            current,
+            stamps: Mutex::new(stamps),
+            unusable: OutageLog::new(),
+            invalid: OutageLog::new(),
+        }));
         identity.announce("certificate read");
         Ok(identity)
     }
 
-    /// Admits peers to a server whose certificates name one of `callers`: a DNS name or a URI among the alternative names.
+    /// Admits the peers whose certificate has one of `callers` among its alternative names, as a DNS name or
+    /// a URI.
+    ///
+    /// # Errors
+    ///
+    /// When one of the names is empty.
     pub fn admitting(self, callers: &[String]) -> Result<Admission, BadSettings> {
         if callers.iter().any(|caller| caller.trim().is_empty()) {
             return Err(BadSettings("--tls-callers has an empty name".to_owned()));
@@ -82,12 +99,12 @@ impl Identity {
         Arc::clone(&self.0.current.borrow())
     }
 
-    /// Wakes whoever holds it when the files have been replaced.
+    /// Changes when the files have been replaced.
     pub(super) fn changes(&self) -> watch::Receiver<Arc<Credentials>> {
         self.0.current.subscribe()
     }
 
-    /// Looks at the files again and again, until the service drains.
+    /// Checks the files every two seconds, until the service drains.
     pub(super) async fn keep_fresh(self, life: Lifecycle) -> anyhow::Result<()> {
         loop {
             tokio::select! {
@@ -97,74 +114,72 @@ impl Identity {
         }
     }
 
-    /// Takes over files that were replaced since they were last looked at. What cannot be used, perhaps because it is only
-    /// half written, is complained of once, and the last good reading stays.
+    /// Takes over files that were replaced since the last check. Files that cannot be used, perhaps because
+    /// they are half written, are logged, and the last usable contents stay.
     pub(super) async fn refresh(&self) -> anyhow::Result<()> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.look()).await.context("reading the certificates panicked")
+        tokio::task::spawn_blocking(move || this.check()).await.context("reading the certificates panicked")
     }
 
-    fn look(&self) {
-        let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        self.complain_if_unfit(&mut watched);
-        // Taken before the files are read: what changes meanwhile is found the next time.
-        let stamps = Stamp::of(&self.0.files).ok();
-        if stamps.is_some() && stamps == watched.stamps {
+    fn check(&self) {
+        let mut stamps = self.0.stamps.lock();
+        self.check_validity();
+        // Taken before the files are read, so that the next check finds what changes meanwhile.
+        let found = FileStamp::of(&self.0.files).ok();
+        if found.is_some() && found == *stamps {
             return;
         }
         match Credentials::load(&self.0.files) {
             Ok(credentials) => {
-                watched.stamps = stamps;
-                watched.complaint = None;
+                *stamps = found;
+                // "certificate replaced" is the line that says so.
+                let _replaced = self.0.unusable.note_success();
                 if !credentials.is_same(&self.current()) {
                     self.0.current.send_replace(Arc::new(credentials));
                     self.announce("certificate replaced");
                 }
             }
             Err(error) => {
-                let complaint = format!("{error:#}");
-                if watched.complaint.as_ref() != Some(&complaint) {
-                    tracing::warn!(
-                        error = complaint,
-                        "new certificate files cannot be used; keeping the last good ones"
-                    );
+                let error = format!("{error:#}");
+                if self.0.unusable.note_failure(&error) {
+                    tracing::warn!(error, "new certificate files cannot be used; keeping the last good ones");
                 }
-                watched.complaint = Some(complaint);
             }
         }
     }
 
-    fn complain_if_unfit(&self, watched: &mut Watched) {
+    fn check_validity(&self) {
         let current = self.current();
-        let unfit = current.unfit(SystemTime::now());
-        if let Some(why) = unfit
-            && watched.unfit != unfit
-        {
+        let Some(why) = current.invalid_because(SystemTime::now()) else {
+            // "certificate replaced" is the line that says so.
+            let _replaced = self.0.invalid.note_success();
+            return;
+        };
+        if self.0.invalid.note_failure(why) {
             let certificate = current.certificate.to_string();
             tracing::error!(
                 certificate,
                 "this service's own certificate {why}: peers refuse it until it is replaced"
             );
         }
-        watched.unfit = unfit;
     }
 
     fn announce(&self, what: &'static str) {
         let current = self.current();
-        metrics::gauge!(EXPIRY).set(current.certificate.expires());
+        metrics::gauge!(TLS_CERTIFICATE_EXPIRY).set(current.certificate.expires());
         let days = current.certificate.remaining(SystemTime::now()).unwrap_or_default().as_secs() / 86_400;
         tracing::info!(certificate = %current.certificate, days_left = days, "{what}");
     }
 }
 
-impl Stamp {
-    fn of(files: &Files) -> io::Result<[Self; 3]> {
+impl FileStamp {
+    fn of(files: &TlsFiles) -> io::Result<[Self; 3]> {
         let stamp = |file: &Path| std::fs::metadata(file).map(Self::from);
         Ok([stamp(&files.certificate)?, stamp(&files.key)?, stamp(&files.ca)?])
     }
 }
 
-impl From<Metadata> for Stamp {
+impl From<Metadata> for FileStamp {
     fn from(file: Metadata) -> Self {
         Self {
             inode: (file.dev(), file.ino()),

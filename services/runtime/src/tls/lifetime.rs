@@ -1,5 +1,5 @@
-//! How long a connection may go on: no longer than the certificates on both of its ends, and not past a change of files that
-//! would refuse it.
+//! How long a connection may last: it is closed when either certificate expires, or when new files would
+//! refuse it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,39 +10,40 @@ use tokio::sync::watch;
 
 use super::certificate::Certificate;
 use super::credentials::Credentials;
-use super::refusal::Reason;
+use super::refusal_reason::RefusalReason;
 
-/// The wall clock may be set meanwhile: so often it is looked at.
-const LOOK: Duration = Duration::from_secs(30);
+/// How often the wall clock is read: somebody may set it at any time.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A client opens its stream anew so long before a certificate expires, or before a tenth of what is left.
+/// How long before a certificate expires a client replaces its stream, unless a tenth of the remaining time
+/// is shorter.
 const AHEAD: Duration = Duration::from_secs(10);
 
-/// A client leaves its streams one by one, within so long.
+/// A client replaces its streams at random moments within this time, not all at once.
 const SPREAD: Duration = Duration::from_secs(2);
 
-/// A stream lasts at least so long.
+/// A stream lasts at least this long, even with an expired certificate.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// For the server: resolves when the client's chain is no longer to be trusted, with the reason.
-pub(super) async fn distrust(
+/// For a server: resolves, with the reason, as soon as the client's chain can no longer be trusted.
+pub(super) async fn untrusted_from_now(
     certificate: Certificate,
     chain: Vec<CertificateDer<'static>>,
     mut files: watch::Receiver<Arc<Credentials>>,
-) -> (Reason, String) {
+) -> (RefusalReason, String) {
     loop {
         let Some(left) = certificate.remaining(SystemTime::now()) else {
-            return (Reason::Expired, "the certificate has expired meanwhile".to_owned());
+            return (RefusalReason::Expired, "the certificate has expired meanwhile".to_owned());
         };
         tokio::select! {
-            () = tokio::time::sleep(left.min(LOOK)) => {}
+            () = tokio::time::sleep(left.min(CLOCK_INTERVAL)) => {}
             change = files.changed() => {
                 if change.is_err() {
                     std::future::pending::<()>().await;
                 }
                 let credentials = Arc::clone(&files.borrow_and_update());
                 if let Err(error) = verify(&credentials, &chain) {
-                    return (Reason::of_tls(&error), format!("no longer accepted since the CA file was replaced: {error}"));
+                    return (RefusalReason::of_tls(&error), format!("no longer accepted since the CA file was replaced: {error}"));
                 }
             }
         }
@@ -54,9 +55,9 @@ fn verify(credentials: &Credentials, chain: &[CertificateDer<'static>]) -> Resul
     credentials.clients.verify_client_cert(first, rest, UnixTime::now()).map(|_| ())
 }
 
-/// For the client: resolves when the stream is to be opened anew, because the files were replaced or because a certificate on
-/// one of its ends is about to expire.
-pub(crate) async fn renewal(
+/// For a client: resolves, with the reason, when the stream should be replaced: the files have changed, or
+/// one of the two certificates is about to expire.
+pub(super) async fn renewal_due(
     ends: [Certificate; 2],
     mut changes: watch::Receiver<Arc<Credentials>>,
 ) -> &'static str {
@@ -66,18 +67,18 @@ pub(crate) async fn renewal(
             let left =
                 ends.iter().map(|end| end.remaining(now).unwrap_or_default()).min().unwrap_or_default();
             let wait = left.saturating_sub(AHEAD.min(left / 10));
-            tokio::time::sleep(wait.clamp(SHORTEST, LOOK)).await;
-            if wait <= LOOK {
+            tokio::time::sleep(wait.clamp(SHORTEST, CLOCK_INTERVAL)).await;
+            if wait <= CLOCK_INTERVAL {
                 return;
             }
         }
     };
     tokio::select! {
-            () = due => "a certificate is about to expire",
-            Ok(()) = changes.changed() => {
-    let pause = SPREAD.mul_f64(rand::rng().random_range(0.0..1.0));
-                tokio::time::sleep(pause).await;
-                "the certificate files were replaced"
-            }
+        () = due => "a certificate is about to expire",
+        Ok(()) = changes.changed() => {
+            let pause = SPREAD.mul_f64(rand::rng().random_range(0.0..1.0));
+            tokio::time::sleep(pause).await;
+            "the certificate files were replaced"
         }
+    }
 }

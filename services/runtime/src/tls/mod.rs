@@ -1,22 +1,24 @@
-//! Mutual TLS between the services: certificates from files that may be replaced at any time, who may call whom, and what
-//! is said about those who may not.
+//! Mutual TLS between the services: certificates from files that may be replaced at any time, who may call
+//! which service, and what is logged about refused peers.
 
+mod acceptor;
+mod authorize;
 mod certificate;
 mod connect;
 mod connection;
 mod credentials;
-mod door;
-mod guard;
+mod handshake_timeout;
 mod identity;
-mod refusal;
+mod lifetime;
+mod recording_verifier;
+mod refusal_reason;
 mod refusals;
 mod settings;
-mod trust;
-mod witness;
 
+pub(crate) use acceptor::TlsAcceptor;
+pub(crate) use authorize::CallerAuthorization;
 pub(crate) use connect::connect;
-pub(crate) use door::Door;
-pub(crate) use guard::Guard;
+pub(crate) use handshake_timeout::within_handshake_timeout;
 pub use identity::{Admission, Identity};
 pub(crate) use refusals::Refusals;
 pub use settings::TlsSettings;

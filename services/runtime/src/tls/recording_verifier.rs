@@ -1,7 +1,8 @@
-//! Remembers the certificate that a peer has shown, so that a refusal can name it.
+//! Records the certificate that a peer presents, so that a refusal can name it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -9,29 +10,30 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::certificate::Certificate;
 
-/// A verifier for one handshake; what it decides is `inner`'s decision.
+/// A verifier for one handshake: `inner` decides, and the certificate is kept whatever the decision.
 #[derive(Debug)]
-pub(super) struct Witness<V: ?Sized> {
+pub(super) struct RecordingVerifier<V: ?Sized> {
     seen: Mutex<Option<Certificate>>,
     inner: Arc<V>,
 }
 
-impl<V: ?Sized> Witness<V> {
-    pub(super) fn before(inner: Arc<V>) -> Arc<Self> {
+impl<V: ?Sized> RecordingVerifier<V> {
+    pub(super) fn around(inner: Arc<V>) -> Arc<Self> {
         Arc::new(Self { seen: Mutex::default(), inner })
     }
 
-    /// The certificate that the peer has shown, whether it was accepted or not.
+    /// The certificate that the peer has presented, accepted or not; `None` when there was none or it cannot
+    /// be parsed.
     pub(super) fn seen(&self) -> Option<Certificate> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.lock().clone()
     }
 
     fn note(&self, certificate: &CertificateDer<'_>) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Certificate::parse(certificate);
+        *self.seen.lock() = Certificate::parse(certificate);
     }
 }
 
-impl ClientCertVerifier for Witness<dyn ClientCertVerifier> {
+impl ClientCertVerifier for RecordingVerifier<dyn ClientCertVerifier> {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner.root_hint_subjects()
     }
@@ -69,7 +71,7 @@ impl ClientCertVerifier for Witness<dyn ClientCertVerifier> {
     }
 }
 
-impl ServerCertVerifier for Witness<dyn ServerCertVerifier> {
+impl ServerCertVerifier for RecordingVerifier<dyn ServerCertVerifier> {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,

@@ -1,59 +1,60 @@
-//! The link against scripted maskers: real gRPC over loopback, peers that end, vanish and lie.
+//! The link against scripted maskers: real gRPC over loopback, with peers that end, vanish and break the
+//! contract.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod fake;
+mod fake_masker;
 
 use std::time::Duration;
 
-use fake::{FakeMasker, FakeStream};
+use fake_masker::{FakeMasker, FakeStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::Status;
 use veilpost_proto::v1::{RawBatch, RawRecord, Receipt};
-use veilpost_runtime::{Lifecycle, LinkSettings, Parcel, ToMasker, run_link};
+use veilpost_runtime::{Lifecycle, LinkSettings, Outgoing, ToMasker, run_link};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running link and its sending end.
-struct Link {
-    parcels: mpsc::Sender<Parcel<RawBatch>>,
+struct RunningLink {
+    outgoing: mpsc::Sender<Outgoing<RawBatch>>,
     life: Lifecycle,
     running: JoinSet<anyhow::Result<()>>,
 }
 
-impl Link {
+impl RunningLink {
     fn to(maskers: &[&FakeMasker]) -> Self {
         let settings = LinkSettings {
             downstream: maskers.iter().map(|masker| masker.uri().parse().unwrap()).collect(),
             resolve_interval: Duration::from_millis(100),
             unreceipted_batches: 2,
         };
-        let (parcels, source) = mpsc::channel(1);
+        let (outgoing, source) = mpsc::channel(1);
         let life = Lifecycle::for_tests();
         let mut running = JoinSet::new();
         let own_life = life.clone();
         running.spawn(async move { run_link(ToMasker, source, &settings, None, &own_life).await });
-        Self { parcels, life, running }
+        Self { outgoing, life, running }
     }
 
     async fn send(&self, ids: &[&str]) -> oneshot::Receiver<Receipt> {
         let record = |id: &&str| RawRecord { message_id: (*id).to_owned(), ..RawRecord::default() };
         let batch = RawBatch { records: ids.iter().map(record).collect(), ..RawBatch::default() };
         let (reply, receipt) = oneshot::channel();
-        self.parcels.send(Parcel { batch, reply, suspect: false }).await.unwrap();
+        self.outgoing.send(Outgoing { batch, reply, suspect: false }).await.unwrap();
         receipt
     }
 
     async fn ended(mut self) {
-        drop(self.parcels);
-        timeout(PATIENCE, self.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+        drop(self.outgoing);
+        timeout(TIMEOUT, self.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
     }
 }
 
 async fn outcomes(receipt: oneshot::Receiver<Receipt>) -> Vec<u8> {
-    timeout(PATIENCE, receipt).await.unwrap().unwrap().outcomes
+    timeout(TIMEOUT, receipt).await.unwrap().unwrap().outcomes
 }
 
 fn ids(batch: &RawBatch) -> Vec<&str> {
@@ -61,9 +62,9 @@ fn ids(batch: &RawBatch) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn receipts_come_back_in_any_order_to_who_waits_for_them() {
+async fn receipts_in_any_order_reach_the_sender_of_their_batch() {
     let mut masker = FakeMasker::start();
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     let (first, second) = (link.send(&["a", "b"]).await, link.send(&["c"]).await);
     let mut stream = masker.stream().await;
     let (batch_1, batch_2) = (stream.batch().await, stream.batch().await);
@@ -77,7 +78,7 @@ async fn receipts_come_back_in_any_order_to_who_waits_for_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_stream_has_more_unreceipted_batches_than_allowed() {
     let mut masker = FakeMasker::start();
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     let mut replies = vec![link.send(&["a"]).await, link.send(&["b"]).await, link.send(&["c"]).await];
     let mut stream = masker.stream().await;
     let (first, _second) = (stream.batch().await, stream.batch().await);
@@ -88,9 +89,9 @@ async fn no_stream_has_more_unreceipted_batches_than_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_ended_stream_left_unreceipted_moves_to_the_other_address() {
+async fn a_batch_of_an_ended_stream_moves_to_the_other_address() {
     let (mut one, mut other) = (FakeMasker::start(), FakeMasker::start());
-    let link = Link::to(&[&one, &other]);
+    let link = RunningLink::to(&[&one, &other]);
     let reply = link.send(&["a"]).await;
     let (mut stream_1, mut stream_2) = (one.stream().await, other.stream().await);
     let (batch, first, mut second) = tokio::select! {
@@ -106,9 +107,9 @@ async fn what_an_ended_stream_left_unreceipted_moves_to_the_other_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_peer_had_is_sent_again_when_it_is_back() {
+async fn a_batch_of_a_killed_peer_is_sent_again_when_the_peer_is_back() {
     let mut masker = FakeMasker::start();
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     let reply = link.send(&["a"]).await;
     let mut stream = masker.stream().await;
     stream.batch().await;
@@ -124,7 +125,7 @@ async fn what_a_killed_peer_had_is_sent_again_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_kills_its_receiver_is_left_and_its_neighbours_are_stored() {
     let mut masker = FakeMasker::start();
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     let reply = link.send(&["good", "poison", "fine"]).await;
     let mut kills = 0;
     let mut answered = 0;
@@ -151,7 +152,7 @@ async fn a_record_that_kills_its_receiver_is_left_and_its_neighbours_are_stored(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_of_the_wrong_length_breaks_the_stream_and_settles_nothing() {
     let mut masker = FakeMasker::start();
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     let reply = link.send(&["a", "b"]).await;
     let mut stream = masker.stream().await;
     let batch = stream.batch().await;
@@ -167,7 +168,7 @@ async fn a_receipt_of_the_wrong_length_breaks_the_stream_and_settles_nothing() {
 async fn a_refused_stream_carries_no_batch_and_is_tried_again() {
     let mut masker = FakeMasker::start();
     masker.refuse(2);
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     let reply = link.send(&["a"]).await;
     let mut stream = masker.stream().await;
     let batch = stream.batch().await;
@@ -180,19 +181,19 @@ async fn a_refused_stream_carries_no_batch_and_is_tried_again() {
 async fn an_idle_link_ends_in_a_drain_although_its_downstream_is_away() {
     let mut masker = FakeMasker::start();
     masker.kill();
-    let link = Link::to(&[&masker]);
+    let link = RunningLink::to(&[&masker]);
     link.life.start_drain();
     link.ended().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_abort_ends_the_link_and_drops_what_is_unanswered() {
+async fn an_abort_ends_the_link_and_drops_the_replies_of_unanswered_batches() {
     let mut masker = FakeMasker::start();
-    let mut link = Link::to(&[&masker]);
+    let mut link = RunningLink::to(&[&masker]);
     let reply = link.send(&["a"]).await;
     let mut stream: FakeStream = masker.stream().await;
     stream.batch().await;
     link.life.start_abort();
-    timeout(PATIENCE, link.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+    timeout(TIMEOUT, link.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
     assert!(reply.await.is_err());
 }

@@ -1,11 +1,11 @@
-//! Why a peer was refused, in words that a metric can have as a label.
+//! Why a peer was refused, as a fixed set of words that serve as a metric's label.
 
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Reason {
+pub(super) enum RefusalReason {
     NoCertificate,
     UnknownCa,
     Expired,
@@ -17,12 +17,12 @@ pub(super) enum Reason {
     RefusedByPeer,
     TooSlow,
     Crowded,
-    /// The peer left before it had said anything: a port scanner, or a probe that only connects.
+    /// The peer left before it had sent anything, as port scanners and probes do.
     Left,
     Other,
 }
 
-impl Reason {
+impl RefusalReason {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::NoCertificate => "no-certificate",
@@ -41,7 +41,7 @@ impl Reason {
         }
     }
 
-    /// What ended a handshake.
+    /// The reason for which a handshake ended.
     pub(super) fn of(error: &io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error) => Self::of_tls(error),
@@ -92,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handshake_ends_for_a_reason_that_has_a_name() {
-        let tls = |error| Reason::of(&io::Error::new(io::ErrorKind::InvalidData, error));
-        assert_eq!(tls(Error::NoCertificatesPresented), Reason::NoCertificate);
-        assert_eq!(tls(CertificateError::UnknownIssuer.into()), Reason::UnknownCa);
-        assert_eq!(tls(CertificateError::Expired.into()), Reason::Expired);
-        assert_eq!(tls(CertificateError::NotValidYet.into()), Reason::NotYetValid);
-        assert_eq!(tls(Error::AlertReceived(AlertDescription::BadCertificate)), Reason::RefusedByPeer);
-        assert_eq!(tls(rustls::InvalidMessage::InvalidContentType.into()), Reason::NotTls);
-        assert_eq!(Reason::of(&io::ErrorKind::UnexpectedEof.into()), Reason::Left);
+    fn every_end_of_a_handshake_has_a_reason() {
+        let tls = |error| RefusalReason::of(&io::Error::new(io::ErrorKind::InvalidData, error));
+        assert_eq!(tls(Error::NoCertificatesPresented), RefusalReason::NoCertificate);
+        assert_eq!(tls(CertificateError::UnknownIssuer.into()), RefusalReason::UnknownCa);
+        assert_eq!(tls(CertificateError::Expired.into()), RefusalReason::Expired);
+        assert_eq!(tls(CertificateError::NotValidYet.into()), RefusalReason::NotYetValid);
+        assert_eq!(tls(Error::AlertReceived(AlertDescription::BadCertificate)), RefusalReason::RefusedByPeer);
+        assert_eq!(tls(rustls::InvalidMessage::InvalidContentType.into()), RefusalReason::NotTls);
+        assert_eq!(RefusalReason::of(&io::ErrorKind::UnexpectedEof.into()), RefusalReason::Left);
     }
 }

@@ -1,4 +1,5 @@
-//! A masker whose every move the test makes, on a runtime of its own so that it can be killed like a process.
+//! A masker that the test controls step by step, on a runtime of its own so that it can be killed like a
+//! process.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,17 +16,17 @@ use tonic::{Request, Response, Status, Streaming};
 use veilpost_proto::v1::masker_server::{Masker, MaskerServer};
 use veilpost_proto::v1::{RawBatch, Receipt};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 pub(crate) struct FakeMasker {
     address: SocketAddr,
     runtime: Option<Runtime>,
     streams: mpsc::Receiver<FakeStream>,
-    refusals: Arc<Refusals>,
+    refusals: Arc<RefusalCounts>,
 }
 
 #[derive(Default)]
-struct Refusals {
+struct RefusalCounts {
     left: AtomicUsize,
     made: AtomicUsize,
 }
@@ -45,7 +46,7 @@ impl FakeMasker {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, streams) = mpsc::channel(8);
-        let refusals = Arc::<Refusals>::default();
+        let refusals = Arc::<RefusalCounts>::default();
         let service = MaskerServer::new(Scripted { streams: sender, refusals: Arc::clone(&refusals) });
         let guard = runtime.enter();
         let incoming = bind(address);
@@ -85,7 +86,7 @@ impl FakeMasker {
 
     /// The next stream that a link opens.
     pub(crate) async fn stream(&mut self) -> FakeStream {
-        timeout(PATIENCE, self.streams.recv()).await.unwrap().unwrap()
+        timeout(TIMEOUT, self.streams.recv()).await.unwrap().unwrap()
     }
 }
 
@@ -95,7 +96,7 @@ fn bind(address: SocketAddr) -> TcpIncoming {
     loop {
         match TcpIncoming::bind(address) {
             Ok(incoming) => return incoming,
-            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            Err(error) => assert!(begun.elapsed() < TIMEOUT, "{error}"),
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -110,7 +111,7 @@ impl Drop for FakeMasker {
 impl FakeStream {
     /// The next batch, or nothing when the stream is over.
     pub(crate) async fn next(&mut self) -> Option<RawBatch> {
-        timeout(PATIENCE, self.batches.message()).await.unwrap().ok().flatten()
+        timeout(TIMEOUT, self.batches.message()).await.unwrap().ok().flatten()
     }
 
     pub(crate) async fn batch(&mut self) -> RawBatch {
@@ -129,7 +130,7 @@ impl FakeStream {
 
 struct Scripted {
     streams: mpsc::Sender<FakeStream>,
-    refusals: Arc<Refusals>,
+    refusals: Arc<RefusalCounts>,
 }
 
 #[tonic::async_trait]

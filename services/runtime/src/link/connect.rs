@@ -1,0 +1,128 @@
+//! Opens a stream to one address, over plain text or mutual TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status, Streaming};
+use veilpost_proto::v1::Receipt;
+
+use super::codec::SharedCodec;
+use super::downstream::Downstream;
+use crate::Identity;
+use crate::server::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
+use crate::tls;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the peer may take to accept a stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A stream that the peer has accepted.
+pub(super) struct OpenedStream<B> {
+    pub(super) sender: mpsc::Sender<Arc<B>>,
+    pub(super) receipts: Streaming<Receipt>,
+    /// Resolves, with the reason, when the stream should be replaced.
+    pub(super) renewal: BoxFuture<'static, &'static str>,
+}
+
+/// Opens a stream to `address`, whose certificate must be for `host` where there is an identity.
+pub(super) async fn open<D: Downstream>(
+    downstream: &D,
+    address: SocketAddr,
+    host: &str,
+    identity: Option<&Identity>,
+    unreceipted_batches: usize,
+) -> anyhow::Result<OpenedStream<D::Batch>> {
+    let (channel, renewal) = match identity {
+        Some(identity) => connect_tls(address, host, identity).await?,
+        None => (connect(address).await?, std::future::pending().boxed()),
+    };
+    let (sender, batches) = mpsc::channel(unreceipted_batches + 1);
+    if let Some(opening) = downstream.opening() {
+        sender.send(Arc::new(opening)).await.context("the stream's own queue is closed")?;
+    }
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.context("the connection is not usable")?;
+    let call = grpc.streaming(
+        Request::new(ReceiverStream::new(batches)),
+        PathAndQuery::from_static(D::METHOD),
+        SharedCodec::<D::Batch, Receipt>::new(),
+    );
+    let response =
+        tokio::time::timeout(OPEN_TIMEOUT, call).await.context("the stream was not accepted in time")?;
+    let receipts = response.map_err(|status| refusal(&status))?.into_inner();
+    Ok(OpenedStream { sender, receipts, renewal })
+}
+
+/// A server verifies the client's certificate only after the client has finished its part of the handshake.
+/// So a refusal arrives as an alert in place of an answer, and HTTP/2 keeps nothing of it but its text.
+fn refusal(status: &Status) -> anyhow::Error {
+    let text = describe(status);
+    let alert = text.contains("received fatal alert");
+    let refused = anyhow::anyhow!(text);
+    if alert { refused.context("the peer refuses this service's own certificate") } else { refused }
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
+    endpoint(address)?.connect().await.context("cannot connect")
+}
+
+/// The TLS connection is made here, because the channel would only know an address and not the name that the
+/// certificate must have. The channel gets the finished connection.
+async fn connect_tls(
+    address: SocketAddr,
+    host: &str,
+    identity: &Identity,
+) -> anyhow::Result<(Channel, BoxFuture<'static, &'static str>)> {
+    let connected = tls::connect(address, host, identity).await?;
+    let renewal = connected.renewal().boxed();
+    let origin = Uri::builder()
+        .scheme("https")
+        .authority(authority(host, address.port()))
+        .path_and_query("/")
+        .build()?;
+    let mut ready = Some(TokioIo::new(connected.stream));
+    let connector = tower::service_fn(move |_: Uri| {
+        let ready = ready.take().ok_or_else(|| std::io::Error::other("the connection is over"));
+        std::future::ready(ready)
+    });
+    let channel = endpoint(address)?.origin(origin).connect_with_connector(connector).await;
+    Ok((channel.context("cannot connect")?, renewal))
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn endpoint(address: SocketAddr) -> anyhow::Result<Endpoint> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
+}
+
+/// A status with its causes, in one line.
+pub(super) fn describe(status: &Status) -> String {
+    let mut text = format!("{:?}: {}", status.code(), status.message());
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

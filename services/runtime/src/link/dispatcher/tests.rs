@@ -1,0 +1,233 @@
+//! The dispatcher against streams that open, break and leave in any order.
+
+use super::*;
+use proptest::prelude::*;
+use tokio::sync::oneshot;
+use veilpost_proto::v1::{RawBatch, RawRecord};
+
+const LIMIT: usize = 2;
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn dispatcher(ports: &[u16]) -> Dispatcher<RawBatch> {
+    let mut dispatcher = Dispatcher::new(LIMIT);
+    dispatcher.resolved(&ports.iter().copied().map(address).collect());
+    for port in ports {
+        dispatcher.opened(address(*port));
+    }
+    dispatcher
+}
+
+fn outgoing(records: usize, suspect: bool) -> (Outgoing<RawBatch>, oneshot::Receiver<Receipt>) {
+    let (reply, receipt) = oneshot::channel();
+    let batch = RawBatch { records: vec![RawRecord::default(); records], ..RawBatch::default() };
+    (Outgoing { batch, reply, suspect }, receipt)
+}
+
+fn send(dispatcher: &mut Dispatcher<RawBatch>, records: usize) -> oneshot::Receiver<Receipt> {
+    let (outgoing, reply) = outgoing(records, false);
+    dispatcher.accept(outgoing);
+    reply
+}
+
+fn stored(batch: &RawBatch) -> Receipt {
+    Receipt { batch_id: batch.id, outcomes: vec![1; batch.records.len()], rejections: Vec::new() }
+}
+
+#[test]
+fn a_batch_goes_to_the_stream_with_the_fewest_unreceipted_records() {
+    let mut dispatcher = dispatcher(&[1, 2]);
+    let _replies: Vec<_> = [10, 1, 1].into_iter().map(|records| send(&mut dispatcher, records)).collect();
+    let ports: Vec<_> =
+        std::iter::from_fn(|| dispatcher.next_send()).map(|(address, _)| address.port()).collect();
+    assert_eq!(ports, [1, 2, 2]);
+    assert!(dispatcher.has_room(), "the first stream takes one more");
+}
+
+#[test]
+fn streams_with_equal_loads_take_turns() {
+    let mut dispatcher = dispatcher(&[1, 2, 3]);
+    let mut ports = Vec::new();
+    for _ in 0..6 {
+        let _reply = send(&mut dispatcher, 1);
+        let (address, batch) = dispatcher.next_send().unwrap();
+        ports.push(address.port());
+        dispatcher.receipted(address, stored(&batch)).unwrap();
+    }
+    assert_eq!(ports, [1, 2, 3, 1, 2, 3]);
+}
+
+#[test]
+fn a_stream_that_left_the_look_up_gets_nothing_new_and_ends_when_receipted() {
+    let mut dispatcher = dispatcher(&[1]);
+    let _reply = send(&mut dispatcher, 1);
+    let (_, batch) = dispatcher.next_send().unwrap();
+    assert_eq!(
+        dispatcher.resolved(&[address(2)].into()),
+        AddressChanges { joined: vec![address(2)], left: vec![] }
+    );
+    assert!(!dispatcher.has_room(), "the new one is not open yet and the old one is leaving");
+    dispatcher.receipted(address(1), stored(&batch)).unwrap();
+    assert_eq!(dispatcher.take_retired(), [address(1)]);
+}
+
+#[test]
+fn a_stream_that_is_ending_gets_nothing_new_and_keeps_what_it_has() {
+    let mut dispatcher = dispatcher(&[1]);
+    let mut reply = send(&mut dispatcher, 1);
+    let (_, batch) = dispatcher.next_send().unwrap();
+    dispatcher.ending(address(1));
+    assert!(!dispatcher.has_room() && !dispatcher.holds_nothing());
+    dispatcher.receipted(address(1), stored(&batch)).unwrap();
+    dispatcher.closed(address(1), StreamEnd::Orderly);
+    assert_eq!(reply.try_recv().unwrap().outcomes, [1]);
+    dispatcher.opened(address(1));
+    assert!(dispatcher.has_room());
+}
+
+#[test]
+fn an_orderly_end_blames_no_batch() {
+    let mut dispatcher = dispatcher(&[1]);
+    let mut reply = send(&mut dispatcher, 2);
+    for _ in 0..10 {
+        let (_, batch) = dispatcher.next_send().unwrap();
+        assert_eq!(batch.records.len(), 2);
+        dispatcher.closed(address(1), StreamEnd::Orderly);
+        dispatcher.opened(address(1));
+    }
+    assert!(reply.try_recv().is_err());
+}
+
+#[test]
+fn what_breaks_every_stream_is_sent_alone_and_then_left_while_its_neighbour_is_stored() {
+    let mut dispatcher = dispatcher(&[1]);
+    let mut reply = send(&mut dispatcher, 2);
+    let mut sizes = Vec::new();
+    while let Some((address, batch)) = dispatcher.next_send() {
+        sizes.push(batch.records.len());
+        let is_neighbour = batch.records.len() == 1 && sizes.len() == 6;
+        if is_neighbour {
+            dispatcher.receipted(address, stored(&batch)).unwrap();
+        } else {
+            dispatcher.closed(address, StreamEnd::Broken);
+            dispatcher.opened(address);
+        }
+    }
+    assert_eq!(sizes, [2, 2, 2, 2, 1, 1]);
+    assert_eq!(reply.try_recv().unwrap().outcomes, [0, 1]);
+    assert!(dispatcher.holds_nothing());
+}
+
+#[test]
+fn suspects_flow_like_others_until_their_stream_breaks_and_then_one_at_a_time() {
+    let mut dispatcher = dispatcher(&[1]);
+    let (suspects, mut reply) = outgoing(2, true);
+    dispatcher.accept(suspects);
+    let (_, batch) = dispatcher.next_send().unwrap();
+    assert_eq!((batch.records.len(), batch.suspect), (2, true));
+    assert!(dispatcher.has_room(), "others may share the stream");
+    dispatcher.closed(address(1), StreamEnd::Broken);
+    dispatcher.opened(address(1));
+    let (_, first) = dispatcher.next_send().unwrap();
+    assert_eq!(first.records.len(), 1);
+    assert!(dispatcher.next_send().is_none(), "nothing shares its stream");
+    dispatcher.receipted(address(1), stored(&first)).unwrap();
+    dispatcher.next_send().unwrap();
+    dispatcher.closed(address(1), StreamEnd::Broken);
+    assert_eq!(reply.try_recv().unwrap().outcomes, [1, 0]);
+    assert!(dispatcher.holds_nothing());
+}
+
+#[test]
+fn a_record_that_is_sent_alone_waits_for_an_empty_stream() {
+    let mut dispatcher = dispatcher(&[1]);
+    let (suspect, _suspect) = outgoing(1, true);
+    dispatcher.accept(suspect);
+    dispatcher.next_send().unwrap();
+    dispatcher.closed(address(1), StreamEnd::Broken);
+    dispatcher.opened(address(1));
+    dispatcher.streams.get_mut(&address(1)).unwrap().open = false;
+    let _regular = send(&mut dispatcher, 1);
+    assert!(dispatcher.next_send().is_none());
+    dispatcher.opened(address(1));
+    let (_, alone) = dispatcher.next_send().unwrap();
+    assert!(dispatcher.next_send().is_none(), "the regular batch waits for its receipt");
+    dispatcher.receipted(address(1), stored(&alone)).unwrap();
+    assert!(dispatcher.next_send().is_some());
+}
+
+#[derive(Debug, Clone)]
+enum DispatcherStep {
+    Accept { records: usize, suspect: bool },
+    Receipt(u16),
+    Close(u16, bool),
+    Open(u16),
+    Resolve(Vec<u16>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<DispatcherStep>> {
+    let port = 1u16..4;
+    proptest::collection::vec(
+        prop_oneof![
+            3 => (1usize..4, proptest::bool::weighted(0.1)).prop_map(|(records, suspect)| DispatcherStep::Accept { records, suspect }),
+            3 => port.clone().prop_map(DispatcherStep::Receipt),
+            1 => (port.clone(), any::<bool>()).prop_map(|(port, broken)| DispatcherStep::Close(port, broken)),
+            2 => port.prop_map(DispatcherStep::Open),
+            1 => proptest::collection::vec(1u16..4, 0..4).prop_map(DispatcherStep::Resolve),
+        ],
+        0..80,
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_batch_is_answered_once_and_fully_whatever_the_streams_do(steps in steps()) {
+        let mut dispatcher = dispatcher(&[1, 2]);
+        let mut sent: BTreeMap<u16, Vec<Arc<RawBatch>>> = BTreeMap::new();
+        let mut replies = Vec::new();
+        let finish = [DispatcherStep::Resolve(vec![1]), DispatcherStep::Open(1)];
+        for step in steps.into_iter().chain(finish) {
+            match step {
+                DispatcherStep::Accept { records, suspect } => {
+                    let (outgoing, reply) = outgoing(records, suspect);
+                    dispatcher.accept(outgoing);
+                    replies.push((records, reply));
+                }
+                DispatcherStep::Receipt(port) => {
+                    if let Some(batch) = sent.get_mut(&port).and_then(Vec::pop) {
+                        dispatcher.receipted(address(port), stored(&batch)).unwrap();
+                    }
+                }
+                DispatcherStep::Close(port, broken) => {
+                    sent.remove(&port);
+                    dispatcher.closed(address(port), if broken { StreamEnd::Broken } else { StreamEnd::Orderly });
+                }
+                DispatcherStep::Open(port) => dispatcher.opened(address(port)),
+                DispatcherStep::Resolve(ports) => {
+                    dispatcher.resolved(&ports.into_iter().map(address).collect());
+                }
+            }
+            dispatcher.take_retired();
+            while let Some((address, batch)) = dispatcher.next_send() {
+                let on_stream = sent.entry(address.port()).or_default();
+                on_stream.push(batch);
+                prop_assert!(on_stream.len() <= LIMIT);
+            }
+        }
+        while !dispatcher.holds_nothing() {
+            for port in 1..4 {
+                while let Some(batch) = sent.get_mut(&port).and_then(Vec::pop) {
+                    dispatcher.receipted(address(port), stored(&batch)).unwrap();
+                }
+            }
+            while let Some((address, batch)) = dispatcher.next_send() {
+                sent.entry(address.port()).or_default().push(batch);
+            }
+        }
+        for (records, mut reply) in replies {
+            prop_assert_eq!(reply.try_recv().unwrap().outcomes.len(), records);
+        }
+    }
+}
