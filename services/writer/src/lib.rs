@@ -5,7 +5,9 @@ mod catalogue;
 mod commit;
 mod convert;
 mod database;
-mod grants;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod grpc;
 mod ledger;
 mod metrics;
 mod migrate;
@@ -14,12 +16,10 @@ mod service;
 mod settings;
 mod shared;
 mod spans;
+mod start_retry;
 mod statement;
-#[cfg(any(test, fuzzing))]
-pub mod untrusted;
-mod writer;
 
 pub use bare::{Bare, BareBatch};
 pub use migrate::migrate;
+pub use service::Writer;
 pub use settings::{Arguments, Command, DatabaseSettings, MigrateSettings, Settings};
-pub use writer::Writer;

@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|encoded: &[u8]| veilpost_writer::untrusted::batch(encoded));
+fuzz_target!(|encoded: &[u8]| veilpost_writer::fuzzing::batch(encoded));

@@ -3,6 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use veilpost_writer::untrusted;
+use veilpost_writer::fuzzing;
 
-fuzz_target!(|text: &str| untrusted::texts(text));
+fuzz_target!(|text: &str| fuzzing::texts(text));

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use crate::catalogue::{Catalogue, Table, TableName};
 use crate::database::{Database, within};
 use crate::ledger::leaves;
-use crate::migrate::{Patience, StartError};
+use crate::start_retry::{Patience, StartError};
 use crate::statement::quoted;
 
 /// Names the lock without which grants at the same time would fail on each other.

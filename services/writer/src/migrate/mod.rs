@@ -1,15 +1,16 @@
 //! Migrations: embedded, safe when several writers start at once, and patient with a Postgres that is not up yet.
 
-use std::time::Duration;
+mod grants;
 
 use anyhow::Context;
 use sqlx::migrate::{MigrateError, Migrator};
-use veilpost_runtime::{Backoff, Lifecycle};
+use veilpost_runtime::Lifecycle;
 
-use crate::catalogue::{ReadError, TableName};
-use crate::database::{Database, DbError, Session, is_transient, within};
-use crate::grants::grant_when_possible;
+use crate::catalogue::TableName;
+use crate::database::{Database, DbError, Session, within};
 use crate::settings::MigrateSettings;
+use crate::start_retry::{Patience, StartError};
+use grants::grant_when_possible;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -45,57 +46,6 @@ async fn try_migrate(database: &Database) -> Result<(), StartError> {
     run(&mut session).await
 }
 
-/// Why something that is needed at the start has not worked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error(transparent)]
-    Database(#[from] DbError),
-    /// Waiting may help: somebody else has to do something first.
-    #[error("{0}")]
-    NotYet(String),
-    #[error("{0}")]
-    Final(String),
-}
-
-impl StartError {
-    fn is_transient(&self) -> bool {
-        match self {
-            Self::Database(error) => is_transient(error),
-            Self::NotYet(_) => true,
-            Self::Final(_) => false,
-        }
-    }
-}
-
-/// Waits between the attempts at something that is needed at the start.
-#[derive(Debug)]
-pub(crate) struct Patience {
-    complaint: &'static str,
-    backoff: Backoff,
-    logged: String,
-}
-
-impl Patience {
-    pub(crate) fn new(complaint: &'static str) -> Self {
-        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        Self { complaint, backoff, logged: String::new() }
-    }
-
-    /// Logs each kind of failure once and waits; Err when waiting does not help.
-    pub(crate) async fn wait_after(&mut self, error: StartError) -> anyhow::Result<()> {
-        if !error.is_transient() {
-            return Err(error.into());
-        }
-        let error = error.to_string();
-        if self.logged != error {
-            tracing::warn!(error, "{}", self.complaint);
-            self.logged = error;
-        }
-        tokio::time::sleep(self.backoff.next_delay()).await;
-        Ok(())
-    }
-}
-
 /// The schema is created only where it is missing: creating it takes a privilege even when it exists.
 async fn run(session: &mut Session) -> Result<(), StartError> {
     let schema = sqlx::query_scalar("SELECT to_regnamespace('veilpost') IS NULL");
@@ -108,15 +58,6 @@ async fn run(session: &mut Session) -> Result<(), StartError> {
     }
     // `run` needs an `Acquire` for every lifetime, which makes the service's future unfit for spawning.
     migrator.run_direct(None, session.connection(), false).await.map_err(StartError::from)
-}
-
-impl From<ReadError> for StartError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Unfit(why) => Self::NotYet(why),
-            ReadError::Database(error) => Self::Database(error),
-        }
-    }
 }
 
 impl From<MigrateError> for StartError {
