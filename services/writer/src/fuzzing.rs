@@ -1,4 +1,6 @@
-//! What holds for whatever values and batches come, as functions that take any input.
+//! Properties that hold for any input, for the fuzz targets and the property tests.
+//!
+//! Each function panics when its property does not hold.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,37 +9,38 @@ use veilpost_proto::frame;
 use veilpost_proto::masked::Given;
 use veilpost_proto::v1::{self, MaskedBatch};
 
-use crate::catalogue::{Column, Kind, NumericShape, Table, Target, TextLimit};
-use crate::convert::{Input, Refusal, Verdict, convert};
+use crate::catalogue::{ColumnKind, NumericShape, Table, TableColumn, TextLimit};
+use crate::convert::{Input, ValueRejection, Verdict, convert};
 use crate::record::prepare;
+use crate::target::ResolvedTarget;
 
 /// A column of each kind.
-fn columns() -> Vec<Column> {
+fn columns() -> Vec<TableColumn> {
     let kinds = [
-        Kind::Text { limit: TextLimit::None },
-        Kind::Text { limit: TextLimit::Characters(8) },
-        Kind::Text { limit: TextLimit::Bytes(63) },
-        Kind::Integer { least: i16::MIN.into(), greatest: i16::MAX.into() },
-        Kind::Integer { least: i64::MIN, greatest: i64::MAX },
-        Kind::Numeric { shape: None },
-        Kind::Numeric { shape: Some(NumericShape { precision: 5, scale: 2 }) },
-        Kind::Numeric { shape: Some(NumericShape { precision: 2, scale: -3 }) },
-        Kind::Float4,
-        Kind::Float8,
-        Kind::Boolean,
-        Kind::Date,
-        Kind::Timestamp,
-        Kind::Time,
-        Kind::Uuid,
-        Kind::Json,
-        Kind::Jsonb,
-        Kind::Other,
+        ColumnKind::Text { limit: TextLimit::None },
+        ColumnKind::Text { limit: TextLimit::Characters(8) },
+        ColumnKind::Text { limit: TextLimit::Bytes(63) },
+        ColumnKind::Integer { least: i16::MIN.into(), greatest: i16::MAX.into() },
+        ColumnKind::Integer { least: i64::MIN, greatest: i64::MAX },
+        ColumnKind::Numeric { shape: None },
+        ColumnKind::Numeric { shape: Some(NumericShape { precision: 5, scale: 2 }) },
+        ColumnKind::Numeric { shape: Some(NumericShape { precision: 2, scale: -3 }) },
+        ColumnKind::Float4,
+        ColumnKind::Float8,
+        ColumnKind::Boolean,
+        ColumnKind::Date,
+        ColumnKind::Timestamp,
+        ColumnKind::Time,
+        ColumnKind::Uuid,
+        ColumnKind::Json,
+        ColumnKind::Jsonb,
+        ColumnKind::Other,
     ];
     kinds.into_iter().enumerate().map(|(number, kind)| column(format!("c{number}"), kind)).collect()
 }
 
-fn column(name: String, kind: Kind) -> Column {
-    Column {
+fn column(name: String, kind: ColumnKind) -> TableColumn {
+    TableColumn {
         name,
         kind,
         cast: "text".to_owned(),
@@ -49,8 +52,8 @@ fn column(name: String, kind: Kind) -> Column {
     }
 }
 
-/// A target of a column of each kind.
-fn target() -> Target {
+/// A target with a column of each kind.
+fn target() -> ResolvedTarget {
     let columns = columns();
     let wanted = v1::Target {
         table: "t".to_owned(),
@@ -64,21 +67,22 @@ fn target() -> Target {
         has_before_triggers: false,
         columns,
     };
-    Target::resolve(&Arc::new(table), &wanted).expect("the columns are the table's")
+    ResolvedTarget::resolve(&Arc::new(table), &wanted).expect("the columns are the table's")
 }
 
-/// A text as a value of each kind that has one.
+/// Stores a text as each kind of value in a column of each kind: it fits, or it is rejected without being
+/// quoted.
 pub fn texts(text: &str) {
     for given in [Given::Text(text), Given::Number(text), Given::Json(text)] {
         value(given);
     }
 }
 
-/// A value is refused without being quoted, or fits its column as far as it is judged here.
+/// Checks that a value is rejected without being quoted, or fits its column as far as the writer judges that.
 fn value(given: Given<'_>) {
     for column in columns() {
         match convert(given, &column) {
-            Verdict::Reject(Refusal { rule: Cow::Borrowed(_), .. }) => {}
+            Verdict::Reject(ValueRejection { rule: Cow::Borrowed(_), .. }) => {}
             Verdict::Reject(refusal) => {
                 assert!(is_the_columns(&refusal, &column), "quoted in {}", refusal.rule);
             }
@@ -88,46 +92,48 @@ fn value(given: Given<'_>) {
     }
 }
 
-/// The text of an input; a boolean has none of its own.
+/// The text of an input. A boolean has no text of its own.
 fn text<'a>(given: Given<'a>, input: &'a Input) -> &'a str {
     match input {
-        Input::AsGiven => given.text().expect("what is taken as given has a text"),
+        Input::AsGiven => given.text().expect("a value that is taken as given has a text"),
         Input::Made(text) => text,
     }
 }
 
-/// Whether another value is refused in the same words.
-fn is_the_columns(refusal: &Refusal, column: &Column) -> bool {
+/// Whether another value is rejected in the same words, so that they are the column's and not the value's.
+fn is_the_columns(refusal: &ValueRejection, column: &TableColumn) -> bool {
     let (digits, letters) = ("9".repeat(200), "x".repeat(200));
     let others = [Given::Number(&digits), Given::Number("9e999999"), Given::Text(&letters)];
     others.into_iter().any(
-        |other| matches!(convert(other, column), Verdict::Reject(Refusal { rule, .. }) if rule == refusal.rule),
+        |other| matches!(convert(other, column), Verdict::Reject(ValueRejection { rule, .. }) if rule == refusal.rule),
     )
 }
 
-fn fits(column: &Column, taken: &str) {
+fn fits(column: &TableColumn, taken: &str) {
     assert!(!taken.contains('\0'), "Postgres has no such text");
     match column.kind {
-        Kind::Text { limit: TextLimit::Characters(most) } => assert!(taken.chars().count() <= most),
-        Kind::Text { limit: TextLimit::Bytes(most) } => assert!(taken.len() <= most),
-        Kind::Integer { least, greatest } => {
+        ColumnKind::Text { limit: TextLimit::Characters(most) } => assert!(taken.chars().count() <= most),
+        ColumnKind::Text { limit: TextLimit::Bytes(most) } => assert!(taken.len() <= most),
+        ColumnKind::Integer { least, greatest } => {
             assert!(
                 taken.parse().is_ok_and(|number: i64| (least..=greatest).contains(&number)),
                 "{least} to {greatest}"
             );
         }
-        Kind::Json | Kind::Jsonb => assert!(serde_json::from_str::<serde::de::IgnoredAny>(taken).is_ok()),
+        ColumnKind::Json | ColumnKind::Jsonb => {
+            assert!(serde_json::from_str::<serde::de::IgnoredAny>(taken).is_ok())
+        }
         _ => {}
     }
 }
 
-/// A batch is refused as a whole, or every record of it has its place on the sheet.
+/// Decodes and prepares a batch: it is refused as a whole, or its receipt has an outcome for each record.
 pub fn batch(encoded: &[u8]) {
     let Ok(batch) = frame::decode::<MaskedBatch>(encoded.to_vec().into()) else { return };
     let records = batch.records.len();
-    if let Ok((prepared, sheet)) = prepare(batch, &target()) {
+    if let Ok((prepared, receipt)) = prepare(batch, &target()) {
         assert!(prepared.len() <= records);
-        assert_eq!(sheet.into_receipt(0).outcomes.len(), records);
+        assert_eq!(receipt.finish().outcomes.len(), records);
     }
 }
 

@@ -11,33 +11,49 @@ use veilpost_proto::v1::writer_server::Writer;
 use veilpost_proto::v1::{self, MaskedBatch, Receipt};
 use veilpost_runtime::Lifecycle;
 
-use crate::catalogue::{Mismatch, ReadError, Target};
-use crate::commit::Job;
-use crate::metrics::OpenStream;
+use crate::catalogue::{Catalogue, ReadError};
+use crate::commit::{BatchQueue, PendingBatch};
+use crate::database::Database;
+use crate::metrics::StreamCount;
 use crate::record::prepare;
-use crate::shared::Shared;
 use crate::spans;
+use crate::target::{Mismatch, ResolvedTarget};
 
-/// How many batches of a stream may be without a receipt; a sender's further ones wait in its own memory.
-const UNRECEIPTED_BATCHES: usize = 4;
+/// How many batches of a stream may wait for their receipts; further batches wait in the sender's memory.
+const BATCHES_WITHOUT_RECEIPT: usize = 4;
 
 #[derive(Clone, Debug)]
-pub(crate) struct WriterService(Arc<Door>);
+pub(crate) struct WriterService(Arc<StreamContext>);
 
-/// What every stream needs.
+/// What all streams share.
 #[derive(Debug)]
-struct Door {
-    shared: Arc<Shared>,
+struct StreamContext {
+    database: Arc<Database>,
+    catalogue: Arc<Catalogue>,
+    queue: Arc<BatchQueue>,
     life: Lifecycle,
-    /// At most one stream at a time has the catalogue read again for its sake.
+    /// Only one opening stream at a time may have the definition read again.
     refresh: Semaphore,
+}
+
+/// A stream whose target is known.
+#[derive(Debug)]
+struct OpenStream {
+    context: Arc<StreamContext>,
+    target: Arc<ResolvedTarget>,
+    _count: StreamCount,
 }
 
 type Receipts = Pin<Box<dyn Stream<Item = Result<Receipt, Status>> + Send>>;
 
 impl WriterService {
-    pub(crate) fn new(shared: Arc<Shared>, life: Lifecycle) -> Self {
-        Self(Arc::new(Door { shared, life, refresh: Semaphore::new(1) }))
+    pub(crate) fn new(
+        database: Arc<Database>,
+        catalogue: Arc<Catalogue>,
+        queue: Arc<BatchQueue>,
+        life: Lifecycle,
+    ) -> Self {
+        Self(Arc::new(StreamContext { database, catalogue, queue, life, refresh: Semaphore::new(1) }))
     }
 }
 
@@ -45,40 +61,36 @@ impl WriterService {
 impl Writer for WriterService {
     type WriteStream = Receipts;
 
-    /// The response's headers tell the sender that table and columns are known: it sends batches only then.
+    /// The response's headers tell the sender that table and columns are known; only then does it send
+    /// batches.
     async fn write(&self, request: Request<Streaming<MaskedBatch>>) -> Result<Response<Receipts>, Status> {
         let mut batches = request.into_inner();
         let target = tokio::select! {
             () = self.0.life.draining() => return Err(draining()),
-            target = self.0.open(&mut batches) => target?,
+            target = self.0.target_of(&mut batches) => Arc::new(target?),
         };
-        Ok(Response::new(receipts(Arc::clone(&self.0), target, batches)))
+        let context = Arc::clone(&self.0);
+        Ok(Response::new(receipts(OpenStream { context, target, _count: StreamCount::new() }, batches)))
     }
 }
 
-/// Takes batches while fewer than a few are without a receipt. On a drain, what was taken is finished first.
-fn receipts(door: Arc<Door>, target: Target, batches: Streaming<MaskedBatch>) -> Receipts {
-    let life = door.life.clone();
+/// Takes batches while only a few wait for their receipts. A drain ends the taking; batches that were taken
+/// still get their receipts.
+fn receipts(stream: OpenStream, batches: Streaming<MaskedBatch>) -> Receipts {
+    let life = stream.context.life.clone();
     let drain = Box::pin({
         let life = life.clone();
         async move { life.draining().await }
     });
-    let visit = Arc::new(Visit { door, target: Arc::new(target), _open: OpenStream::new() });
-    let taken = batches.take_until(drain).and_then(move |batch| Arc::clone(&visit).take(batch));
+    let stream = Arc::new(stream);
+    let taken = batches.take_until(drain).and_then(move |batch| Arc::clone(&stream).take(batch));
     let end = stream::once(async move { life.is_draining().then(|| Err(draining())) });
-    Box::pin(taken.try_buffer_unordered(UNRECEIPTED_BATCHES).chain(end.filter_map(async |end| end)))
+    Box::pin(taken.try_buffer_unordered(BATCHES_WITHOUT_RECEIPT).chain(end.filter_map(async |end| end)))
 }
 
-/// A stream that has told its target.
-#[derive(Debug)]
-struct Visit {
-    door: Arc<Door>,
-    target: Arc<Target>,
-    _open: OpenStream,
-}
-
-impl Door {
-    async fn open(&self, batches: &mut Streaming<MaskedBatch>) -> Result<Target, Status> {
+impl StreamContext {
+    /// The target in a stream's first message, which has nothing else in it.
+    async fn target_of(&self, batches: &mut Streaming<MaskedBatch>) -> Result<ResolvedTarget, Status> {
         let first =
             batches.message().await?.ok_or_else(|| Status::invalid_argument("the stream has no target"))?;
         let Some(wanted) = first.target else {
@@ -90,8 +102,8 @@ impl Door {
         self.resolve(&wanted).await
     }
 
-    /// What the known definition lacks may have been added since it was read.
-    async fn resolve(&self, wanted: &v1::Target) -> Result<Target, Status> {
+    /// Reads the definition again when the known one does not fit: a column may have been added since.
+    async fn resolve(&self, wanted: &v1::Target) -> Result<ResolvedTarget, Status> {
         if let Some(Ok(target)) = self.resolve_known(wanted) {
             return Ok(target);
         }
@@ -100,23 +112,23 @@ impl Door {
             return Ok(target);
         }
         let refreshed = async {
-            let mut session = self.shared.database.connect().await?;
-            self.shared.catalogue.refresh(&mut session).await
+            let mut session = self.database.connect().await?;
+            self.catalogue.refresh(&mut session).await
         };
         let table = refreshed.await.map_err(|error| match error {
             ReadError::Unfit(why) => Status::failed_precondition(why),
             ReadError::Database(error) => Status::unavailable(error.to_string()),
         })?;
-        Ok(Target::resolve(&table, wanted)?)
+        Ok(ResolvedTarget::resolve(&table, wanted)?)
     }
 
-    fn resolve_known(&self, wanted: &v1::Target) -> Option<Result<Target, Mismatch>> {
-        self.shared.catalogue.current().map(|table| Target::resolve(&table, wanted))
+    fn resolve_known(&self, wanted: &v1::Target) -> Option<Result<ResolvedTarget, Mismatch>> {
+        self.catalogue.current().map(|table| ResolvedTarget::resolve(&table, wanted))
     }
 }
 
-impl Visit {
-    /// Queues a batch as soon as there is memory for it; the future that comes back waits for its receipt.
+impl OpenStream {
+    /// Queues a batch as soon as there is memory for it. The result is a future that waits for its receipt.
     async fn take(
         self: Arc<Self>,
         batch: MaskedBatch,
@@ -124,7 +136,7 @@ impl Visit {
         if batch.target.is_some() {
             return Err(Status::invalid_argument("only the first message of a stream has a target"));
         }
-        if !self.door.shared.catalogue.knows(&self.target) {
+        if !self.context.catalogue.is_current(&self.target.table) {
             return Err(Status::unavailable("the table's definition has changed"));
         }
         let receipt = self.queue(batch).await?;
@@ -132,25 +144,25 @@ impl Visit {
             tokio::select! {
                 biased;
                 receipt = receipt => receipt.unwrap_or_else(|_| Err(aborted())),
-                () = self.door.life.aborting() => Err(aborted()),
+                () = self.context.life.aborting() => Err(aborted()),
             }
         })
     }
 
     async fn queue(&self, batch: MaskedBatch) -> Result<oneshot::Receiver<Result<Receipt, Status>>, Status> {
-        let Door { shared, life, .. } = &*self.door;
+        let StreamContext { queue, life, .. } = &*self.context;
         let target = Arc::clone(&self.target);
-        let (batch_id, bytes) = (batch.id, batch.encoded_len());
-        let share = tokio::select! {
-            share = shared.memory.share(bytes) => share,
+        let bytes = batch.encoded_len();
+        let memory = tokio::select! {
+            memory = queue.reserve(bytes) => memory,
             () = life.aborting() => return Err(aborted()),
         };
         let span = spans::write(&batch);
         let prepared = span.in_scope(|| prepare(batch, &target));
-        let (records, sheet) = prepared.map_err(|unfit| Status::invalid_argument(unfit.to_string()))?;
-        let (reply, receipt) = oneshot::channel();
-        shared.queue.push(Job { batch_id, target, records, sheet, bytes, span, reply, share });
-        Ok(receipt)
+        let (records, receipt) = prepared.map_err(|unfit| Status::invalid_argument(unfit.to_string()))?;
+        let (reply, answer) = oneshot::channel();
+        queue.push(PendingBatch { target, records, receipt, bytes, span, reply, memory });
+        Ok(answer)
     }
 }
 

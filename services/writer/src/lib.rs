@@ -1,6 +1,27 @@
-//! Veilpost's writer: stores masked records in Postgres exactly once.
+//! Veilpost's writer: stores masked records in Postgres, each exactly once.
+//!
+//! Maskers open streams (`grpc`) and send batches of masked records. Each value is converted to the input of
+//! its column (`convert`) before any SQL runs. A few committers (`commit`) merge the batches that wait and
+//! store them: one statement inserts the rows and their keys in the `ledger`, so that a message that comes
+//! again is recognised. Every batch is answered with a receipt that has one outcome for each record.
+//!
+//! The crate is a library so that tests can run the writer in their own process; there is no interface beside
+//! [`Writer`], [`migrate()`] and their settings.
+//!
+//! ```
+//! use clap::Parser;
+//! use veilpost_writer::{Arguments, Writer};
+//!
+//! let arguments = ["veilpost-writer", "--database-url", "postgres://u@localhost/d"];
+//! let Arguments { settings, .. } = Arguments::try_parse_from(arguments)?;
+//! // Connects to nothing yet; `Writer::run` does, with the `Lifecycle` that `veilpost_runtime::run` makes.
+//! let writer = Writer::new(settings)?;
+//! # let _ = writer;
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
-mod bare;
+#[cfg(feature = "bench")]
+mod bench;
 mod catalogue;
 mod commit;
 mod convert;
@@ -14,12 +35,12 @@ mod migrate;
 mod record;
 mod service;
 mod settings;
-mod shared;
 mod spans;
 mod start_retry;
-mod statement;
+mod target;
 
-pub use bare::{Bare, BareBatch};
+#[cfg(feature = "bench")]
+pub use bench::{PreparedRecords, StatementLoop};
 pub use migrate::migrate;
 pub use service::Writer;
-pub use settings::{Arguments, Command, DatabaseSettings, MigrateSettings, Settings};
+pub use settings::{Arguments, DatabaseSettings, MigrateSettings, Settings, WriterCommand};

@@ -6,6 +6,7 @@ use metrics::{
     Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use veilpost_proto::v1::{Outcome, Receipt};
+use veilpost_runtime::numbers::to_f64;
 
 const BATCHES: &str = "veilpost_writer_batches_total";
 const RECORDS: &str = "veilpost_writer_records_total";
@@ -27,16 +28,16 @@ pub(crate) fn describe() {
     describe_histogram!(
         COMMIT_SECONDS,
         Unit::Seconds,
-        "Time that one statement, or one search, took with its commit"
+        "Time of one statement with its commit, or of one search for records to blame"
     );
     describe_histogram!(END_TO_END, Unit::Seconds, "From sent to committed, by the database's clock");
     describe_counter!(RETRIES, "Statements that failed and were tried again, by class of error");
     describe_counter!(FALLBACKS, "Statements run again because the ledger knew one of their keys");
-    describe_counter!(LEFT, "Records neither stored nor rejected, by cause");
-    describe_counter!(TRUNCATED, "Slots of the ledger that were emptied");
-    describe_gauge!(QUEUE, "Batches that wait for a connection");
+    describe_counter!(LEFT, "Records left in the queue, neither stored nor rejected, by cause");
+    describe_counter!(TRUNCATED, "Slots of the ledger that upkeep has emptied");
+    describe_gauge!(QUEUE, "Batches that wait for their commit");
     describe_gauge!(STREAMS, "Open streams");
-    describe_gauge!(DATABASE_UP, "1 when Postgres answered the last time it was asked, 0 when not");
+    describe_gauge!(DATABASE_UP, "1 when Postgres answered the last statement, 0 when it did not");
 }
 
 pub(crate) fn receipt(receipt: &Receipt) {
@@ -56,7 +57,7 @@ pub(crate) fn receipt(receipt: &Receipt) {
     }
 }
 
-/// What keeps a record from being stored without being its fault.
+/// Why a record is neither stored nor rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cause {
     OutsideWindow,
@@ -73,7 +74,7 @@ pub(crate) fn left(cause: Cause) {
 
 pub(crate) fn commit(rows: usize, took: Duration) {
     gauge!(DATABASE_UP).set(1.0);
-    histogram!(COMMIT_ROWS).record(f64::from(u32::try_from(rows).unwrap_or(u32::MAX)));
+    histogram!(COMMIT_ROWS).record(to_f64(rows));
     histogram!(COMMIT_SECONDS).record(took);
 }
 
@@ -94,25 +95,25 @@ pub(crate) fn slot_truncated() {
 }
 
 pub(crate) fn queue_depth(batches: usize) {
-    gauge!(QUEUE).set(f64::from(u32::try_from(batches).unwrap_or(u32::MAX)));
+    gauge!(QUEUE).set(to_f64(batches));
 }
 
 pub(crate) fn database_up(up: bool) {
     gauge!(DATABASE_UP).set(if up { 1.0 } else { 0.0 });
 }
 
-/// Counts a stream for as long as it lives.
+/// Counts an open stream until it is dropped.
 #[derive(Debug)]
-pub(crate) struct OpenStream(());
+pub(crate) struct StreamCount(());
 
-impl OpenStream {
+impl StreamCount {
     pub(crate) fn new() -> Self {
         gauge!(STREAMS).increment(1.0);
         Self(())
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for StreamCount {
     fn drop(&mut self) {
         gauge!(STREAMS).decrement(1.0);
     }

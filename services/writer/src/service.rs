@@ -1,4 +1,4 @@
-//! The service as a whole: its start, its tasks, its end.
+//! The writer from start to end: what it waits for, the tasks that it runs, how it stops.
 
 use std::sync::Arc;
 
@@ -6,35 +6,42 @@ use veilpost_proto::v1::writer_server::WriterServer;
 use veilpost_runtime::{Lifecycle, bind, serve_grpc};
 
 use crate::catalogue::{Catalogue, TableName};
-use crate::commit::Committer;
-use crate::database::within;
+use crate::commit::{BatchQueue, CommitCount, Committer};
+use crate::database::{Database, within};
 use crate::grpc::WriterService;
 use crate::ledger::Upkeep;
 use crate::metrics;
 use crate::migrate::migrate_when_possible;
 use crate::settings::Settings;
-use crate::shared::Shared;
-use crate::start_retry::{Patience, StartError};
+use crate::start_retry::{StartError, StartRetry};
 
 /// The writer, not yet started.
 #[derive(Debug)]
 pub struct Writer {
     settings: Settings,
-    shared: Arc<Shared>,
+    database: Arc<Database>,
+    catalogue: Arc<Catalogue>,
 }
 
 impl Writer {
-    /// Fails only on bad settings.
+    /// Checks the settings; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is missing or wrong.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.tls.enabled()?;
-        let database = settings.database.clone().open()?;
-        let catalogue = Catalogue::new(TableName::parse(&settings.table));
-        let shared = Shared::new(database, catalogue, settings.limits(), settings.queue_bytes);
-        Ok(Self { settings, shared: Arc::new(shared) })
+        let database = Arc::new(settings.database.clone().open()?);
+        let catalogue = Arc::new(Catalogue::new(TableName::parse(&settings.table)));
+        Ok(Self { settings, database, catalogue })
     }
 
-    /// Serves until drained. Postgres is waited for at the start, and not needed to stay ready afterwards: a database that
-    /// is away holds the streams up and does not end them.
+    /// Waits for Postgres, then serves until drained. The service stays ready when Postgres fails later:
+    /// batches are held until it is back, and their streams stay open.
+    ///
+    /// # Errors
+    ///
+    /// When the start cannot succeed by waiting, and when a port or a TLS file cannot be used.
     pub async fn run(self, life: Lifecycle) -> anyhow::Result<()> {
         metrics::describe();
         let identity = self.settings.tls.open(&life)?;
@@ -45,40 +52,54 @@ impl Writer {
             () = life.draining() => return Ok(()),
         }
         let listener = bind(self.settings.listen_address).await?;
-        for _ in 0..self.settings.connections {
-            let committer = Committer::new(Arc::clone(&self.shared));
-            life.spawn("committer", committer.run(life.clone()));
-        }
-        life.spawn("upkeep", Upkeep::new(Arc::clone(&self.shared)).run(life.clone()));
+        let queue = Arc::new(BatchQueue::new(self.settings.queue_bytes));
+        self.spawn_committers(&queue, &life);
+        let upkeep = Upkeep::new(Arc::clone(&self.database), Arc::clone(&self.catalogue));
+        life.spawn("upkeep", upkeep.run(life.clone()));
         life.set_ready(true);
-        let service = WriterService::new(Arc::clone(&self.shared), life.clone());
+        let service = WriterService::new(self.database, self.catalogue, Arc::clone(&queue), life.clone());
         let served = serve_grpc(WriterServer::new(service), listener, admission, &life).await;
-        self.shared.queue.close();
+        queue.close();
         served
     }
 
+    fn spawn_committers(&self, queue: &Arc<BatchQueue>, life: &Lifecycle) {
+        let commits = Arc::<CommitCount>::default();
+        for _ in 0..self.settings.connections {
+            let committer = Committer::new(
+                Arc::clone(&self.database),
+                Arc::clone(&self.catalogue),
+                Arc::clone(queue),
+                self.settings.commit_limits(),
+                Arc::clone(&commits),
+            );
+            life.spawn("committer", committer.run(life.clone()));
+        }
+    }
+
+    /// Waits until ledger and table exist and the table is fit.
     async fn prepare(&self) -> anyhow::Result<()> {
         if self.settings.migrate {
-            migrate_when_possible(&self.shared.database).await?;
+            migrate_when_possible(&self.database).await?;
         }
-        let mut patience = Patience::new("cannot start yet; trying again");
+        let mut retry = StartRetry::new("cannot start yet; trying again");
         while let Err(error) = self.read_definitions().await {
-            patience.wait_after(error).await?;
+            retry.wait_after(error).await?;
         }
         metrics::database_up(true);
         Ok(())
     }
 
     async fn read_definitions(&self) -> Result<(), StartError> {
-        let mut session = self.shared.database.connect().await?;
+        let mut session = self.database.connect().await?;
         let ledger = sqlx::query_scalar("SELECT to_regclass('veilpost.ledger') IS NOT NULL");
-        let is_there: bool = within(session.deadline(), ledger.fetch_one(session.connection())).await?;
-        if !is_there {
+        let exists: bool = within(session.deadline(), ledger.fetch_one(session.connection())).await?;
+        if !exists {
             return Err(StartError::NotYet(
                 "the ledger is missing: run `veilpost-writer migrate`".to_owned(),
             ));
         }
-        self.shared.catalogue.refresh(&mut session).await?;
+        self.catalogue.refresh(&mut session).await?;
         Ok(())
     }
 }

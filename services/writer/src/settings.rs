@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
 use veilpost_runtime::{BadSettings, CommonSettings, TlsSettings, parse_bytes, parse_duration, secret};
 
-use crate::commit::Limits;
+use crate::commit::CommitLimits;
 use crate::database::Database;
 
 /// Veilpost's writer: stores masked records in Postgres, each exactly once.
@@ -16,15 +16,15 @@ use crate::database::Database;
 #[command(name = "veilpost-writer", version, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<WriterCommand>,
 
     #[command(flatten)]
     pub settings: Settings,
 }
 
 #[derive(Subcommand, Clone, Debug)]
-pub enum Command {
-    /// Run the migrations that are still to be run, grant the writer's role what it needs, and exit
+pub enum WriterCommand {
+    /// Run pending migrations, grant the writer's role what it needs, and exit
     Migrate(MigrateSettings),
 }
 
@@ -33,12 +33,12 @@ pub struct MigrateSettings {
     #[command(flatten)]
     pub database: DatabaseSettings,
 
-    /// The writer's own role, if it has one: it may then insert into --table, look after the ledger, and do nothing else in
-    /// schema veilpost
+    /// Grant this role, the writer's own, what it needs: to insert into --table and to maintain the ledger.
+    /// All its other privileges in schema veilpost are revoked
     #[arg(long, env = "VEILPOST_GRANT_TO", help_heading = "Database", value_name = "ROLE")]
     pub grant_to: Option<String>,
 
-    /// The table that --grant-to is about, optionally qualified by its schema
+    /// The table for --grant-to, as table or schema.table
     #[arg(
         long,
         env = "VEILPOST_TABLE",
@@ -58,7 +58,7 @@ pub struct Settings {
     #[command(flatten)]
     pub database: DatabaseSettings,
 
-    /// The table to write to, optionally qualified by its schema; streams for any other table are refused
+    /// The table to write to, as table or schema.table; streams for any other table are refused
     #[arg(
         long,
         env = "VEILPOST_TABLE",
@@ -69,32 +69,33 @@ pub struct Settings {
     )]
     pub table: String,
 
-    /// Run migrations at the start; when false, `veilpost-writer migrate` must have been run
+    /// Run pending migrations at the start; when false, the writer waits until `veilpost-writer migrate` has
+    /// run
     #[arg(long, env = "VEILPOST_MIGRATE", default_value_t = true, action = clap::ArgAction::Set,
           help_heading = "Database", value_name = "true|false")]
     pub migrate: bool,
 
-    /// How many connections commit at the same time
+    /// How many connections store records at the same time
     #[arg(long, env = "VEILPOST_CONNECTIONS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64),
           help_heading = "Commits", value_name = "COUNT")]
     pub connections: u16,
 
-    /// The most rows in one commit
+    /// Maximum rows in one commit
     #[arg(long, env = "VEILPOST_BATCH_RECORDS", default_value_t = 2000, value_parser = parse_count,
           help_heading = "Commits", value_name = "COUNT")]
     pub batch_records: usize,
 
-    /// The most bytes in one commit, as they came over the wire
+    /// Maximum size of one commit, in bytes as received
     #[arg(long, env = "VEILPOST_BATCH_BYTES", default_value = "4MiB", value_parser = parse_bytes,
           help_heading = "Commits", value_name = "SIZE")]
     pub batch_bytes: usize,
 
-    /// The most bytes of all batches that wait for their commit; further ones stay with their senders
+    /// Maximum memory for batches without a receipt; further batches wait in their senders
     #[arg(long, env = "VEILPOST_QUEUE_BYTES", default_value = "8MiB", value_parser = parse_bytes,
           help_heading = "Commits", value_name = "SIZE")]
     pub queue_bytes: usize,
 
-    /// Where maskers connect; port 0 takes a free one
+    /// Address that maskers connect to; port 0 takes a free port
     #[arg(
         long,
         env = "VEILPOST_LISTEN_ADDRESS",
@@ -104,7 +105,7 @@ pub struct Settings {
     )]
     pub listen_address: SocketAddr,
 
-    /// Where /livez, /readyz and /metrics are served; port 0 takes a free one
+    /// Address of /livez, /readyz and /metrics; port 0 takes a free port
     #[arg(
         long,
         env = "VEILPOST_ADMIN_ADDRESS",
@@ -117,8 +118,9 @@ pub struct Settings {
     #[command(flatten)]
     pub tls: TlsSettings,
 
-    /// Who may send records: names of which a caller's certificate has one among its alternative names, each a DNS name or a
-    /// URI such as spiffe://cluster.local/ns/veilpost/sa/masker. Several are separated by commas
+    /// Names of the callers that may send records, separated by commas. A caller's certificate must have one
+    /// of them among its alternative names: a DNS name, or a URI such as
+    /// spiffe://cluster.local/ns/veilpost/sa/masker
     #[arg(
         long,
         env = "VEILPOST_TLS_CALLERS",
@@ -135,16 +137,16 @@ pub struct Settings {
 
 #[derive(Args, Clone, Debug)]
 pub struct DatabaseSettings {
-    /// The database, as postgres://user:password@host:port/name?sslmode=verify-full; a command line is visible to other
-    /// users of the machine, so prefer the variable or the file where the URL has a password
+    /// Database URL, as postgres://user:password@host:port/name?sslmode=verify-full. Other users of the
+    /// machine can read a command line: pass a password in the variable or the file
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, help_heading = "Database", value_name = "URL")]
     pub database_url: Option<SecretString>,
 
-    /// A file that holds the URL
+    /// File with the database URL
     #[arg(long, env = "DATABASE_URL_FILE", help_heading = "Database", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
-    /// How long a statement may take before it is cancelled and its batch halved
+    /// Time after which a statement is cancelled and its batch is halved
     #[arg(long, env = "VEILPOST_STATEMENT_TIMEOUT", default_value = "30s", value_parser = parse_duration,
           help_heading = "Database", value_name = "DURATION")]
     pub statement_timeout: Duration,
@@ -163,8 +165,8 @@ impl DatabaseSettings {
 }
 
 impl Settings {
-    pub(crate) fn limits(&self) -> Limits {
-        Limits { records: self.batch_records, bytes: self.batch_bytes }
+    pub(crate) fn commit_limits(&self) -> CommitLimits {
+        CommitLimits { records: self.batch_records, bytes: self.batch_bytes }
     }
 }
 
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn migrate_takes_its_settings_behind_its_name() {
         let arguments = parse(&["migrate", "--database-url", "postgres://u:s3cret@h/d"]).unwrap();
-        assert!(matches!(arguments.command, Some(Command::Migrate(_))));
+        assert!(matches!(arguments.command, Some(WriterCommand::Migrate(_))));
     }
 
     #[test]

@@ -1,16 +1,17 @@
-//! The writer's spans, named after OpenTelemetry's conventions for RPC and databases. They exist only while traces are
-//! exported.
+//! The writer's spans, named by OpenTelemetry's conventions for RPC and databases. They exist only while
+//! traces are exported.
 
 use tonic::Status;
 use tracing::Span;
 use tracing::field::Empty;
 use veilpost_proto::v1::MaskedBatch;
+use veilpost_runtime::numbers::to_i64;
 use veilpost_runtime::telemetry;
 
 use crate::catalogue::Table;
 use crate::database::DbError;
 
-/// One batch from its arrival until its receipt, within the trace that it carries.
+/// The span of one batch, from its arrival until its receipt, within the trace that the batch carries.
 pub(crate) fn write(batch: &MaskedBatch) -> Span {
     let span = tracing::info_span!(
         "veilpost.v1.Writer/Write",
@@ -21,14 +22,14 @@ pub(crate) fn write(batch: &MaskedBatch) -> Span {
         rpc.method = "veilpost.v1.Writer/Write",
         rpc.response.status_code = Empty,
         veilpost.pipeline = batch.pipeline,
-        veilpost.batch.records = count(batch.records.len()),
+        veilpost.batch.records = to_i64(batch.records.len()),
     );
     telemetry::parent(&span, batch.trace.as_ref());
     span
 }
 
-/// One statement and its commit. It belongs to the trace of the first batch that it serves, and is linked with the others in
-/// both directions.
+/// The span of one statement and its commit. It belongs to the trace of its first batch, and is linked with
+/// its other batches in both directions.
 pub(crate) fn commit<'a>(table: &Table, rows: usize, batches: impl Iterator<Item = &'a Span>) -> Span {
     let mut batches = batches;
     let Some(first) = batches.next().filter(|first| !first.is_disabled()) else { return Span::none() };
@@ -42,7 +43,7 @@ pub(crate) fn commit<'a>(table: &Table, rows: usize, batches: impl Iterator<Item
         db.system.name = "postgresql",
         db.operation.name = "INSERT",
         db.collection.name = format!("{}.{}", table.schema, table.name),
-        db.operation.batch.size = count(rows),
+        db.operation.batch.size = to_i64(rows),
         db.response.status_code = Empty,
     );
     for batch in batches {
@@ -57,13 +58,13 @@ pub(crate) fn answered(span: &Span) {
     telemetry::lasts_until_now(span);
 }
 
-/// Notes that a batch gets none: its stream ends.
+/// Notes that a batch gets no receipt, because its stream ends.
 pub(crate) fn refused(span: &Span, status: &Status) {
     telemetry::call_failed(span, status);
     telemetry::lasts_until_now(span);
 }
 
-/// Notes on `span` what became of one statement.
+/// Notes the result of one statement.
 pub(crate) fn committed<T>(span: &Span, result: &Result<T, DbError>) {
     if let Err(error) = result {
         match error {
@@ -74,8 +75,4 @@ pub(crate) fn committed<T>(span: &Span, result: &Result<T, DbError>) {
             other => telemetry::failed(span, other.label()),
         }
     }
-}
-
-fn count(records: usize) -> i64 {
-    i64::try_from(records).unwrap_or(i64::MAX)
 }

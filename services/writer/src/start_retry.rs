@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use veilpost_runtime::Backoff;
+use veilpost_runtime::telemetry::OutageLog;
 
 use crate::catalogue::ReadError;
 use crate::database::{DbError, is_transient};
 
-/// Why something that is needed at the start has not worked.
+/// Why an attempt at something that is needed at the start failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error(transparent)]
     Database(#[from] DbError),
-    /// Waiting may help: somebody else has to do something first.
+    /// Somebody else has to do something first, so waiting may help.
     #[error("{0}")]
     NotYet(String),
     #[error("{0}")]
@@ -31,27 +32,26 @@ impl StartError {
 
 /// Waits between the attempts at something that is needed at the start.
 #[derive(Debug)]
-pub(crate) struct Patience {
-    complaint: &'static str,
+pub(crate) struct StartRetry {
+    /// The log line for a failure.
+    message: &'static str,
     backoff: Backoff,
-    logged: String,
+    outage: OutageLog,
 }
 
-impl Patience {
-    pub(crate) fn new(complaint: &'static str) -> Self {
+impl StartRetry {
+    pub(crate) fn new(message: &'static str) -> Self {
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        Self { complaint, backoff, logged: String::new() }
+        Self { message, backoff, outage: OutageLog::new() }
     }
 
-    /// Logs each kind of failure once and waits; Err when waiting does not help.
+    /// Logs the failure unless it is known, and waits; Err when waiting cannot help.
     pub(crate) async fn wait_after(&mut self, error: StartError) -> anyhow::Result<()> {
         if !error.is_transient() {
             return Err(error.into());
         }
-        let error = error.to_string();
-        if self.logged != error {
-            tracing::warn!(error, "{}", self.complaint);
-            self.logged = error;
+        if self.outage.note_failure(&error) {
+            tracing::warn!(error = error.to_string(), "{}", self.message);
         }
         tokio::time::sleep(self.backoff.next_delay()).await;
         Ok(())

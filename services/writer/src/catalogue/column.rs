@@ -1,25 +1,25 @@
-//! A column and how its type takes values.
+//! A column, and how its type takes values.
 
-/// A column of the pinned table.
+/// A column of the target table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Column {
+pub(crate) struct TableColumn {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
-    /// The base type that values are cast to: without length, so that assignment judges lengths.
+    pub(crate) kind: ColumnKind,
+    /// The base type that values are cast to. It has no length: a cast would cut, an assignment rejects.
     pub(crate) cast: String,
-    /// The base type's object id and modifier, domains looked through.
+    /// The base type's object id and modifier; a domain counts as the type that it is based on.
     pub(crate) type_oid: u32,
     pub(crate) typmod: i32,
     pub(crate) not_null: bool,
-    /// Something else fills it when an insert does not.
+    /// Whether the table fills it when an insert does not.
     pub(crate) has_default: bool,
-    /// Why values cannot be stored in it at all.
+    /// Why no value can be stored in it; None for an ordinary column.
     pub(crate) unusable: Option<String>,
 }
 
-/// How values are judged before Postgres sees them; see `convert`.
+/// The rules by which the writer judges a column's values; see `convert`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ColumnKind {
     Text {
         limit: TextLimit,
     },
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Uuid,
     Json,
     Jsonb,
-    /// Judged by Postgres alone.
+    /// Any other type: only Postgres judges its values.
     Other,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
 pub(crate) enum TextLimit {
     None,
     Characters(usize),
-    /// For the types `name` and `"char"`, whose casts cut.
+    /// For the types `name` and `"char"`, whose casts would cut.
     Bytes(usize),
 }
 
@@ -65,15 +65,15 @@ impl NumericShape {
         self.precision - self.scale
     }
 
-    /// As Postgres packs them: precision above 16 bits, scale in 11 bits with sign, 4 added to the whole.
+    /// Unpacks a type modifier: 4 more than the precision above 16 bits and the signed scale in 11 bits.
     fn from_typmod(typmod: i32) -> Option<Self> {
         let packed = i64::from(typmod.checked_sub(4).filter(|packed| *packed >= 0)?);
         Some(Self { precision: (packed >> 16) & 0xffff, scale: ((packed & 0x7ff) ^ 1024) - 1024 })
     }
 }
 
-impl Kind {
-    /// The kind of a base type by its name; only types of `pg_catalog` are known by theirs, and citext.
+impl ColumnKind {
+    /// The kind of a base type by its name. Apart from citext, only types of `pg_catalog` are known by name.
     pub(super) fn of(type_name: &str, built_in: bool, typmod: i32) -> Self {
         match (type_name, built_in) {
             ("text", true) | ("citext", false) => Self::Text { limit: TextLimit::None },
@@ -98,7 +98,7 @@ impl Kind {
     }
 }
 
-/// The length in `varchar(n)` and `char(n)`; Postgres adds 4 to it.
+/// The length in `varchar(n)` and `char(n)`, whose type modifier is 4 more.
 fn characters(typmod: i32) -> TextLimit {
     match usize::try_from(typmod.saturating_sub(4)) {
         Ok(most) => TextLimit::Characters(most),
@@ -123,6 +123,6 @@ mod tests {
 
     #[test]
     fn a_users_type_is_not_known_by_its_name() {
-        assert_eq!(Kind::of("int4", false, -1), Kind::Other);
+        assert_eq!(ColumnKind::of("int4", false, -1), ColumnKind::Other);
     }
 }

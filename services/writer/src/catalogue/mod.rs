@@ -1,51 +1,48 @@
-//! The pinned table as Postgres's own catalogue describes it.
+//! The target table as Postgres's own catalogue describes it.
 
 mod column;
 mod read;
 mod table;
-mod target;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-pub(crate) use column::{Column, Kind, NumericShape, TextLimit};
+use parking_lot::RwLock;
+
+pub(crate) use column::{ColumnKind, NumericShape, TableColumn, TextLimit};
 pub(crate) use read::ReadError;
 pub(crate) use table::{Table, TableName};
-pub(crate) use target::{Mismatch, Target};
-
-#[cfg(test)]
-pub(crate) use target::tests;
 
 use crate::database::Session;
 
-/// The pinned table's latest known definition, shared by all streams and committers.
+/// The latest known definition of the table, shared by all streams and committers.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    pinned: TableName,
+    table: TableName,
     current: RwLock<Option<Arc<Table>>>,
 }
 
 impl Catalogue {
-    pub(crate) fn new(pinned: TableName) -> Self {
-        Self { pinned, current: RwLock::default() }
+    pub(crate) fn new(table: TableName) -> Self {
+        Self { table, current: RwLock::default() }
     }
 
-    /// What was last read; None when the table was gone or unfit.
+    /// The definition that was read last; None when the table was missing or unfit.
     pub(crate) fn current(&self) -> Option<Arc<Table>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
-    /// Whether the target was made from the latest known definition.
-    pub(crate) fn knows(&self, target: &Target) -> bool {
-        self.current().is_some_and(|table| Arc::ptr_eq(&table, &target.table))
+    /// Whether this is the definition that was read last.
+    pub(crate) fn is_current(&self, table: &Arc<Table>) -> bool {
+        self.current().is_some_and(|current| Arc::ptr_eq(&current, table))
     }
 
-    /// Reads the definition again. Targets made before stay current exactly when nothing has changed.
+    /// Reads the definition again. When nothing has changed, the result is the same `Arc` as before.
     pub(crate) async fn refresh(&self, session: &mut Session) -> Result<Arc<Table>, ReadError> {
-        let found = read::read(session, &self.pinned).await;
+        let found = read::read(session, &self.table).await;
         if let Err(ReadError::Database(_)) = found {
             return found.map(Arc::new);
         }
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         let table = match (found, current.take()) {
             (Ok(table), Some(known)) if *known == table => known,
             (Ok(table), _) => Arc::new(table),
@@ -53,5 +50,37 @@ impl Catalogue {
         };
         *current = Some(Arc::clone(&table));
         Ok(table)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures {
+    //! Columns and tables for the tests of this crate.
+
+    use super::{Arc, ColumnKind, Table, TableColumn, TextLimit};
+
+    pub(crate) fn column(name: &str) -> TableColumn {
+        TableColumn {
+            name: name.to_owned(),
+            kind: ColumnKind::Text { limit: TextLimit::None },
+            cast: "text".to_owned(),
+            type_oid: 25,
+            typmod: -1,
+            not_null: false,
+            has_default: false,
+            unusable: None,
+        }
+    }
+
+    /// Table `public.logins`.
+    pub(crate) fn table(columns: Vec<TableColumn>) -> Arc<Table> {
+        Arc::new(Table {
+            oid: 1,
+            schema: "public".to_owned(),
+            name: "logins".to_owned(),
+            visible: true,
+            has_before_triggers: false,
+            columns,
+        })
     }
 }

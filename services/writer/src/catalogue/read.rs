@@ -1,21 +1,21 @@
-//! Reads the pinned table's definition.
+//! Reads the target table's definition from the catalogue.
 
 use sqlx::{FromRow, PgConnection};
 
-use super::{Column, Kind, Table, TableName};
+use super::{ColumnKind, Table, TableColumn, TableName};
 use crate::database::{DbError, Session, within};
 
-/// Why there is no definition.
+/// Why the definition could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error(transparent)]
     Database(#[from] DbError),
-    /// The table is missing or cannot be a target; says why.
+    /// The table is missing or cannot be written to; the text says why.
     #[error("{0}")]
     Unfit(String),
 }
 
-/// A leaf that is not permanent would lose rows in a crash whose ledger keys survive it.
+/// Unlogged and temporary tables are unfit: a crash would lose their rows, while the ledger keeps their keys.
 const TABLE: &str = "
     SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
            pg_table_is_visible(c.oid) AS visible,
@@ -81,27 +81,24 @@ struct ColumnRow {
     cast_type: String,
 }
 
-pub(super) async fn read(session: &mut Session, pinned: &TableName) -> Result<Table, ReadError> {
+pub(super) async fn read(session: &mut Session, name: &TableName) -> Result<Table, ReadError> {
     let deadline = session.deadline();
-    let found = within(deadline, fetch(session.connection(), pinned)).await?;
+    let found = within(deadline, fetch(session.connection(), name)).await?;
     let Some((table, columns)) = found else {
-        return Err(ReadError::Unfit(format!("table {pinned} does not exist")));
+        return Err(ReadError::Unfit(format!("table {name} does not exist")));
     };
     if let Some(why) = &table.unfit {
-        return Err(ReadError::Unfit(format!("table {pinned} cannot be written to: {why}")));
+        return Err(ReadError::Unfit(format!("table {name} cannot be written to: {why}")));
     }
     Ok(table.with(columns))
 }
 
 async fn fetch(
     connection: &mut PgConnection,
-    pinned: &TableName,
+    name: &TableName,
 ) -> Result<Option<(TableRow, Vec<ColumnRow>)>, sqlx::Error> {
-    let table: Option<TableRow> = sqlx::query_as(TABLE)
-        .bind(&pinned.name)
-        .bind(&pinned.schema)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let table: Option<TableRow> =
+        sqlx::query_as(TABLE).bind(&name.name).bind(&name.schema).fetch_optional(&mut *connection).await?;
     let Some(table) = table else { return Ok(None) };
     let columns = sqlx::query_as(COLUMNS).bind(table.oid).fetch_all(connection).await?;
     Ok(Some((table, columns)))
@@ -115,15 +112,15 @@ impl TableRow {
             name: self.name,
             visible: self.visible,
             has_before_triggers: self.has_before_triggers,
-            columns: columns.into_iter().map(Column::from).collect(),
+            columns: columns.into_iter().map(TableColumn::from).collect(),
         }
     }
 }
 
-impl From<ColumnRow> for Column {
+impl From<ColumnRow> for TableColumn {
     fn from(row: ColumnRow) -> Self {
         Self {
-            kind: Kind::of(&row.type_name, row.is_built_in, row.typmod),
+            kind: ColumnKind::of(&row.type_name, row.is_built_in, row.typmod),
             name: row.name,
             cast: row.cast_type,
             type_oid: oid(row.type_oid),

@@ -1,10 +1,10 @@
-//! The pinned table and its name.
+//! The target table and its name.
 
 use std::fmt;
 
-use super::Column;
+use super::TableColumn;
 
-/// A table's name as settings and senders write it: literal, optionally qualified by its schema.
+/// A table's name as settings and senders write it: `table` or `schema.table`, in the catalogue's spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableName {
     pub(crate) schema: Option<String>,
@@ -29,22 +29,22 @@ impl fmt::Display for TableName {
     }
 }
 
-/// What the catalogue says of the pinned table.
+/// The target table's definition in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) oid: u32,
     pub(crate) schema: String,
     pub(crate) name: String,
-    /// An unqualified name finds it.
+    /// Whether its unqualified name finds it.
     pub(crate) visible: bool,
-    /// A trigger may change a row before its constraints are checked.
+    /// Whether a trigger may change a row before its constraints are checked.
     pub(crate) has_before_triggers: bool,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<TableColumn>,
 }
 
 impl Table {
-    /// Whether the name, looked up in the catalogue, is this table.
-    pub(super) fn is_named(&self, name: &TableName) -> bool {
+    /// Whether the name, looked up in the catalogue, means this table.
+    pub(crate) fn is_named(&self, name: &TableName) -> bool {
         let same_schema = name.schema.as_ref().map_or(self.visible, |schema| *schema == self.schema);
         same_schema && name.name == self.name
     }

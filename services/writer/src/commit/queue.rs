@@ -1,63 +1,77 @@
-//! The queue between streams and committers. Its bound is the memory that jobs hold a share of.
+//! The queue between streams and committers. It is bounded by the memory that its batches hold.
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+use veilpost_runtime::{ByteBudget, ByteBudgetPermit};
 
-use super::Job;
+use super::PendingBatch;
 use crate::metrics;
 
-/// How much one commit takes.
+/// How much goes into one commit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct CommitLimits {
     pub(crate) records: usize,
+    /// Encoded size of all batches of the commit.
     pub(crate) bytes: usize,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct JobQueue {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(crate) struct BatchQueue {
+    state: Mutex<QueueState>,
     changed: Notify,
+    memory: ByteBudget,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    jobs: VecDeque<Job>,
+struct QueueState {
+    batches: VecDeque<PendingBatch>,
     closed: bool,
 }
 
-impl JobQueue {
-    pub(crate) fn push(&self, job: Job) {
-        let mut state = self.state();
-        state.jobs.push_back(job);
-        metrics::queue_depth(state.jobs.len());
+impl BatchQueue {
+    /// `bytes` bounds the encoded size of all batches without a receipt.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), memory: ByteBudget::new(bytes) }
+    }
+
+    /// Waits until there is memory for a batch of this size; one that is larger than all memory gets all of
+    /// it.
+    pub(crate) async fn reserve(&self, bytes: usize) -> ByteBudgetPermit {
+        self.memory.acquire(bytes).await
+    }
+
+    pub(crate) fn push(&self, batch: PendingBatch) {
+        let mut state = self.state.lock();
+        state.batches.push_back(batch);
+        metrics::queue_depth(state.batches.len());
         drop(state);
         self.changed.notify_one();
     }
 
-    /// After this, [`Self::take`] hands out what is left and then None.
+    /// After this, [`Self::take`] returns the batches that are left and then None.
     pub(crate) fn close(&self) {
-        self.state().closed = true;
+        self.state.lock().closed = true;
         self.changed.notify_waiters();
     }
 
-    /// Waits for a job and takes with it what has queued up behind it for the same target, up to the limits; never
-    /// waits for more. Cancel safe. None when the queue is closed and empty.
-    pub(crate) async fn take(&self, limits: Limits) -> Option<Vec<Job>> {
+    /// Waits for a batch and takes it together with those behind it for the same target, up to the limits;
+    /// never waits for more. Cancel safe. None when the queue is closed and empty.
+    pub(crate) async fn take(&self, limits: CommitLimits) -> Option<Vec<PendingBatch>> {
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             {
-                let mut state = self.state();
-                let jobs = take_from(&mut state.jobs, limits);
-                metrics::queue_depth(state.jobs.len());
-                if !state.jobs.is_empty() {
+                let mut state = self.state.lock();
+                let batches = take_from(&mut state.batches, limits);
+                metrics::queue_depth(state.batches.len());
+                if !state.batches.is_empty() {
                     self.changed.notify_one();
                 }
-                if !jobs.is_empty() {
-                    return Some(jobs);
+                if !batches.is_empty() {
+                    return Some(batches);
                 }
                 if state.closed {
                     return None;
@@ -66,15 +80,11 @@ impl JobQueue {
             changed.await;
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The first job, whatever its size, and those of its target that follow and fit.
-fn take_from(queue: &mut VecDeque<Job>, limits: Limits) -> Vec<Job> {
-    let mut taken: Vec<Job> = Vec::new();
+/// The first batch, whatever its size, and the batches of its target that follow and fit.
+fn take_from(queue: &mut VecDeque<PendingBatch>, limits: CommitLimits) -> Vec<PendingBatch> {
+    let mut taken: Vec<PendingBatch> = Vec::new();
     let (mut records, mut bytes) = (0, 0);
     while let Some(next) = queue.front() {
         records += next.records.len();
@@ -91,46 +101,25 @@ fn take_from(queue: &mut VecDeque<Job>, limits: Limits) -> Vec<Job> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pending_batch::fixtures::{pending, target};
     use super::*;
-    use crate::catalogue::Target;
-    use crate::catalogue::tests::{column, table};
-    use crate::record::prepare;
+    use crate::catalogue::fixtures::column;
+    use crate::target::ResolvedTarget;
     use proptest::prelude::*;
     use std::sync::Arc;
-    use tokio::sync::{Semaphore, oneshot};
-    use veilpost_proto::v1::{self, MaskedBatch, MaskedRecord, Value};
+    use veilpost_proto::v1::Value;
 
-    fn target() -> Arc<Target> {
-        let wanted = v1::Target { table: "logins".into(), columns: vec!["a".into()] };
-        Arc::new(Target::resolve(&table(vec![column("a")]), &wanted).unwrap())
+    fn batch(target: &Arc<ResolvedTarget>, records: usize, bytes: usize) -> PendingBatch {
+        pending(target, &vec![(0, Value::default()); records], bytes).0
     }
 
-    fn job(target: &Arc<Target>, records: usize, bytes: usize) -> Job {
-        let record = MaskedRecord { values: vec![Value::default()], ..MaskedRecord::default() };
-        let records = MaskedBatch::encoded(vec![record; records]);
-        let batch = MaskedBatch { records, ..MaskedBatch::default() };
-        let (records, sheet) = prepare(batch, target).unwrap();
-        let share = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let (reply, _) = oneshot::channel();
-        Job {
-            batch_id: 0,
-            target: Arc::clone(target),
-            records,
-            sheet,
-            bytes,
-            span: tracing::Span::none(),
-            reply,
-            share,
-        }
-    }
-
-    const LIMITS: Limits = Limits { records: 10, bytes: 100 };
+    const LIMITS: CommitLimits = CommitLimits { records: 10, bytes: 100 };
 
     #[tokio::test]
-    async fn what_has_queued_up_is_taken_together() {
-        let (queue, target) = (JobQueue::default(), target());
+    async fn batches_that_wait_are_taken_together() {
+        let (queue, target) = (BatchQueue::new(1), target(column("a")));
         for _ in 0..3 {
-            queue.push(job(&target, 2, 10));
+            queue.push(batch(&target, 2, 10));
         }
         assert_eq!(queue.take(LIMITS).await.unwrap().len(), 3);
         queue.close();
@@ -138,19 +127,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn jobs_of_another_target_wait_for_the_next_commit() {
-        let (queue, one, other) = (JobQueue::default(), target(), target());
-        queue.push(job(&one, 1, 1));
-        queue.push(job(&other, 1, 1));
+    async fn batches_of_another_target_wait_for_the_next_commit() {
+        let (queue, one, other) = (BatchQueue::new(1), target(column("a")), target(column("a")));
+        queue.push(batch(&one, 1, 1));
+        queue.push(batch(&other, 1, 1));
         assert_eq!(queue.take(LIMITS).await.unwrap().len(), 1);
         assert_eq!(queue.take(LIMITS).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
-    async fn a_waiting_committer_is_woken_by_a_job_and_by_the_end() {
-        let queue = JobQueue::default();
-        let target = target();
-        let (taken, ()) = tokio::join!(queue.take(LIMITS), async { queue.push(job(&target, 1, 1)) });
+    async fn a_waiting_committer_is_woken_by_a_batch_and_by_the_end() {
+        let queue = BatchQueue::new(1);
+        let target = target(column("a"));
+        let (taken, ()) = tokio::join!(queue.take(LIMITS), async { queue.push(batch(&target, 1, 1)) });
         assert_eq!(taken.unwrap().len(), 1);
         let (taken, ()) = tokio::join!(queue.take(LIMITS), async { queue.close() });
         assert!(taken.is_none());
@@ -158,16 +147,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn limits_hold_for_all_but_a_single_large_job(sizes in proptest::collection::vec((0usize..20, 0usize..150), 1..20)) {
-            let target = target();
-            let mut queue: VecDeque<Job> = sizes.iter().map(|(records, bytes)| job(&target, *records, *bytes)).collect();
+        fn limits_hold_for_all_but_a_single_large_batch(
+            sizes in proptest::collection::vec((0usize..20, 0usize..150), 1..20),
+        ) {
+            let target = target(column("a"));
+            let mut queue: VecDeque<PendingBatch> =
+                sizes.iter().map(|(records, bytes)| batch(&target, *records, *bytes)).collect();
             let mut seen = 0;
             while !queue.is_empty() {
                 let taken = take_from(&mut queue, LIMITS);
                 seen += taken.len();
                 prop_assert!(!taken.is_empty());
-                let records: usize = taken.iter().map(|job| job.records.len()).sum();
-                let bytes: usize = taken.iter().map(|job| job.bytes).sum();
+                let records: usize = taken.iter().map(|batch| batch.records.len()).sum();
+                let bytes: usize = taken.iter().map(|batch| batch.bytes).sum();
                 prop_assert!(taken.len() == 1 || (records <= LIMITS.records && bytes <= LIMITS.bytes));
             }
             prop_assert_eq!(seen, sizes.len());

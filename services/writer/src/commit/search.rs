@@ -1,5 +1,5 @@
-//! The search for records that a table refuses: the parts of a piece are tried one by one within a single transaction, so that
-//! all that can be stored costs one commit.
+//! The search for records that a table refuses. The parts of a segment are tried one by one within one
+//! transaction, so that everything that can be stored costs one commit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,133 +8,128 @@ use std::time::{Duration, Instant};
 use tracing::Instrument;
 use veilpost_proto::v1::Reason;
 
-use super::Committer;
-use super::committer::reject;
-use super::load::{Entry, Load};
-use super::piece::Piece;
-use super::recover::owner_for;
-use crate::database::{DbError, Owner};
+use super::commit_batch::{BatchRecord, CommitBatch};
+use super::insert::{NewKeys, insert};
+use super::retrying_session::RetryingSession;
+use super::segment::Segment;
+use crate::database::{Blame, DbError, Transaction};
 use crate::metrics;
 use crate::spans;
-use crate::statement::{self, Fresh};
+use crate::target::ResolvedTarget;
 
-/// How long a search may hold its transaction open; what is still to be tried then has another one.
+/// How long a search may hold its transaction open; the parts that are left then have another one.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// More than one record to blame in so many is many.
+/// When more than one in so many records is to blame, parts are tried record by record.
 const MANY: usize = 3;
 
-/// What is known of the parts of a piece. Nothing of it counts before the commit.
+/// What a search has found, after its transaction.
+pub(super) struct Searched {
+    pub(super) decided: Vec<(Segment, SearchResult)>,
+    /// Segments that are still to be stored, in the order of their keys.
+    pub(super) undecided: Vec<Segment>,
+}
+
+pub(super) enum SearchResult {
+    Stored(NewKeys),
+    ToBlame(Reason, DbError),
+}
+
+/// Searches a segment that was refused because of some of its records.
+///
+/// Parts for which there was no time remain undecided. After any failure that is not a record's fault all
+/// parts do, and they are stored without another search then.
+pub(super) async fn search(session: &mut RetryingSession, batch: &CommitBatch, segment: Segment) -> Searched {
+    let mut search = Search::new(segment);
+    let span = spans::commit(&batch.target.table, search.records().count(), batch.spans(search.records()));
+    let begun = Instant::now();
+    let searched = run(session, &batch.target, &mut search, begun).instrument(span.clone()).await;
+    spans::committed(&span, &searched);
+    if let Err(error) = searched {
+        tracing::debug!(error = error.to_string(), "a search was given up; its parts are stored one by one");
+        session.roll_back(&error).await;
+        return Searched { decided: Vec::new(), undecided: search.give_up() };
+    }
+    let Search { decided, open, .. } = search;
+    let stored = decided.iter().map(|(segment, result)| result.stored(segment.records.len())).sum();
+    metrics::commit(stored, begun.elapsed());
+    Searched { decided, undecided: open.into_iter().map(|part| part.segment).collect() }
+}
+
+/// Ok only once everything that was stored is committed. Parts are tried in the order of their keys, as
+/// within a statement, so that searches cannot deadlock either.
+async fn run(
+    session: &mut RetryingSession,
+    target: &Arc<ResolvedTarget>,
+    search: &mut Search,
+    begun: Instant,
+) -> Result<(), DbError> {
+    let mut transaction = Transaction::begin(session.session().await?).await?;
+    while let Some(part) = search.open.pop_front() {
+        let (rows, mode) = (part.segment.rows(), part.segment.mode);
+        match insert(transaction.session(), &target.statements, &rows, mode).await {
+            Ok(new_keys) => {
+                search.stored(part, new_keys);
+                transaction.keep().await?;
+            }
+            Err(error) => {
+                search.refused(part, target.blame(&error), error)?;
+                transaction.undo().await?;
+            }
+        }
+        if begun.elapsed() >= LONGEST {
+            break;
+        }
+    }
+    transaction.commit().await
+}
+
+/// What is known of the parts of a segment. None of it counts before the commit.
 struct Search {
-    found: Vec<(Piece, Verdict)>,
-    /// What is still to be tried, in order.
+    decided: Vec<(Segment, SearchResult)>,
+    /// The parts that are still to be tried, in order.
     open: VecDeque<Part>,
-    /// How many records have a verdict, and how many of them are to blame.
-    judged: usize,
+    /// How many records are decided, and how many of them are to blame.
+    decided_records: usize,
     to_blame: usize,
 }
 
 struct Part {
-    piece: Piece,
-    /// The first half of what was refused: when it can be stored, the part behind it cannot.
-    clears_itself: bool,
-}
-
-enum Verdict {
-    Stored(Fresh),
-    ToBlame(Reason, DbError),
-}
-
-impl Committer {
-    /// Settles the records of a piece that was refused because of some of them, or gives parts of it back to `pieces`: those that
-    /// there was no time for, or all of them after any failure that is not a record's, each to be stored by itself then.
-    pub(super) async fn search(&mut self, load: &mut Load, piece: Piece, pieces: &mut VecDeque<Piece>) {
-        let mut search = Search::of(piece);
-        let span = spans::commit(&load.target.table, search.records(), load.spans(search.entries()));
-        let begun = Instant::now();
-        let searched = self.try_search(load, &mut search, begun).instrument(span.clone()).await;
-        spans::committed(&span, &searched);
-        if let Err(error) = searched {
-            self.end_search(&error).await;
-            search.into_pieces().rev().for_each(|piece| pieces.push_front(piece));
-            return;
-        }
-        let Search { found, open, .. } = search;
-        metrics::commit(found.iter().map(|(piece, verdict)| verdict.stored(piece)).sum(), begun.elapsed());
-        for (piece, verdict) in found {
-            match verdict {
-                Verdict::Stored(fresh) => self.settle_stored(load, &piece, &fresh),
-                Verdict::ToBlame(reason, error) => reject(load, &piece.entries, reason, &error),
-            }
-        }
-        open.into_iter().rev().for_each(|part| pieces.push_front(part.piece));
-    }
-
-    /// Ok only once all that was found is committed. The parts are tried in the order of their keys, as within a statement, so
-    /// that searches cannot deadlock either.
-    async fn try_search(&mut self, load: &Load, search: &mut Search, begun: Instant) -> Result<(), DbError> {
-        let target = Arc::clone(&load.target);
-        let session = self.session().await?;
-        session.begin().await?;
-        while let Some(part) = search.open.pop_front() {
-            let records: Vec<_> = part.piece.entries.iter().map(|entry| &entry.record).collect();
-            match statement::insert(session, &target.statements, &records, part.piece.form).await {
-                Ok(fresh) => {
-                    search.stored(part, fresh);
-                    session.keep().await?;
-                }
-                Err(error) => {
-                    search.refused(part, owner_for(&error, &target), error)?;
-                    session.undo().await?;
-                }
-            }
-            if begun.elapsed() >= LONGEST {
-                break;
-            }
-        }
-        session.commit().await
-    }
-
-    /// Leaves no transaction open on a connection that is used again.
-    async fn end_search(&mut self, error: &DbError) {
-        tracing::debug!(error = error.to_string(), "a search was given up; its parts are stored one by one");
-        if let Some(mut session) = self.session.take()
-            && !error.ends_connection()
-            && session.rollback().await.is_ok()
-        {
-            self.session = Some(session);
-        }
-    }
+    segment: Segment,
+    /// Whether it is the first half of a refused segment: when it can be stored, the second half is to blame.
+    is_first_half: bool,
 }
 
 impl Search {
-    /// Of a piece that was refused as a whole.
-    fn of(piece: Piece) -> Self {
-        let mut search = Self { found: Vec::new(), open: VecDeque::new(), judged: 0, to_blame: 0 };
-        search.split(piece);
+    /// Starts with a segment that was refused as a whole.
+    fn new(segment: Segment) -> Self {
+        let mut search = Self { decided: Vec::new(), open: VecDeque::new(), decided_records: 0, to_blame: 0 };
+        search.split(segment);
         search
     }
 
-    fn stored(&mut self, part: Part, fresh: Fresh) {
-        let Part { piece, clears_itself } = part;
-        self.judged += piece.entries.len();
-        self.found.push((piece, Verdict::Stored(fresh)));
-        if clears_itself && let Some(part) = self.open.pop_front() {
-            self.split(part.piece);
+    /// The second half of a refused segment is split without being tried as a whole when the first half is
+    /// stored.
+    fn stored(&mut self, part: Part, new_keys: NewKeys) {
+        let Part { segment, is_first_half } = part;
+        self.decided_records += segment.records.len();
+        self.decided.push((segment, SearchResult::Stored(new_keys)));
+        if is_first_half && let Some(second_half) = self.open.pop_front() {
+            self.split(second_half.segment);
         }
     }
 
-    /// Notes that a part was refused. Err when that may not be for a record of it: no part is lost then.
-    fn refused(&mut self, part: Part, owner: Owner, error: DbError) -> Result<(), DbError> {
-        match owner {
-            Owner::Record(reason) if part.piece.entries.len() == 1 => {
-                self.judged += 1;
+    /// Notes that a part was refused. Err when a record may not be to blame; the part is open again then.
+    fn refused(&mut self, part: Part, blame: Blame, error: DbError) -> Result<(), DbError> {
+        match blame {
+            Blame::Record(reason) if part.segment.records.len() == 1 => {
+                self.decided_records += 1;
                 self.to_blame += 1;
-                self.found.push((part.piece, Verdict::ToBlame(reason, error)));
+                self.decided.push((part.segment, SearchResult::ToBlame(reason, error)));
                 Ok(())
             }
-            Owner::Record(_) => {
-                self.split(part.piece);
+            Blame::Record(_) => {
+                self.split(part.segment);
                 Ok(())
             }
             _ => {
@@ -144,39 +139,37 @@ impl Search {
         }
     }
 
-    /// Where many are to blame, halves would nearly all be refused as well: then one by one.
-    fn split(&mut self, piece: Piece) {
-        let many = self.to_blame * MANY > self.judged;
-        let mut push = |piece, clears_itself| self.open.push_front(Part { piece, clears_itself });
-        if many || piece.entries.len() == 1 {
-            piece.singles().rev().for_each(|single| push(single, false));
+    /// Where many records are to blame, nearly every half would be refused too; then each record is tried
+    /// alone.
+    fn split(&mut self, segment: Segment) {
+        let many = self.to_blame * MANY > self.decided_records;
+        let mut push = |segment, is_first_half| self.open.push_front(Part { segment, is_first_half });
+        if many || segment.records.len() == 1 {
+            segment.singles().rev().for_each(|single| push(single, false));
         } else {
-            let [first, second] = piece.halves();
+            let [first, second] = segment.halves();
             push(second, false);
             push(first, true);
         }
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.open.iter().flat_map(|part| &part.piece.entries)
-    }
-
-    fn records(&self) -> usize {
-        self.entries().count()
+    fn records(&self) -> impl Iterator<Item = &BatchRecord> {
+        self.open.iter().flat_map(|part| &part.segment.records)
     }
 
     /// All parts, in the order of their keys.
-    fn into_pieces(self) -> impl DoubleEndedIterator<Item = Piece> {
-        let found = self.found.into_iter().map(|(piece, _)| piece);
-        found.chain(self.open.into_iter().map(|part| part.piece)).map(Piece::by_itself)
+    fn give_up(self) -> Vec<Segment> {
+        let decided = self.decided.into_iter().map(|(segment, _)| segment);
+        let open = self.open.into_iter().map(|part| part.segment);
+        decided.chain(open).map(Segment::without_search).collect()
     }
 }
 
-impl Verdict {
-    fn stored(&self, piece: &Piece) -> usize {
+impl SearchResult {
+    /// How many of `records` records were stored.
+    fn stored(&self, records: usize) -> usize {
         match self {
-            Self::Stored(Fresh::All) => piece.entries.len(),
-            Self::Stored(Fresh::Only(keys)) => keys.len(),
+            Self::Stored(new_keys) => new_keys.count(records),
             Self::ToBlame(..) => 0,
         }
     }
@@ -184,35 +177,36 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::piece::tests::piece;
+    use super::super::segment::tests::segment;
     use super::*;
     use crate::database::ServerError;
     use proptest::prelude::*;
 
-    fn positions<'a>(pieces: impl Iterator<Item = &'a Piece>) -> Vec<usize> {
-        pieces.flat_map(|piece| &piece.entries).map(|entry| entry.record.position).collect()
+    fn positions<'a>(segments: impl Iterator<Item = &'a Segment>) -> Vec<usize> {
+        segments.flat_map(|segment| &segment.records).map(|record| record.record.position).collect()
     }
 
     fn refused() -> DbError {
         ServerError::with_sqlstate("23514").into()
     }
 
-    /// The statements that a search takes whose culprits are told by their positions; it is given up after so many.
+    /// A search for the records at certain positions that is given up after so many statements, and the
+    /// number of statements that it took.
     fn search(records: usize, to_blame: impl Fn(usize) -> bool, give_up_after: usize) -> (Search, usize) {
-        let mut search = Search::of(piece(records));
+        let mut search = Search::new(segment(records));
         let mut statements = 0;
         while let Some(part) = search.open.pop_front() {
-            let before = positions(search.found.iter().map(|(piece, _)| piece));
-            assert!(before.last() < positions(std::iter::once(&part.piece)).first(), "in order");
+            let before = positions(search.decided.iter().map(|(segment, _)| segment));
+            assert!(before.last() < positions(std::iter::once(&part.segment)).first(), "in order");
             if statements == give_up_after {
-                search.refused(part, Owner::Infrastructure, DbError::TimedOut).unwrap_err();
+                search.refused(part, Blame::Infrastructure, DbError::TimedOut).unwrap_err();
                 break;
             }
             statements += 1;
-            if part.piece.entries.iter().any(|entry| to_blame(entry.record.position)) {
-                search.refused(part, Owner::Record(Reason::Constraint), refused()).unwrap();
+            if part.segment.records.iter().any(|record| to_blame(record.record.position)) {
+                search.refused(part, Blame::Record(Reason::Constraint), refused()).unwrap();
             } else {
-                search.stored(part, Fresh::All);
+                search.stored(part, NewKeys::All);
             }
         }
         (search, statements)
@@ -231,17 +225,18 @@ mod tests {
         fn a_search_finds_exactly_the_culprits(records in 2usize..64, culprits: u64) {
             let to_blame = |position: usize| culprits >> position & 1 == 1;
             let (search, _) = search(records, to_blame, usize::MAX);
-            let blamed = search.found.iter().filter(|(_, verdict)| matches!(verdict, Verdict::ToBlame(..)));
+            let blamed = search.decided.iter().filter(|(_, result)| matches!(result, SearchResult::ToBlame(..)));
             let expected: Vec<_> = (0..records).filter(|position| to_blame(*position)).collect();
-            prop_assert_eq!(positions(blamed.map(|(piece, _)| piece)), expected);
-            prop_assert_eq!(positions(search.found.iter().map(|(piece, _)| piece)), (0..records).collect::<Vec<_>>());
+            prop_assert_eq!(positions(blamed.map(|(segment, _)| segment)), expected);
+            let decided = positions(search.decided.iter().map(|(segment, _)| segment));
+            prop_assert_eq!(decided, (0..records).collect::<Vec<_>>());
         }
 
         #[test]
-        fn a_search_that_is_given_up_loses_nobody(records in 2usize..64, culprits: u64, statements in 0usize..150) {
+        fn a_search_that_is_given_up_loses_no_record(records in 2usize..64, culprits: u64, statements in 0usize..150) {
             let (search, _) = search(records, |position| culprits >> position & 1 == 1, statements);
-            let pieces: Vec<_> = search.into_pieces().collect();
-            prop_assert_eq!(positions(pieces.iter()), (0..records).collect::<Vec<_>>());
+            let segments = search.give_up();
+            prop_assert_eq!(positions(segments.iter()), (0..records).collect::<Vec<_>>());
         }
     }
 }

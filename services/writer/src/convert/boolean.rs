@@ -15,7 +15,7 @@ pub(super) fn convert(given: Given<'_>) -> Verdict {
     }
 }
 
-/// Postgres's words for booleans: unique prefixes of these, in any case, with space around.
+/// Postgres's words for booleans: any unique prefix of them, in upper or lower case, with white space around.
 /// <https://www.postgresql.org/docs/current/datatype-boolean.html>
 fn parse(text: &str) -> Option<bool> {
     let word = text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']).to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Date and time columns: the shapes of ISO 8601 are judged here, others by Postgres.
+//! Date and time columns: common forms of ISO 8601 are judged here, all others by Postgres.
 
 use jiff::civil::Date;
 use veilpost_proto::masked::Given;
@@ -6,7 +6,7 @@ use veilpost_proto::masked::Given;
 use super::{Input, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum DateTimeType {
     Date,
     /// With or without time zone.
     Timestamp,
@@ -18,18 +18,18 @@ pub(super) enum Form {
 enum Judgement {
     Fine,
     OutOfRange,
-    /// A shape that only Postgres can judge.
+    /// A form that only Postgres can judge.
     Unknown,
 }
 
-pub(super) fn convert(given: Given<'_>, form: Form) -> Verdict {
+pub(super) fn convert(given: Given<'_>, date_time_type: DateTimeType) -> Verdict {
     let text = match given {
         Given::Text(text) => text,
         Given::Number(_) | Given::Boolean(_) | Given::Json(_) => {
             return Verdict::invalid("a number or boolean where a date or time is needed");
         }
     };
-    match judge(text.as_bytes(), form) {
+    match judge(text.as_bytes(), date_time_type) {
         Judgement::Fine => Verdict::Accept(Input::AsGiven),
         Judgement::OutOfRange => Verdict::out_of_range("no such date or time"),
         Judgement::Unknown if is_relative(text) => {
@@ -39,8 +39,8 @@ pub(super) fn convert(given: Given<'_>, form: Form) -> Verdict {
     }
 }
 
-/// Postgres takes these words as the time of the statement: each delivery of a message would give another value.
-/// <https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES>
+/// Postgres reads these words as the time of the statement, so each delivery of a message would store another
+/// value. <https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES>
 fn is_relative(text: &str) -> bool {
     let words = text.split(|character: char| !character.is_ascii_alphabetic());
     words.into_iter().any(|word| {
@@ -48,15 +48,15 @@ fn is_relative(text: &str) -> bool {
     })
 }
 
-fn judge(text: &[u8], form: Form) -> Judgement {
-    if form == Form::Other {
+fn judge(text: &[u8], date_time_type: DateTimeType) -> Judgement {
+    if date_time_type == DateTimeType::Other {
         return Judgement::Unknown;
     }
     let Some((date, rest)) = split_date(text) else { return Judgement::Unknown };
-    match (rest, form) {
+    match (rest, date_time_type) {
         _ if date == Judgement::OutOfRange && (rest.is_empty() || starts_time(rest)) => Judgement::OutOfRange,
         ([], _) => date,
-        ([b'T' | b' ', time @ ..], Form::Timestamp) => judge_time(time),
+        ([b'T' | b' ', time @ ..], DateTimeType::Timestamp) => judge_time(time),
         _ => Judgement::Unknown,
     }
 }
@@ -105,7 +105,7 @@ fn split_time(text: &[u8]) -> Option<(i16, i16, i16, &[u8])> {
     }
 }
 
-/// Nothing, `Z`, or hours and minutes from UTC that are surely within Postgres's limit.
+/// Whether this is empty, `Z`, or an offset from UTC that is surely within Postgres's limit.
 fn is_offset(text: &[u8]) -> bool {
     let Some((b'+' | b'-', offset)) = text.split_first() else { return text.is_empty() || text == b"Z" };
     let Some((hours, rest)) = digits::<2>(offset) else { return false };
@@ -139,7 +139,7 @@ mod tests {
             ("2023-02-30 BC", Judgement::Unknown),
             ("", Judgement::Unknown),
         ] {
-            assert_eq!(judge(text.as_bytes(), Form::Date), expected, "{text}");
+            assert_eq!(judge(text.as_bytes(), DateTimeType::Date), expected, "{text}");
         }
     }
 
@@ -170,20 +170,20 @@ mod tests {
             ("2024-02-29T10:11:12 Europe/Paris", Judgement::Unknown),
             ("2024-02-29T", Judgement::Unknown),
         ] {
-            assert_eq!(judge(text.as_bytes(), Form::Timestamp), expected, "{text}");
+            assert_eq!(judge(text.as_bytes(), DateTimeType::Timestamp), expected, "{text}");
         }
     }
 
     #[test]
     fn numbers_are_no_dates() {
-        assert!(matches!(convert(Given::Number("20240229"), Form::Date), Verdict::Reject(_)));
+        assert!(matches!(convert(Given::Number("20240229"), DateTimeType::Date), Verdict::Reject(_)));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".*") {
-            judge(text.as_bytes(), Form::Timestamp);
-            judge(format!("2024-01-01T{text}").as_bytes(), Form::Timestamp);
+            judge(text.as_bytes(), DateTimeType::Timestamp);
+            judge(format!("2024-01-01T{text}").as_bytes(), DateTimeType::Timestamp);
         }
     }
 }

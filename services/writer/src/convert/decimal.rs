@@ -1,4 +1,6 @@
-//! Decimal numbers as texts, of any size.
+//! Decimal numbers of any size, read from text.
+
+use veilpost_runtime::numbers::to_i64;
 
 /// `significant` × 10^`lowest`, without leading or trailing zeros in `significant`; zero has none.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,7 +10,7 @@ pub(super) struct Decimal {
     pub(super) lowest: i64,
 }
 
-/// Exponents beyond this are as good as infinite.
+/// Larger exponents are cut to this: no column holds such a number.
 const ENDLESS: i64 = 1 << 40;
 
 impl Decimal {
@@ -77,7 +79,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn length(text: &str) -> i64 {
-    i64::try_from(text.len()).unwrap_or(ENDLESS)
+    to_i64(text.len())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(super) fn convert(given: Given<'_>, least: i64, greatest: i64) -> Verdict {
 }
 
 fn judge(text: &str, least: i64, greatest: i64) -> Verdict {
-    // Most integers are written as such; the others need more thought.
+    // Most integers are plain digits; only the others are read as decimals.
     if let Ok(value) = text.parse::<i64>()
         && (least..=greatest).contains(&value)
     {
@@ -31,7 +31,7 @@ fn judge(text: &str, least: i64, greatest: i64) -> Verdict {
     }
 }
 
-/// An integer in its usual spelling, which most texts have already.
+/// Accepts an integer in its usual spelling, which most texts have already.
 fn accepted(text: &str, value: i64) -> Verdict {
     let is_usual = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
     if is_usual && is_plain(text) {

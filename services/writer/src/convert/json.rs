@@ -9,37 +9,37 @@ use super::number::{MOST_WHOLE_DIGITS, SURE_FRACTION_DIGITS};
 use super::{Input, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// json: kept as text.
-    Text,
-    /// jsonb: strings and numbers are decoded, so they must be ones that Postgres has.
-    Binary,
+pub(super) enum JsonType {
+    /// Kept as text.
+    Json,
+    /// Strings and numbers are decoded, so they must be ones that Postgres can hold.
+    Jsonb,
 }
 
-pub(super) fn convert(given: Given<'_>, form: Form) -> Verdict {
+pub(super) fn convert(given: Given<'_>, json_type: JsonType) -> Verdict {
     match given {
         Given::Text(text) => match serde_json::to_string(text) {
             Ok(text) => Verdict::Accept(Input::Made(text)),
             Err(_) => Verdict::invalid("not JSON"),
         },
         Given::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
-        Given::Number(text) | Given::Json(text) => judge(text, form),
+        Given::Number(text) | Given::Json(text) => judge(text, json_type),
     }
 }
 
-fn judge(text: &str, form: Form) -> Verdict {
+fn judge(text: &str, json_type: JsonType) -> Verdict {
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
         return Verdict::invalid("not JSON");
     }
-    match (scan(text), form) {
+    match (scan(text), json_type) {
         (Finding::Nul, _) => Verdict::reject(Reason::NulInText, "U+0000 in text"),
-        (Finding::TooLarge, Form::Binary) => Verdict::out_of_range("a number beyond numeric"),
-        (Finding::Doubtful, Form::Binary) => Verdict::Unsure(Input::AsGiven),
+        (Finding::TooLarge, JsonType::Jsonb) => Verdict::out_of_range("a number beyond numeric"),
+        (Finding::Doubtful, JsonType::Jsonb) => Verdict::Unsure(Input::AsGiven),
         (Finding::TooLarge | Finding::Doubtful | Finding::Nothing, _) => Verdict::Accept(Input::AsGiven),
     }
 }
 
-/// What jsonb may refuse in a valid JSON text; the worst comes last.
+/// What jsonb may refuse in a valid JSON text, from harmless to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Finding {
     Nothing,
@@ -54,39 +54,39 @@ enum Finding {
 /// The worst finding in a valid JSON text.
 fn scan(text: &str) -> Finding {
     strings_and_rest(text)
-        .map(|(place, piece)| match place {
-            Place::InString => scan_string(piece),
-            Place::Outside => scan_rest(piece),
+        .map(|(part, piece)| match part {
+            JsonPart::InString => scan_string(piece),
+            JsonPart::Outside => scan_rest(piece),
         })
         .max()
         .unwrap_or(Finding::Nothing)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum JsonPart {
     InString,
     Outside,
 }
 
 /// The inner texts of the strings and the texts between them, in turn.
-fn strings_and_rest(text: &str) -> impl Iterator<Item = (Place, &str)> {
+fn strings_and_rest(text: &str) -> impl Iterator<Item = (JsonPart, &str)> {
     let mut rest = Some(text);
-    let mut place = Place::InString;
+    let mut part = JsonPart::InString;
     std::iter::from_fn(move || {
-        place = if place == Place::Outside { Place::InString } else { Place::Outside };
+        part = if part == JsonPart::Outside { JsonPart::InString } else { JsonPart::Outside };
         let current = rest.take()?;
-        let Some(end) = closing_quote(current, place) else { return Some((place, current)) };
+        let Some(end) = closing_quote(current, part) else { return Some((part, current)) };
         let (piece, tail) = current.split_at(end);
         rest = tail.strip_prefix('"');
-        Some((place, piece))
+        Some((part, piece))
     })
 }
 
-fn closing_quote(text: &str, place: Place) -> Option<usize> {
+fn closing_quote(text: &str, part: JsonPart) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|byte| {
         let ends = byte == b'"' && !escaped;
-        escaped = place == Place::InString && byte == b'\\' && !escaped;
+        escaped = part == JsonPart::InString && byte == b'\\' && !escaped;
         ends
     })
 }
@@ -136,8 +136,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn reason(text: &str, form: Form) -> Option<Reason> {
-        match convert(Given::Json(text), form) {
+    fn reason(text: &str, json_type: JsonType) -> Option<Reason> {
+        match convert(Given::Json(text), json_type) {
             Verdict::Reject(refusal) => Some(refusal.reason),
             Verdict::Accept(_) | Verdict::Unsure(_) => None,
         }
@@ -145,31 +145,31 @@ mod tests {
 
     #[test]
     fn escaped_nul_is_found_only_where_it_is_one() {
-        assert_eq!(reason(r#"{"a":"\u0000"}"#, Form::Binary), Some(Reason::NulInText));
-        assert_eq!(reason(r#"{"\u0000":1}"#, Form::Text), Some(Reason::NulInText));
-        assert_eq!(reason(r#"{"a":"\\\u0000"}"#, Form::Binary), Some(Reason::NulInText));
-        assert_eq!(reason(r#"{"a":"\\u0000"}"#, Form::Binary), None);
-        assert_eq!(reason(r#"{"a":"\"","b":"\u00001"}"#, Form::Binary), Some(Reason::NulInText));
+        assert_eq!(reason(r#"{"a":"\u0000"}"#, JsonType::Jsonb), Some(Reason::NulInText));
+        assert_eq!(reason(r#"{"\u0000":1}"#, JsonType::Json), Some(Reason::NulInText));
+        assert_eq!(reason(r#"{"a":"\\\u0000"}"#, JsonType::Jsonb), Some(Reason::NulInText));
+        assert_eq!(reason(r#"{"a":"\\u0000"}"#, JsonType::Jsonb), None);
+        assert_eq!(reason(r#"{"a":"\"","b":"\u00001"}"#, JsonType::Jsonb), Some(Reason::NulInText));
     }
 
     #[test]
     fn numbers_beyond_numeric_matter_only_to_jsonb() {
-        assert_eq!(reason("[1e200000]", Form::Binary), Some(Reason::OutOfRange));
-        assert_eq!(reason("[1e200000]", Form::Text), None);
-        assert_eq!(reason(r#"["1e200000"]"#, Form::Binary), None);
+        assert_eq!(reason("[1e200000]", JsonType::Jsonb), Some(Reason::OutOfRange));
+        assert_eq!(reason("[1e200000]", JsonType::Json), None);
+        assert_eq!(reason(r#"["1e200000"]"#, JsonType::Jsonb), None);
     }
 
     #[test]
     fn what_is_no_json_is_invalid() {
         for text in ["{", "[1,]", "nul", "{\"a\":01}"] {
-            assert_eq!(reason(text, Form::Text), Some(Reason::InvalidValue), "{text}");
+            assert_eq!(reason(text, JsonType::Json), Some(Reason::InvalidValue), "{text}");
         }
     }
 
     #[test]
     fn text_becomes_a_json_string() {
         assert_eq!(
-            convert(Given::Text("a\"b"), Form::Text),
+            convert(Given::Text("a\"b"), JsonType::Json),
             Verdict::Accept(Input::Made(r#""a\"b""#.into()))
         );
     }
@@ -177,20 +177,20 @@ mod tests {
     #[test]
     fn surrogates_are_left_to_postgres() {
         let text = r#"["\ud83d\ude00"]"#;
-        assert_eq!(convert(Given::Json(text), Form::Binary), Verdict::Unsure(Input::AsGiven));
+        assert_eq!(convert(Given::Json(text), JsonType::Jsonb), Verdict::Unsure(Input::AsGiven));
     }
 
     proptest! {
         #[test]
         fn json_of_any_strings_is_accepted_unchanged(strings in proptest::collection::vec("[^\0]*", 0..5)) {
             let text = serde_json::to_string(&strings).unwrap();
-            prop_assert_eq!(convert(Given::Json(&text), Form::Binary), Verdict::Accept(Input::AsGiven));
+            prop_assert_eq!(convert(Given::Json(&text), JsonType::Jsonb), Verdict::Accept(Input::AsGiven));
         }
 
         #[test]
         fn a_nul_in_any_string_is_found(before in ".*", after in ".*") {
             let text = serde_json::to_string(&[format!("{before}\0{after}")]).unwrap();
-            prop_assert_eq!(reason(&text, Form::Text), Some(Reason::NulInText));
+            prop_assert_eq!(reason(&text, JsonType::Json), Some(Reason::NulInText));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Judges and converts values before any SQL runs: Postgres's own log would quote the values that it refuses.
+//! Judges and converts values before any SQL runs, because Postgres logs the values that it refuses.
 
 mod boolean;
 mod datetime;
@@ -15,19 +15,22 @@ use std::fmt;
 use veilpost_proto::masked::Given;
 use veilpost_proto::v1::Reason;
 
-use crate::catalogue::{Column, Kind};
+use datetime::DateTimeType;
+use json::JsonType;
 
-/// What is known of a value before the database has seen it.
+use crate::catalogue::{ColumnKind, TableColumn};
+
+/// What is known of a value without asking Postgres.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The column's type takes this text.
     Accept(Input),
-    /// Only the database can tell.
+    /// Only Postgres can judge it.
     Unsure(Input),
-    Reject(Refusal),
+    Reject(ValueRejection),
 }
 
-/// The text that goes to the database for a value.
+/// The text that is sent to Postgres for a value.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Input {
     /// The value's own text.
@@ -35,7 +38,7 @@ pub(crate) enum Input {
     Made(String),
 }
 
-/// Never the value.
+/// Never shows the value.
 impl fmt::Debug for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -45,16 +48,16 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Why a value can never be stored in its column; names the rule and never the value.
+/// Why a value can never be stored in its column. The rule does not repeat the value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ValueRejection {
     pub(crate) reason: Reason,
     pub(crate) rule: Cow<'static, str>,
 }
 
 impl Verdict {
     fn reject(reason: Reason, rule: impl Into<Cow<'static, str>>) -> Self {
-        Self::Reject(Refusal { reason, rule: rule.into() })
+        Self::Reject(ValueRejection { reason, rule: rule.into() })
     }
 
     fn invalid(rule: impl Into<Cow<'static, str>>) -> Self {
@@ -66,15 +69,15 @@ impl Verdict {
     }
 }
 
-/// Judges one value for one column. The text of a verdict is the input of the column's base type; text for length-limited
-/// columns is judged here, everything else that a constraint might refuse stays with the database.
-pub(crate) fn convert(given: Given<'_>, column: &Column) -> Verdict {
+/// Judges one value for one column. The text of a verdict is input of the column's base type. Lengths are
+/// judged here; constraints are left to Postgres.
+pub(crate) fn convert(given: Given<'_>, column: &TableColumn) -> Verdict {
     match (given, &column.kind) {
         (Given::Text(text) | Given::Number(text), _) if memchr::memchr(0, text.as_bytes()).is_some() => {
             Verdict::reject(Reason::NulInText, "U+0000 in text")
         }
-        (_, Kind::Json) => json::convert(given, json::Form::Text),
-        (_, Kind::Jsonb) => json::convert(given, json::Form::Binary),
+        (_, ColumnKind::Json) => json::convert(given, JsonType::Json),
+        (_, ColumnKind::Jsonb) => json::convert(given, JsonType::Jsonb),
         (Given::Json(_), _) => {
             Verdict::reject(Reason::NotAScalar, "an object or array where a scalar is needed")
         }
@@ -82,19 +85,19 @@ pub(crate) fn convert(given: Given<'_>, column: &Column) -> Verdict {
     }
 }
 
-fn convert_scalar(given: Given<'_>, column: &Column) -> Verdict {
+fn convert_scalar(given: Given<'_>, column: &TableColumn) -> Verdict {
     match column.kind {
-        Kind::Text { limit } => text::convert(given, limit),
-        Kind::Integer { least, greatest } => integer::convert(given, least, greatest),
-        Kind::Numeric { shape } => number::numeric(given, shape),
-        Kind::Float4 => number::float(given, number::fits_float4),
-        Kind::Float8 => number::float(given, number::fits_float8),
-        Kind::Boolean => boolean::convert(given),
-        Kind::Date => datetime::convert(given, datetime::Form::Date),
-        Kind::Timestamp => datetime::convert(given, datetime::Form::Timestamp),
-        Kind::Time => datetime::convert(given, datetime::Form::Other),
-        Kind::Uuid => uuid::convert(given),
-        Kind::Other | Kind::Json | Kind::Jsonb => Verdict::Unsure(spelled(given)),
+        ColumnKind::Text { limit } => text::convert(given, limit),
+        ColumnKind::Integer { least, greatest } => integer::convert(given, least, greatest),
+        ColumnKind::Numeric { shape } => number::numeric(given, shape),
+        ColumnKind::Float4 => number::float(given, number::fits_float4),
+        ColumnKind::Float8 => number::float(given, number::fits_float8),
+        ColumnKind::Boolean => boolean::convert(given),
+        ColumnKind::Date => datetime::convert(given, DateTimeType::Date),
+        ColumnKind::Timestamp => datetime::convert(given, DateTimeType::Timestamp),
+        ColumnKind::Time => datetime::convert(given, DateTimeType::Other),
+        ColumnKind::Uuid => uuid::convert(given),
+        ColumnKind::Other | ColumnKind::Json | ColumnKind::Jsonb => Verdict::Unsure(spelled(given)),
     }
 }
 

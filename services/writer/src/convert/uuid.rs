@@ -1,5 +1,6 @@
 //! UUID columns.
 
+use uuid::Uuid;
 use veilpost_proto::masked::Given;
 
 use super::{Input, Verdict};
@@ -12,23 +13,18 @@ pub(super) fn convert(given: Given<'_>) -> Verdict {
     }
 }
 
-/// 8-4-4-4-12 hexadecimal digits, or 32 without hyphens.
+/// Whether this is 8-4-4-4-12 hexadecimal digits, or 32 of them.
+///
+/// Postgres also takes braces and a hyphen after any four digits, and judges those forms itself. The crate
+/// takes a form that Postgres refuses, `urn:uuid:…`; it is longer.
 fn is_usual(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let hyphen_at = |at: usize| [8, 13, 18, 23].contains(&at);
-    match bytes.len() {
-        32 => bytes.iter().all(u8::is_ascii_hexdigit),
-        36 => bytes
-            .iter()
-            .enumerate()
-            .all(|(at, byte)| if hyphen_at(at) { *byte == b'-' } else { byte.is_ascii_hexdigit() }),
-        _ => false,
-    }
+    [32, 36].contains(&text.len()) && Uuid::try_parse(text).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_usual_forms_are_accepted_and_others_left_to_postgres() {
@@ -37,6 +33,26 @@ mod tests {
         }
         for text in ["", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1g"] {
             assert!(matches!(convert(Given::Text(text)), Verdict::Unsure(_)), "{text}");
+        }
+    }
+    proptest! {
+        #[test]
+        fn every_uuid_is_accepted_in_both_usual_forms(bytes: [u8; 16], uppercase: bool) {
+            let uuid = Uuid::from_bytes(bytes);
+            for form in [uuid.hyphenated().to_string(), uuid.simple().to_string()] {
+                let form = if uppercase { form.to_uppercase() } else { form };
+                prop_assert!(is_usual(&form), "{form}");
+            }
+        }
+
+        /// The same rule, written out: other characters, or hyphens elsewhere, are left to Postgres.
+        #[test]
+        fn nothing_but_the_usual_forms_is_accepted(text in "[0-9a-fA-Fg{}é-]{32}|[0-9a-f-]{36}|[0-9a-f]{8}(-[0-9a-fg]{4}){3}-[0-9a-f]{12}") {
+            let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let parts: Vec<&str> = text.split('-').collect();
+            let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+            let usual = matches!(lengths[..], [32] | [8, 4, 4, 4, 12]) && parts.iter().all(|part| digits(part));
+            prop_assert_eq!(is_usual(&text), usual, "{}", text);
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Errors of the database, without the values that Postgres quotes in its own.
+//! Errors of the database, without the values that Postgres quotes in its messages.
 
 use std::fmt;
 
 use sqlx::postgres::PgDatabaseError;
 
-/// Keeps of a [`sqlx::Error`] only what cannot contain a value of a row: SQLSTATE and names.
+/// The part of a [`sqlx::Error`] that cannot contain a value of a row: SQLSTATE and names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DbError {
     Server(Box<ServerError>),
     /// The connection could not be made, broke, or is in an unknown state.
     Connection(String),
-    /// No answer within the statement timeout and some more.
+    /// No answer within the statement timeout and a margin.
     TimedOut,
 }
 
-/// What Postgres said.
+/// An error that Postgres reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServerError {
     pub(crate) sqlstate: String,
@@ -30,7 +30,7 @@ impl ServerError {
         Self { sqlstate: sqlstate.into(), ..Self::default() }
     }
 
-    /// For a rejection: the SQLSTATE and what was violated, by name.
+    /// The detail of a rejection: the SQLSTATE and the name of what was violated.
     pub(crate) fn detail(&self) -> String {
         let mut detail = format!("SQLSTATE {}", self.sqlstate);
         for (kind, name) in [("column", &self.column), ("constraint", &self.constraint)] {
@@ -47,7 +47,7 @@ impl ServerError {
 }
 
 impl DbError {
-    /// Whether the connection is of no more use after this error.
+    /// Whether the connection must not be used after this error.
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
             Self::Connection(_) | Self::TimedOut => true,
@@ -58,7 +58,7 @@ impl DbError {
         }
     }
 
-    /// The name of the error's class, for metrics: a closed set.
+    /// The error's class as a label of metrics: one of a few names.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Connection(_) => "connection",
@@ -85,7 +85,7 @@ impl From<sqlx::Error> for DbError {
                 None => Self::Connection("an unknown kind of database error".to_owned()),
             },
             sqlx::Error::Io(error) => Self::Connection(error.to_string()),
-            // Said by the TLS library or about its settings, before anything of a row is on its way.
+            // The text is about the handshake or the settings; nothing of a row has been sent yet.
             sqlx::Error::Tls(error) => Self::Connection(format!("TLS failed: {error}")),
             sqlx::Error::Configuration(_) => {
                 Self::Connection("the connection's settings are wrong".to_owned())
@@ -149,7 +149,8 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for DbError {}
 
-/// What an operator can act on, in words. <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+/// The meaning of errors that an operator can act on.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn meaning(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "25006" => "the database is read-only",

@@ -1,11 +1,14 @@
-//! Postgres as the writer sees it: connections, the database's clock, errors that quote nothing.
+//! Postgres as the writer uses it: connections, transactions, the database's clock, errors that quote no
+//! value.
 
+mod blame;
 mod clock;
 mod error;
 mod session;
-mod sqlstate;
+mod transaction;
 
+pub(crate) use blame::{Blame, blame, blame_for_input, is_transient};
 pub(crate) use clock::Clock;
 pub(crate) use error::{DbError, ServerError};
 pub(crate) use session::{Database, Session, within};
-pub(crate) use sqlstate::{Owner, is_transient, owner, owner_of_input};
+pub(crate) use transaction::Transaction;

@@ -16,12 +16,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How much longer than the server's statement timeout the writer waits, before it takes the connection for dead.
+/// How much longer than the server's statement timeout the writer waits before it gives the connection up.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
-/// What every connection must have, whatever role, database or server say. `remote_apply` is stronger than `on`, so it
-/// stays. A role with the name of Veilpost's own schema would have that in its search path by Postgres's default, and its tables
-/// there. Postgres before 14 lacks one of the settings and is refused.
+/// The settings of every connection, whatever role, database and server have set. `remote_apply` is stronger
+/// than `on`, so it stays. By Postgres's default, a role named `veilpost` would find schema `veilpost` first
+/// in its search path and create its tables there. Postgres before 14 lacks one of the settings and is
+/// refused.
 const SETTINGS: &str = r#"
     SELECT set_config('synchronous_commit',
                       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
@@ -43,25 +44,25 @@ const SETTINGS: &str = r#"
            set_config('tcp_keepalives_idle', '60', false),
            set_config('tcp_user_timeout', '30s', false)"#;
 
-const LOUD_LOG: &str = "this role may not set log_error_verbosity, so Postgres's own log shows the row that a constraint \
-                        refuses; as a superuser run GRANT SET ON PARAMETER log_error_verbosity TO the role (Postgres 15 \
-                        or newer)";
+const LOG_SHOWS_ROWS: &str = "this role may not set log_error_verbosity, so Postgres logs the whole row that a \
+                              constraint refuses; to prevent that, run as a superuser (Postgres 15 or newer): \
+                              GRANT SET ON PARAMETER log_error_verbosity TO the role";
 
-/// Without this, Postgres's log gets the whole row with a constraint's error. It takes a privilege that not every role has.
-const QUIET_LOG: &str = "
+/// Without this setting, Postgres logs the whole row with a constraint's error. Not every role may set it.
+const HIDE_ROWS_IN_LOG: &str = "
     DO $$ BEGIN
         PERFORM set_config('log_error_verbosity', 'terse', false);
     EXCEPTION WHEN insufficient_privilege THEN NULL;
     END $$";
 
-const IS_QUIET: &str = "SELECT current_setting('log_error_verbosity') = 'terse'";
+const LOG_IS_QUIET: &str = "SELECT current_setting('log_error_verbosity') = 'terse'";
 
 /// How to reach the database.
 pub(crate) struct Database {
     options: PgConnectOptions,
     statement_timeout: Duration,
-    /// Whether it was said that Postgres's log is not quiet.
-    told: Once,
+    /// Warns once that Postgres's log shows rows.
+    warn_of_log: Once,
     pub(crate) clock: Clock,
 }
 
@@ -73,11 +74,11 @@ impl Database {
             .ok()
             .filter(|_| has_scheme)
             .ok_or_else(|| {
-                BadSettings("DATABASE_URL is no URL like postgres://user:password@host/name".to_owned())
+                BadSettings("DATABASE_URL is not a URL such as postgres://user:password@host/name".to_owned())
             })?
             .application_name("veilpost-writer")
             .disable_statement_logging();
-        Ok(Self { options, statement_timeout, told: Once::new(), clock: Clock::new() })
+        Ok(Self { options, statement_timeout, warn_of_log: Once::new(), clock: Clock::new() })
     }
 
     /// A connection for statements on records.
@@ -85,7 +86,7 @@ impl Database {
         self.connect_with(self.statement_timeout).await
     }
 
-    /// A connection for migrations: waiting for another writer's migration is not bounded.
+    /// A connection for migrations, which may wait without limit for another writer's migration.
     pub(crate) async fn connect_patiently(&self) -> Result<Session, DbError> {
         self.connect_with(Duration::ZERO).await
     }
@@ -95,7 +96,7 @@ impl Database {
         let deadline = CONNECT_TIMEOUT;
         let mut session = Session { connection, deadline };
         if !session.prepare(statement_timeout).await? {
-            self.told.call_once(|| tracing::warn!("{LOUD_LOG}"));
+            self.warn_of_log.call_once(|| tracing::warn!("{LOG_SHOWS_ROWS}"));
         }
         session.read_clock(&self.clock).await?;
         session.deadline = match statement_timeout {
@@ -130,35 +131,17 @@ impl Session {
         self.deadline
     }
 
-    /// Begins a transaction of several statements. Each is to meet deferred constraints as it would if it were one of its own.
-    pub(crate) async fn begin(&mut self) -> Result<(), DbError> {
-        self.control("BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT part").await
-    }
-
-    /// Keeps what was done since the last call of this kind, as far as the transaction is committed.
-    pub(crate) async fn keep(&mut self) -> Result<(), DbError> {
-        self.control("RELEASE SAVEPOINT part; SAVEPOINT part").await
-    }
-
-    /// Undoes what was done since then; needed after a statement that failed.
-    pub(crate) async fn undo(&mut self) -> Result<(), DbError> {
-        self.control("ROLLBACK TO SAVEPOINT part").await
-    }
-
-    /// Fails in a transaction that has failed, where COMMIT alone would roll back without an error.
-    pub(crate) async fn commit(&mut self) -> Result<(), DbError> {
-        self.control("RELEASE SAVEPOINT part; COMMIT").await
-    }
-
-    pub(crate) async fn rollback(&mut self) -> Result<(), DbError> {
+    /// Ends a transaction that was not committed.
+    pub(crate) async fn roll_back(&mut self) -> Result<(), DbError> {
         self.control("ROLLBACK").await
     }
 
-    async fn control(&mut self, sql: &'static str) -> Result<(), DbError> {
+    pub(super) async fn control(&mut self, sql: &'static str) -> Result<(), DbError> {
         within(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await.map(|_| ())
     }
 
-    /// Says goodbye, so that Postgres does not log a lost client. Quick also when Postgres does not answer.
+    /// Ends the connection in order, so that Postgres does not log a lost client. Takes at most half a
+    /// second.
     pub(crate) async fn close(self) {
         let closed = within(CLOSE_TIMEOUT, self.connection.close()).await;
         if let Err(error) = closed {
@@ -166,16 +149,16 @@ impl Session {
         }
     }
 
-    /// A lock gets half the time of a statement, so that a statement that waits for one is not taken for a slow one.
-    /// Returns whether Postgres's log is quiet.
+    /// Applies the settings. The lock timeout is half the statement timeout, so that a statement that waits
+    /// for a lock is not mistaken for a slow one. Returns whether Postgres's log shows no rows.
     async fn prepare(&mut self, statement_timeout: Duration) -> Result<bool, DbError> {
         let settings = sqlx::query(SETTINGS)
             .persistent(false)
             .bind(milliseconds(statement_timeout))
             .bind(milliseconds(statement_timeout / 2));
         within(self.deadline, settings.execute(&mut self.connection)).await?;
-        within(self.deadline, sqlx::raw_sql(QUIET_LOG).execute(&mut self.connection)).await?;
-        let quiet = sqlx::query_scalar(IS_QUIET).persistent(false);
+        within(self.deadline, sqlx::raw_sql(HIDE_ROWS_IN_LOG).execute(&mut self.connection)).await?;
+        let quiet = sqlx::query_scalar(LOG_IS_QUIET).persistent(false);
         within(self.deadline, quiet.fetch_one(&mut self.connection)).await
     }
 
@@ -193,7 +176,8 @@ fn milliseconds(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-/// Runs a statement with a time limit of our own; after [`DbError::TimedOut`] the connection's state is unknown.
+/// Runs a statement with a time limit on this side; after [`DbError::TimedOut`] the connection's state is
+/// unknown.
 pub(crate) async fn within<T>(
     limit: Duration,
     statement: impl Future<Output = Result<T, sqlx::Error>>,

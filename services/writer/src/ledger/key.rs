@@ -6,13 +6,13 @@ use uuid::Uuid;
 /// 16 bytes: 48 bits of sent time in milliseconds, big-endian, then the first 80 bits of
 /// SHA-256(pipeline, 0x00, message id).
 ///
-/// Keys of messages sent later sort later, so that the ledger's index grows at its end; queues that share a table
-/// do not meet, and a message id is opaque text.
+/// Keys of later messages sort later, so that the ledger's index grows at its end. The pipeline keeps
+/// messages of queues that share a table apart. A message id is opaque text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key([u8; 16]);
 
 impl Key {
-    /// Only times that fit 48 bits are told apart; all that lie in the ledger's window do.
+    /// `sent_ms` is cut to 48 bits, which every time in the ledger's window fits.
     pub(crate) fn new(pipeline: &str, message_id: &str, sent_ms: i64) -> Self {
         let digest = Sha256::new()
             .chain_update(pipeline.as_bytes())

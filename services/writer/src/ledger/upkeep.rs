@@ -1,4 +1,4 @@
-//! Upkeep: empties the slot that rests, reads clock and catalogue again.
+//! Upkeep: empties the idle slot, and reads the clock and the catalogue again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +7,31 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use veilpost_runtime::Lifecycle;
 
 use super::window::idle_slot;
-use crate::catalogue::ReadError;
-use crate::database::{DbError, Session, within};
+use crate::catalogue::{Catalogue, ReadError};
+use crate::database::{Database, DbError, Session, within};
 use crate::metrics;
-use crate::shared::Shared;
 
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// Names the lock by which only one writer at a time does upkeep.
+/// The advisory lock that lets only one writer at a time do upkeep.
 const UPKEEP_LOCK: i64 = 0x0f5d_61ab_3c27_9e14;
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-/// What is done every minute while the service runs.
+/// Runs every minute as long as the service.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
-    shared: Arc<Shared>,
+    database: Arc<Database>,
+    catalogue: Arc<Catalogue>,
 }
 
 impl Upkeep {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(database: Arc<Database>, catalogue: Arc<Catalogue>) -> Self {
+        Self { database, catalogue }
     }
 
-    /// Runs until draining. A failure is logged and waits for the next time: committers need nothing from here.
+    /// Runs until draining. A failure is logged and the next run tries again; committers need nothing from
+    /// here.
     pub(crate) async fn run(self, life: Lifecycle) -> anyhow::Result<()> {
         loop {
             tokio::select! {
@@ -49,24 +50,26 @@ impl Upkeep {
             Ok(None) => {}
             Ok(Some(slot)) => {
                 metrics::slot_truncated();
-                tracing::info!(slot, "emptied a slot of the ledger that is past any redelivery");
+                tracing::info!(
+                    slot,
+                    "emptied a slot of the ledger whose messages can no longer be delivered again"
+                );
             }
             Err(error) => tracing::warn!(error = error.to_string(), "upkeep failed"),
         }
     }
 
     async fn try_once(&self) -> Result<Option<i16>, ReadError> {
-        let database = &self.shared.database;
-        let mut session = database.connect().await?;
-        let refreshed = self.shared.catalogue.refresh(&mut session).await;
+        let mut session = self.database.connect().await?;
+        let refreshed = self.catalogue.refresh(&mut session).await;
         let truncated = truncate_idle_slot(&mut session).await?;
         session.close().await;
         refreshed.map(|_| truncated)
     }
 }
 
-/// Empties the slot that rests by the database's clock, if it holds anything; returns it if it did. Does nothing while
-/// another writer is at it, or close to midnight.
+/// Empties the slot that is idle by the database's clock; returns it if it held anything. Does nothing while
+/// another writer does the same, or close to midnight.
 async fn truncate_idle_slot(session: &mut Session) -> Result<Option<i16>, DbError> {
     let deadline = session.deadline();
     within(deadline, truncate(session.connection())).await
@@ -79,7 +82,7 @@ async fn truncate(connection: &mut PgConnection) -> Result<Option<i16>, sqlx::Er
     Ok(truncated)
 }
 
-/// The time is read again under the lock: while waiting for it, another slot may have come to rest.
+/// The time is read again under the lock: another slot may have become idle while waiting for it.
 async fn truncate_within(transaction: &mut PgConnection) -> Result<Option<i16>, sqlx::Error> {
     let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
         .bind(UPKEEP_LOCK)

@@ -1,17 +1,18 @@
-//! The ring of slots: which sent times the ledger takes, and which slot may be emptied.
+//! The ring of slots: which sent times the ledger accepts, and which slot may be emptied.
 
-/// How many slots the ledger has; one per day of the window, and one that rests.
+/// The number of slots: one for each day of the window, and one that is idle.
 const SLOTS: i64 = 18;
 
-/// The oldest day that is taken, in days before the database's day. SQS keeps a message at most 14 days.
+/// The oldest day that is accepted, in days before the database's day. SQS keeps a message at most 14 days.
 const OLDEST: i64 = 15;
 
-/// Clocks may differ: messages sent on the database's tomorrow are taken too.
+/// Messages sent on the database's tomorrow are accepted, because clocks differ.
 const NEWEST: i64 = -1;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Around midnight nothing is truncated, so that writers whose clocks differ by less agree on which slot rests.
+/// Nothing is truncated this close to midnight, so that writers whose clocks differ by less agree on the idle
+/// slot.
 const MARGIN_MS: i64 = 60 * 60 * 1000;
 
 fn day_of(ms: i64) -> i64 {
@@ -27,7 +28,8 @@ pub(crate) fn slot_of(sent_ms: i64) -> i16 {
     slot_of_day(day_of(sent_ms))
 }
 
-/// Whether the ledger can tell, at the database's time `now_ms`, if a message sent at `sent_ms` was stored before.
+/// Whether the ledger recognises, at the database's time `now_ms`, a message sent at `sent_ms` that was
+/// stored before.
 pub(crate) fn accepts(now_ms: i64, sent_ms: i64) -> bool {
     (NEWEST..=OLDEST).contains(&(day_of(now_ms) - day_of(sent_ms)))
 }
@@ -37,8 +39,8 @@ pub(crate) fn leaves() -> impl Iterator<Item = String> {
     (0..SLOTS).map(|slot| format!("veilpost.ledger_{slot}"))
 }
 
-/// The one slot that at `now_ms` is neither read nor written (age 16, which is age -2 to the ring); none close to
-/// midnight.
+/// The one slot that at `now_ms` is neither read nor written (age 16, which is age -2 to the ring); none
+/// close to midnight.
 pub(super) fn idle_slot(now_ms: i64) -> Option<i16> {
     let since_midnight = now_ms.rem_euclid(DAY_MS);
     let far_from_midnight = (MARGIN_MS..DAY_MS - MARGIN_MS).contains(&since_midnight);

@@ -1,20 +1,20 @@
-//! What the writer's own role may do, given by the role that migrates: insert, look after the ledger, and nothing else.
+//! Grants the writer's own role what it needs: to insert rows and to maintain the ledger, and nothing else.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::catalogue::{Catalogue, Table, TableName};
 use crate::database::{Database, within};
 use crate::ledger::leaves;
-use crate::start_retry::{Patience, StartError};
-use crate::statement::quoted;
+use crate::start_retry::{StartError, StartRetry};
+use crate::target::quoted;
 
-/// Names the lock without which grants at the same time would fail on each other.
+/// The advisory lock for grants: grants at the same time would fail on each other.
 const GRANTS_LOCK: i64 = 0x3c81_94d2_6e0b_75af;
 
-/// Who would get the grants, and whether that is who gives them.
+/// Whether the role that gets the grants is the one that gives them.
 const IS_SELF: &str = "SELECT rolname = current_user FROM pg_roles WHERE rolname = $1";
 
-/// A serial column's default takes its number from a sequence; an identity column's needs no privilege.
+/// The sequences of serial columns. An identity column's sequence needs no privilege.
 const SEQUENCES: &str = "
     SELECT DISTINCT format('%I.%I', n.nspname, s.relname)
     FROM pg_attrdef a
@@ -23,21 +23,22 @@ const SEQUENCES: &str = "
     JOIN pg_namespace n ON n.oid = s.relnamespace
     WHERE a.adrelid = $1::bigint::oid";
 
-/// Granting what one may not grant is only a warning to Postgres, and the role may have it from elsewhere.
+/// Whether the role can write now. Postgres only warns when a grant is not allowed, and the role may have the
+/// privilege from elsewhere.
 const SUFFICES: &str = "
     SELECT has_schema_privilege($1, relnamespace, 'USAGE') AND has_table_privilege($1, oid, 'INSERT')
     FROM pg_class WHERE oid = $2::bigint::oid";
 
-/// Lets `role` write to the table as the writer does. Waits for both where they are missing.
+/// Grants `role` what the writer needs for the table. Waits until both exist.
 pub(crate) async fn grant_when_possible(
     database: &Database,
     role: &str,
     table: TableName,
 ) -> anyhow::Result<()> {
     let catalogue = Catalogue::new(table);
-    let mut patience = Patience::new("cannot grant yet; trying again");
+    let mut retry = StartRetry::new("cannot grant yet; trying again");
     while let Err(error) = try_grant(database, role, &catalogue).await {
-        patience.wait_after(error).await?;
+        retry.wait_after(error).await?;
     }
     Ok(())
 }
@@ -49,7 +50,9 @@ async fn try_grant(database: &Database, role: &str, catalogue: &Catalogue) -> Re
     match within(deadline, is_self).await? {
         Some(false) => {}
         Some(true) => {
-            return Err(StartError::Final(format!("{role} is the role that migrates, not the writer's own")));
+            return Err(StartError::Final(format!(
+                "{role} is the role that migrates; --grant-to needs the writer's own role"
+            )));
         }
         None => return Err(StartError::NotYet(format!("role {role} does not exist"))),
     }
@@ -72,7 +75,7 @@ async fn grant(connection: &mut PgConnection, role: &str, table: &Table) -> Resu
     sqlx::query_scalar(SUFFICES).bind(role).bind(i64::from(table.oid)).fetch_one(connection).await
 }
 
-/// What else the role has in schema `veilpost`, from an earlier version or by hand, is taken away.
+/// Revokes first whatever the role has in schema `veilpost`, from an earlier version or by hand.
 fn statements(role: &str, table: &Table, sequences: &[String]) -> String {
     let role = quoted(role);
     let (schema, name) = (quoted(&table.schema), quoted(&table.name));

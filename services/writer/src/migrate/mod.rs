@@ -1,4 +1,4 @@
-//! Migrations: embedded, safe when several writers start at once, and patient with a Postgres that is not up yet.
+//! Migrations: embedded in the executable, safe when several writers start at once.
 
 mod grants;
 
@@ -9,34 +9,43 @@ use veilpost_runtime::Lifecycle;
 use crate::catalogue::TableName;
 use crate::database::{Database, DbError, Session, within};
 use crate::settings::MigrateSettings;
-use crate::start_retry::{Patience, StartError};
+use crate::start_retry::{StartError, StartRetry};
 use grants::grant_when_possible;
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Runs the migrations that are still to be run, grants what the writer needs if a role is named, and ends. A drain ends the wait for Postgres with an error.
+/// Runs the pending migrations, grants the role in `settings` what the writer needs, and returns. Waits for
+/// Postgres where that may help.
+///
+/// # Errors
+///
+/// When waiting cannot help, as with a wrong password or a bad setting, and when a drain ends the wait.
 pub async fn migrate(settings: MigrateSettings, life: Lifecycle) -> anyhow::Result<()> {
     let database = settings.database.clone().open()?;
     tokio::select! {
-        done = prepare(&database, &settings) => done,
+        done = migrate_and_grant(&database, &settings) => done,
         () = life.draining() => anyhow::bail!("stopped before the migrations were done"),
     }
 }
 
-async fn prepare(database: &Database, settings: &MigrateSettings) -> anyhow::Result<()> {
+async fn migrate_and_grant(database: &Database, settings: &MigrateSettings) -> anyhow::Result<()> {
     migrate_when_possible(database).await?;
     tracing::info!("migrations are up to date");
     if let Some(role) = &settings.grant_to {
         grant_when_possible(database, role, TableName::parse(&settings.table)).await?;
-        tracing::info!(role, table = settings.table, "the role may write, and do nothing else");
+        tracing::info!(
+            role,
+            table = settings.table,
+            "granted the role what the writer needs and nothing else"
+        );
     }
     Ok(())
 }
 
 pub(crate) async fn migrate_when_possible(database: &Database) -> anyhow::Result<()> {
-    let mut patience = Patience::new("cannot migrate yet; trying again");
+    let mut retry = StartRetry::new("cannot migrate yet; trying again");
     while let Err(error) = try_migrate(database).await {
-        patience.wait_after(error).await.context("migrations failed")?;
+        retry.wait_after(error).await.context("migrations failed")?;
     }
     Ok(())
 }
@@ -46,7 +55,8 @@ async fn try_migrate(database: &Database) -> Result<(), StartError> {
     run(&mut session).await
 }
 
-/// The schema is created only where it is missing: creating it takes a privilege even when it exists.
+/// Creates the schema only where it is missing: `CREATE SCHEMA IF NOT EXISTS` needs a privilege even when it
+/// exists.
 async fn run(session: &mut Session) -> Result<(), StartError> {
     let schema = sqlx::query_scalar("SELECT to_regnamespace('veilpost') IS NULL");
     let is_missing: bool = within(session.deadline(), schema.fetch_one(session.connection())).await?;
@@ -56,7 +66,7 @@ async fn run(session: &mut Session) -> Result<(), StartError> {
     if is_missing {
         migrator.create_schema("veilpost");
     }
-    // `run` needs an `Acquire` for every lifetime, which makes the service's future unfit for spawning.
+    // `Migrator::run` needs an `Acquire` for every lifetime, and a future with that bound cannot be spawned.
     migrator.run_direct(None, session.connection(), false).await.map_err(StartError::from)
 }
 

@@ -14,7 +14,7 @@ use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_client::WriterClient;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, Reason, Receipt, Target, Value};
 use veilpost_runtime::Lifecycle;
-use veilpost_writer::{Arguments, Command, Writer, migrate};
+use veilpost_writer::{Arguments, Writer, WriterCommand, migrate};
 
 use crate::cluster::{Cluster, free_port};
 
@@ -90,7 +90,7 @@ impl World {
         let url = self.url();
         let own = ["veilpost-writer", "migrate", "--database-url", &url];
         let arguments = Arguments::try_parse_from([&own, arguments].concat()).unwrap();
-        let Some(Command::Migrate(settings)) = arguments.command else { panic!("not migrate") };
+        let Some(WriterCommand::Migrate(settings)) = arguments.command else { panic!("not migrate") };
         migrate(settings, Lifecycle::for_tests()).await
     }
 

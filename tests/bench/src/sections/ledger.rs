@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use secrecy::SecretString;
 use veilpost_local::numbers::float;
 use veilpost_local::output::say;
-use veilpost_writer::{Bare, BareBatch};
+use veilpost_writer::{PreparedRecords, StatementLoop};
 
 use crate::bodies::{masked_batches, target};
 use crate::run::Results;
@@ -67,10 +67,10 @@ pub(crate) async fn bare_loop(
     let url = SecretString::from(testbed.postgres.url());
     let mut sessions = Vec::new();
     for _ in 0..CONNECTIONS {
-        sessions.push(Bare::connect(&url, &target()).await?);
+        sessions.push(StatementLoop::connect(&url, &target()).await?);
     }
     let batches = masked_batches(rows, testbed.settings.batch).into_iter();
-    let batches: Vec<Arc<BareBatch>> = batches
+    let batches: Vec<Arc<PreparedRecords>> = batches
         .zip(sessions.iter().cycle())
         .map(|(batch, session)| session.prepare(batch).map(Arc::new))
         .collect::<Result<_, _>>()?;
@@ -88,8 +88,8 @@ pub(crate) async fn bare_loop(
 }
 
 async fn store(
-    session: &mut Bare,
-    mut take: impl FnMut() -> Option<Arc<BareBatch>>,
+    session: &mut StatementLoop,
+    mut take: impl FnMut() -> Option<Arc<PreparedRecords>>,
     ledger: bool,
 ) -> anyhow::Result<()> {
     while let Some(batch) = take() {

@@ -1,22 +1,26 @@
-//! Where a stream's records go, resolved against the catalogue.
+//! The target of a stream, resolved against the catalogue.
+
+mod sql;
 
 use std::sync::Arc;
 
 use tonic::Status;
 use veilpost_proto::v1;
 
-use super::{Column, Table, TableName};
-use crate::statement::Statements;
+pub(crate) use sql::{InsertMode, InsertStatements, quoted};
 
-/// The table, the columns that a stream fills, and the statements that do it.
+use crate::catalogue::{Table, TableColumn, TableName};
+use crate::database::{Blame, DbError, blame};
+
+/// The table, the columns that a stream fills, and the statements that fill them.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct ResolvedTarget {
     pub(crate) table: Arc<Table>,
-    pub(crate) columns: Vec<Column>,
-    pub(crate) statements: Statements,
+    pub(crate) columns: Vec<TableColumn>,
+    pub(crate) statements: InsertStatements,
 }
 
-/// Why a stream cannot write what it names.
+/// Why a stream cannot write to the target that it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Mismatch {
     #[error("unknown table {0}")]
@@ -42,7 +46,7 @@ impl From<Mismatch> for Status {
     }
 }
 
-impl Target {
+impl ResolvedTarget {
     pub(crate) fn resolve(table: &Arc<Table>, wanted: &v1::Target) -> Result<Self, Mismatch> {
         if !table.is_named(&TableName::parse(&wanted.table)) {
             return Err(Mismatch::Table(wanted.table.clone()));
@@ -51,16 +55,16 @@ impl Target {
         if let Some(missing) = missing_column(table, &columns) {
             return Err(Mismatch::Missing(missing.name.clone()));
         }
-        let statements = Statements::new(table, &columns);
+        let statements = InsertStatements::new(table, &columns);
         Ok(Self { table: Arc::clone(table), columns, statements })
     }
 
-    /// Whether records of both may be stored by one statement.
+    /// Whether one statement can store records of both.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.table, &other.table) && self.columns == other.columns
     }
 
-    /// Why a stream with this target must end, now that the table is another.
+    /// The status that ends a stream with this target after the table's definition has changed to `table`.
     pub(crate) fn outdated_by(&self, table: &Arc<Table>) -> Status {
         let columns = self.columns.iter().map(|column| column.name.clone()).collect();
         let wanted = v1::Target { table: format!("{}.{}", self.table.schema, self.table.name), columns };
@@ -70,16 +74,30 @@ impl Target {
         }
     }
 
-    pub(crate) fn has_column(&self, name: &str) -> bool {
+    /// Who is to blame for an error of an insert. NULL in a column that the stream does not fill is not a
+    /// record's fault.
+    pub(crate) fn blame(&self, error: &DbError) -> Blame {
+        match error {
+            DbError::Server(server)
+                if server.sqlstate == "23502"
+                    && server.column.as_ref().is_some_and(|column| !self.has_column(column)) =>
+            {
+                Blame::Catalogue
+            }
+            _ => blame(error),
+        }
+    }
+
+    fn has_column(&self, name: &str) -> bool {
         self.columns.iter().any(|column| column.name == name)
     }
 }
 
-fn resolve_columns(table: &Table, names: &[String]) -> Result<Vec<Column>, Mismatch> {
+fn resolve_columns(table: &Table, names: &[String]) -> Result<Vec<TableColumn>, Mismatch> {
     if names.is_empty() {
         return Err(Mismatch::NoColumns);
     }
-    let mut columns: Vec<Column> = Vec::with_capacity(names.len());
+    let mut columns: Vec<TableColumn> = Vec::with_capacity(names.len());
     for name in names {
         if columns.iter().any(|column| column.name == *name) {
             return Err(Mismatch::Twice(name.clone()));
@@ -94,46 +112,23 @@ fn resolve_columns(table: &Table, names: &[String]) -> Result<Vec<Column>, Misma
     Ok(columns)
 }
 
-/// A column without which every record would violate NOT NULL: that is the policy's fault and no record's.
-fn missing_column<'table>(table: &'table Table, columns: &[Column]) -> Option<&'table Column> {
-    let filled = |column: &Column| columns.iter().any(|filled| filled.name == column.name);
+/// A column that is NOT NULL and that nothing fills. Every record would violate it, which is the policy's
+/// fault and not a record's.
+fn missing_column<'table>(table: &'table Table, columns: &[TableColumn]) -> Option<&'table TableColumn> {
+    let filled = |column: &TableColumn| columns.iter().any(|filled| filled.name == column.name);
     table.columns.iter().find(|column| {
         column.not_null && !column.has_default && !table.has_before_triggers && !filled(column)
     })
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::catalogue::{Kind, TextLimit};
-
-    pub(crate) fn column(name: &str) -> Column {
-        Column {
-            name: name.to_owned(),
-            kind: Kind::Text { limit: TextLimit::None },
-            cast: "text".to_owned(),
-            type_oid: 25,
-            typmod: -1,
-            not_null: false,
-            has_default: false,
-            unusable: None,
-        }
-    }
-
-    pub(crate) fn table(columns: Vec<Column>) -> Arc<Table> {
-        Arc::new(Table {
-            oid: 1,
-            schema: "public".to_owned(),
-            name: "logins".to_owned(),
-            visible: true,
-            has_before_triggers: false,
-            columns,
-        })
-    }
+    use crate::catalogue::fixtures::{column, table};
 
     fn resolve(table: &Arc<Table>, name: &str, columns: &[&str]) -> Result<(), Mismatch> {
         let columns = columns.iter().map(ToString::to_string).collect();
-        Target::resolve(table, &v1::Target { table: name.to_owned(), columns }).map(|_| ())
+        ResolvedTarget::resolve(table, &v1::Target { table: name.to_owned(), columns }).map(|_| ())
     }
 
     #[test]
@@ -155,7 +150,7 @@ pub(crate) mod tests {
 
     #[test]
     fn columns_must_exist_once_and_take_values() {
-        let array = Column { unusable: Some("is an array".into()), ..column("tags") };
+        let array = TableColumn { unusable: Some("is an array".into()), ..column("tags") };
         let table = table(vec![column("a"), array]);
         assert_eq!(resolve(&table, "logins", &["b"]), Err(Mismatch::Column("b".into())));
         assert_eq!(resolve(&table, "logins", &["a", "a"]), Err(Mismatch::Twice("a".into())));
@@ -168,11 +163,11 @@ pub(crate) mod tests {
 
     #[test]
     fn a_not_null_column_must_be_filled_by_someone() {
-        let strict = Column { not_null: true, ..column("b") };
+        let strict = TableColumn { not_null: true, ..column("b") };
         let known = table(vec![column("a"), strict.clone()]);
         assert_eq!(resolve(&known, "logins", &["a"]), Err(Mismatch::Missing("b".into())));
         assert_eq!(resolve(&known, "logins", &["a", "b"]), Ok(()));
-        let defaulted = table(vec![column("a"), Column { has_default: true, ..strict }]);
+        let defaulted = table(vec![column("a"), TableColumn { has_default: true, ..strict }]);
         assert_eq!(resolve(&defaulted, "logins", &["a"]), Ok(()));
     }
 }

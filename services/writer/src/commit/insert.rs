@@ -1,0 +1,149 @@
+//! Runs the statement that stores records, with their values bound to it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgBindIterExt, PgHasArrayType, PgTypeInfo};
+use sqlx::query::Query;
+use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, Type};
+use uuid::Uuid;
+
+use crate::database::{DbError, Session, within};
+use crate::ledger::{Key, slot_of};
+use crate::record::Record;
+use crate::target::{InsertMode, InsertStatements, ResolvedTarget};
+
+/// The keys that a statement found to be new.
+#[derive(Debug)]
+pub(crate) enum NewKeys {
+    All,
+    Only(HashSet<Key>),
+}
+
+impl NewKeys {
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(keys) => keys.contains(key),
+        }
+    }
+
+    /// How many of `records` records were stored.
+    pub(super) fn count(&self, records: usize) -> usize {
+        match self {
+            Self::All => records,
+            Self::Only(keys) => keys.len(),
+        }
+    }
+}
+
+/// Stores all records and their keys, or nothing; returns the keys that were new.
+///
+/// The records' keys must be distinct and sorted: statements that insert keys in the same order cannot
+/// deadlock, and a key that is twice in one statement would be stored twice.
+pub(crate) async fn insert(
+    session: &mut Session,
+    statements: &InsertStatements,
+    records: &[&Record],
+    mode: InsertMode,
+) -> Result<NewKeys, DbError> {
+    assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
+    let columns = records.first().map_or(0, |record| record.columns());
+    let query = bind(statements.sql(mode), records, columns);
+    let deadline = session.deadline();
+    match mode {
+        InsertMode::Plain => {
+            within(deadline, query.execute(session.connection())).await?;
+            Ok(NewKeys::All)
+        }
+        InsertMode::Skipping => {
+            let rows = within(deadline, query.fetch_all(session.connection())).await?;
+            let keys = rows.iter().map(|row| sqlx::Row::try_get::<Uuid, _>(row, 0).map(Key::from));
+            Ok(NewKeys::Only(keys.collect::<Result<_, _>>()?))
+        }
+    }
+}
+
+/// Runs the plain statement with no records: it fails where the table takes no rows at all.
+pub(super) async fn insert_nothing(session: &mut Session, target: &ResolvedTarget) -> Result<(), DbError> {
+    let query = bind(target.statements.sql(InsertMode::Plain), &[], target.columns.len());
+    let deadline = session.deadline();
+    within(deadline, query.execute(session.connection())).await.map(|_| ())
+}
+
+/// Stores rows without their keys, which no service ever does: the benchmark measures with it what the ledger
+/// costs.
+#[cfg(feature = "bench")]
+pub(crate) async fn insert_without_ledger(
+    session: &mut Session,
+    target: &ResolvedTarget,
+    records: &[&Record],
+) -> Result<(), DbError> {
+    let query = sqlx::query(AssertSqlSafe(target.statements.without_ledger()));
+    let query = bind_rows(query, records, target.columns.len());
+    let deadline = session.deadline();
+    within(deadline, query.execute(session.connection())).await.map(|_| ())
+}
+
+fn bind<'query>(
+    sql: Arc<str>,
+    records: &'query [&Record],
+    columns: usize,
+) -> Query<'query, Postgres, PgArguments> {
+    let slots = records.iter().map(|record| slot_of(record.sent_ms));
+    let keys = records.iter().map(|record| record.key.uuid());
+    let mut arguments = PgArguments::default();
+    arguments.reserve(columns + 2, arguments_bytes(records, columns));
+    let query =
+        sqlx::query_with(AssertSqlSafe(sql), arguments).bind(slots.bind_iter()).bind(keys.bind_iter());
+    bind_rows(query, records, columns)
+}
+
+/// About how many bytes the arguments of a statement take. Without this, their buffer would grow step by step
+/// and be copied each time.
+fn arguments_bytes(records: &[&Record], columns: usize) -> usize {
+    /// Of an array.
+    const HEADER: usize = 24;
+    /// Each element has its length before it.
+    const LENGTH: usize = 4;
+    let keys = size_of::<Uuid>() + size_of::<i16>() + 2 * LENGTH;
+    let rows: usize = records.iter().map(|record| record.bytes() + keys + columns * LENGTH).sum();
+    rows + (columns + 2) * HEADER
+}
+
+fn bind_rows<'query>(
+    mut query: Query<'query, Postgres, PgArguments>,
+    records: &'query [&Record],
+    columns: usize,
+) -> Query<'query, Postgres, PgArguments> {
+    assert!(records.iter().all(|record| record.columns() == columns), "unnest would pad what is missing");
+    for column in 0..columns {
+        let inputs = records.iter().map(move |record| record.input(column).map(Text));
+        query = query.bind(inputs.bind_iter());
+    }
+    query
+}
+
+/// Bytes that are known to be UTF-8, bound as text without a second check.
+struct Text<'record>(&'record [u8]);
+
+impl Type<Postgres> for Text<'_> {
+    fn type_info() -> PgTypeInfo {
+        <str as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for Text<'_> {
+    fn array_type_info() -> PgTypeInfo {
+        <&str as PgHasArrayType>::array_type_info()
+    }
+}
+
+impl Encode<'_, Postgres> for Text<'_> {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.0);
+        Ok(IsNull::No)
+    }
+}
