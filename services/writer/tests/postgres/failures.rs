@@ -5,13 +5,14 @@ use std::time::Duration;
 use sqlx::Connection;
 use veilpost_proto::v1::{MaskedRecord, Receipt};
 
-use crate::world::{DUPLICATE, LEFT, REJECTED, STORED, World, record, text};
+use crate::masker::{DUPLICATE, LEFT, REJECTED, STORED, record, text};
+use crate::test_database::TestDatabase;
 
 fn users(count: usize) -> Vec<MaskedRecord> {
     (0..count).map(|id| record(id, vec![text(&format!("user-{id}"))])).collect()
 }
 
-/// A table on which every row takes its time.
+/// A table that takes `seconds` for every row.
 fn slow_table(seconds: f64) -> String {
     format!(
         "CREATE TABLE user_logins (user_id text);
@@ -28,17 +29,17 @@ fn assert_all_settled(receipt: &Receipt) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_too_slow_is_halved_until_it_fits() {
-    let world = World::new(&slow_table(0.02)).await;
-    let writer = world.ready(&["--statement-timeout", "500ms"]).await;
+    let database = TestDatabase::with(&slow_table(0.02)).await;
+    let writer = database.ready_writer(&["--statement-timeout", "500ms"]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     let receipt = stream.store(users(60)).await;
     assert_eq!(receipt.outcomes, [STORED; 60]);
-    assert_eq!(world.count("user_logins").await, 60);
+    assert_eq!(database.count("user_logins").await, 60);
 }
 
-/// Kills the writer's connections so many times, and counts them.
-async fn kill_connections(world: &World, times: u32, every: Duration) -> i64 {
-    let mut admin = world.connect_as_admin().await;
+/// Kills the writer's connections `times` times; returns how many there were.
+async fn kill_connections(database: &TestDatabase, times: u32, every: Duration) -> i64 {
+    let mut admin = database.connect_as_admin().await;
     let mut killed = 0;
     for _ in 0..times {
         tokio::time::sleep(every).await;
@@ -50,10 +51,10 @@ async fn kill_connections(world: &World, times: u32, every: Duration) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_killed_in_the_search_for_poison_lose_nothing_and_double_nothing() {
-    let world = World::new(&slow_table(0.001)).await;
-    world.sql("ALTER TABLE user_logins ADD CHECK (user_id NOT LIKE '%poison')").await;
-    let writer = world.ready(&["--connections", "1"]).await;
+async fn connections_killed_during_a_search_lose_nothing_and_double_nothing() {
+    let database = TestDatabase::with(&slow_table(0.001)).await;
+    database.sql("ALTER TABLE user_logins ADD CHECK (user_id NOT LIKE '%poison')").await;
+    let writer = database.ready_writer(&["--connections", "1"]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     let batch = |number: usize| {
         let value = |id: usize| format!("user-{number}-{id}{}", if id % 10 == 3 { "-poison" } else { "" });
@@ -72,36 +73,36 @@ async fn connections_killed_in_the_search_for_poison_lose_nothing_and_double_not
             }
         }
     };
-    let ((), killed) = tokio::join!(store, kill_connections(&world, 12, Duration::from_millis(120)));
+    let ((), killed) = tokio::join!(store, kill_connections(&database, 12, Duration::from_millis(120)));
     assert!(killed > 3);
-    let rows = world.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
+    let rows = database.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
     assert_eq!(rows, "540 540");
-    assert_eq!(world.count("veilpost.ledger").await, 540);
+    assert_eq!(database.count("veilpost.ledger").await, 540);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_connections_lose_nothing_and_double_nothing() {
-    let world = World::new(&slow_table(0.001)).await;
-    let writer = world.ready(&[]).await;
+    let database = TestDatabase::with(&slow_table(0.001)).await;
+    let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     let store = async {
         for _ in 0..3 {
             assert_all_settled(&stream.store(users(300)).await);
         }
     };
-    let kill = kill_connections(&world, 8, Duration::from_millis(150));
+    let kill = kill_connections(&database, 8, Duration::from_millis(150));
     let ((), killed) = tokio::join!(store, kill);
     assert!(killed > 0);
-    let rows = world.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
+    let rows = database.text("SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins").await;
     assert_eq!(rows, "300 300");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_on_the_table_is_waited_for() {
-    let world = World::new("").await;
-    let writer = world.ready(&["--statement-timeout", "1s"]).await;
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&["--statement-timeout", "1s"]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
-    let mut other = world.connect().await;
+    let mut other = database.connect().await;
     let mut lock = other.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE user_logins").execute(&mut *lock).await.unwrap();
     stream.send(users(10)).await;
@@ -111,18 +112,18 @@ async fn a_lock_on_the_table_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_takes_no_row_at_all_is_waited_for_and_nothing_left() {
+async fn a_table_that_takes_no_rows_is_waited_for_and_nothing_is_left() {
     let closed = "CREATE TABLE user_logins (user_id text);
                   CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed'; END $$;
                   CREATE TRIGGER refuse BEFORE INSERT ON user_logins EXECUTE FUNCTION refuse()";
-    let world = World::new(closed).await;
-    let writer = world.ready(&["--statement-timeout", "200ms"]).await;
+    let database = TestDatabase::with(closed).await;
+    let writer = database.ready_writer(&["--statement-timeout", "200ms"]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     stream.send(users(1)).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    world.sql("DROP TRIGGER refuse ON user_logins").await;
+    database.sql("DROP TRIGGER refuse ON user_logins").await;
     assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED]);
-    let mut other = world.connect().await;
+    let mut other = database.connect().await;
     let mut lock = other.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE user_logins").execute(&mut *lock).await.unwrap();
     stream.send(vec![record("locked", vec![text("x")])]).await;
@@ -132,13 +133,13 @@ async fn a_table_that_takes_no_row_at_all_is_waited_for_and_nothing_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_always_too_slow_is_left_and_holds_nobody_up() {
+async fn a_record_that_is_always_too_slow_is_left_and_does_not_hold_up_the_others() {
     let setup = "CREATE TABLE user_logins (user_id text);
                  CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS
                      $$ BEGIN IF NEW.user_id = 'user-3' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END $$;
                  CREATE TRIGGER doze BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION doze()";
-    let world = World::new(setup).await;
-    let writer = world.ready(&["--statement-timeout", "200ms", "--connections", "1"]).await;
+    let database = TestDatabase::with(setup).await;
+    let writer = database.ready_writer(&["--statement-timeout", "200ms", "--connections", "1"]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     let receipt = stream.store(users(8)).await;
     assert_eq!(receipt.outcomes, [STORED, STORED, STORED, LEFT, STORED, STORED, STORED, STORED]);
@@ -146,14 +147,14 @@ async fn a_record_that_is_always_too_slow_is_left_and_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_always_takes_too_long_to_judge_is_left_and_holds_nobody_up() {
+async fn a_value_that_always_takes_too_long_to_validate_is_left_and_does_not_hold_up_the_others() {
     let setup = "CREATE FUNCTION is_quick(value text) RETURNS boolean LANGUAGE plpgsql AS
                      $$ BEGIN IF value = 'slow' THEN PERFORM pg_sleep(60); END IF; RETURN true; END $$;
                  CREATE DOMAIN quick AS text CHECK (is_quick(VALUE));
                  CREATE TYPE span AS RANGE (subtype = quick);
                  CREATE TABLE user_logins (user_id span)";
-    let world = World::new(setup).await;
-    let writer = world.ready(&["--statement-timeout", "200ms", "--connections", "1"]).await;
+    let database = TestDatabase::with(setup).await;
+    let writer = database.ready_writer(&["--statement-timeout", "200ms", "--connections", "1"]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     let values = ["[a,b]", "[b,c]", "no range", "[slow,t]", "[c,d]", "[slow,t]"];
     let record = |(id, value): (usize, &&str)| record(id, vec![text(value)]);
@@ -163,10 +164,10 @@ async fn a_value_that_always_takes_too_long_to_judge_is_left_and_holds_nobody_up
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_always_waits_for_a_lock_is_left_and_holds_nobody_up() {
-    let world = World::new("CREATE TABLE user_logins (user_id text UNIQUE)").await;
-    let writer = world.ready(&["--statement-timeout", "200ms", "--connections", "1"]).await;
-    let mut other = world.connect().await;
+async fn a_record_that_always_waits_for_a_lock_is_left_and_does_not_hold_up_the_others() {
+    let database = TestDatabase::with("CREATE TABLE user_logins (user_id text UNIQUE)").await;
+    let writer = database.ready_writer(&["--statement-timeout", "200ms", "--connections", "1"]).await;
+    let mut other = database.connect().await;
     let mut lock = other.begin().await.unwrap();
     sqlx::raw_sql("INSERT INTO user_logins VALUES ('user-3')").execute(&mut *lock).await.unwrap();
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
@@ -177,23 +178,23 @@ async fn a_record_that_always_waits_for_a_lock_is_left_and_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_privilege_holds_the_stream_up_until_it_is_granted() {
-    let world = World::new("").await;
-    let writer = world.ready(&[]).await;
+async fn a_missing_privilege_is_waited_for() {
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
-    world.sql(&format!("REVOKE INSERT ON user_logins FROM {}", world.database)).await;
+    database.sql(&format!("REVOKE INSERT ON user_logins FROM {}", database.name)).await;
     stream.send(users(2)).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
-    world.sql(&format!("GRANT INSERT ON user_logins TO {}", world.database)).await;
+    database.sql(&format!("GRANT INSERT ON user_logins TO {}", database.name)).await;
     assert_eq!(stream.receipt().await.unwrap().outcomes, [STORED; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_ends_the_streams_and_the_writer() {
-    let world = World::new("").await;
-    let writer = world.ready(&[]).await;
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
-    let mut other = world.connect().await;
+    let mut other = database.connect().await;
     let mut lock = other.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE user_logins").execute(&mut *lock).await.unwrap();
     stream.send(users(10)).await;

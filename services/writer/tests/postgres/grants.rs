@@ -1,11 +1,12 @@
-//! The writer's own role: what `migrate --grant-to` gives suffices, and gives nothing else.
+//! The grants of `migrate --grant-to`: they suffice for a writer, and allow nothing else.
 
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use veilpost_proto::v1::Reason;
 
-use crate::world::{DUPLICATE, STORED, World, null, only_rejection, record, text};
+use crate::masker::{DUPLICATE, STORED, null, only_rejection, record, text};
+use crate::test_database::TestDatabase;
 
 /// A serial column and a type that only Postgres can judge, in a schema of its own.
 const OWN_TABLE: &str = "
@@ -13,7 +14,7 @@ const OWN_TABLE: &str = "
     CREATE TABLE events.logins (id serial, at timestamptz DEFAULT now(), user_id text, mood mood);
     CREATE TABLE secrets (id text)";
 
-/// Everything that the role has been given, on whatever is no database's own.
+/// Every privilege that a role has been granted.
 const GRANTED: &str = "
     SELECT string_agg(what, ', ' ORDER BY what) FROM (
         SELECT a.privilege_type || ' ' || c.oid::regclass AS what, a.grantee FROM pg_class c, aclexplode(c.relacl) a
@@ -27,11 +28,11 @@ const GRANTED: &str = "
     ) granted WHERE grantee = ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writer_with_these_grants_does_all_that_a_writer_does() {
-    let world = World::new(OWN_TABLE).await;
-    let role = world.create_writer_role().await;
-    world.migrate(&["--grant-to", &role, "--table", "events.logins"]).await.unwrap();
-    let writer = world.start_as(&role, &["--migrate", "false", "--table", "events.logins"]);
+async fn the_grants_suffice_for_a_writer() {
+    let database = TestDatabase::with(OWN_TABLE).await;
+    let role = database.create_writer_role().await;
+    database.migrate(&["--grant-to", &role, "--table", "events.logins"]).await.unwrap();
+    let writer = database.start_writer_as(&role, &["--migrate", "false", "--table", "events.logins"]);
     writer.wait_until_ready().await;
     let mut stream = writer.open("events.logins", &["user_id", "mood"]).await.unwrap();
     let records = || (1..=2).map(|id| record(id, vec![text("a"), text("sad")])).collect();
@@ -39,18 +40,18 @@ async fn a_writer_with_these_grants_does_all_that_a_writer_does() {
     assert_eq!(stream.store(records()).await.outcomes, [DUPLICATE; 2]);
     let refused = stream.store(vec![record(3, vec![text("a"), text("merry")])]).await;
     assert_eq!(only_rejection(&refused).0, Reason::InvalidValue);
-    world.sql("ALTER TABLE events.logins ADD COLUMN locale text").await;
+    database.sql("ALTER TABLE events.logins ADD COLUMN locale text").await;
     let mut stream = writer.open("events.logins", &["locale"]).await.unwrap();
     assert_eq!(stream.store(vec![record(4, vec![null()])]).await.outcomes, [STORED]);
-    assert_eq!(world.count("events.logins").await, 3);
+    assert_eq!(database.count("events.logins").await, 3);
     writer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_grants_are_exactly_the_documented_ones() {
-    let world = World::new(OWN_TABLE).await;
-    let role = world.create_writer_role().await;
-    world.migrate(&["--grant-to", &role, "--table", "events.logins"]).await.unwrap();
+    let database = TestDatabase::with(OWN_TABLE).await;
+    let role = database.create_writer_role().await;
+    database.migrate(&["--grant-to", &role, "--table", "events.logins"]).await.unwrap();
     let leaves =
         (0..18).flat_map(|slot| ["SELECT", "TRUNCATE"].map(|may| format!("{may} veilpost.ledger_{slot}")));
     let others = [
@@ -63,7 +64,7 @@ async fn the_grants_are_exactly_the_documented_ones() {
         "USAGE veilpost",
     ];
     let mut expected: Vec<String> = leaves.chain(others.map(str::to_owned)).collect();
-    let granted = world.text(&format!("{GRANTED} '{role}'::regrole")).await;
+    let granted = database.text(&format!("{GRANTED} '{role}'::regrole")).await;
     let mut granted: Vec<&str> = granted.split(", ").collect();
     expected.sort_unstable();
     granted.sort_unstable();
@@ -71,11 +72,11 @@ async fn the_grants_are_exactly_the_documented_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_writers_role_can_read_change_and_make_nothing_else() {
-    let world = World::new(&format!("{OWN_TABLE}; CREATE TABLE user_logins (user_id text)")).await;
-    let role = world.create_writer_role().await;
-    world.migrate(&["--grant-to", &role]).await.unwrap();
-    let mut connection = world.connect_as(&role).await;
+async fn the_writers_role_cannot_read_change_or_create_anything_else() {
+    let database = TestDatabase::with(&format!("{OWN_TABLE}; CREATE TABLE user_logins (user_id text)")).await;
+    let role = database.create_writer_role().await;
+    database.migrate(&["--grant-to", &role]).await.unwrap();
+    let mut connection = database.connect_as(&role).await;
     for refused in [
         "SELECT user_id FROM user_logins",
         "SELECT FROM user_logins",
@@ -117,65 +118,65 @@ async fn the_writers_role_can_read_change_and_make_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_role_that_the_repository_makes_cannot_even_make_a_temporary_table() {
-    let world = World::new("").await;
+async fn the_role_of_writer_role_sql_cannot_even_create_a_temporary_table() {
+    let database = TestDatabase::with("").await;
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(password.path(), "it's a \\ secret\n").unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/postgres/writer-role.sql");
     for _ in 0..2 {
-        let url = world.cluster.url("admin", &world.database);
+        let url = database.cluster.url("admin", &database.name);
         let mut psql = std::process::Command::new("psql");
         psql.args(["-X", "-q", "-f", script, &url]).env("WRITER_PASSWORD_FILE", password.path());
         let done = psql.output().expect("psql comes with Postgres");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
-    world.migrate(&["--grant-to", "veilpost_writer"]).await.unwrap();
-    let mut connection = world.connect_as("veilpost_writer").await;
+    database.migrate(&["--grant-to", "veilpost_writer"]).await.unwrap();
+    let mut connection = database.connect_as("veilpost_writer").await;
     for refused in ["CREATE TEMPORARY TABLE mine (x text)", "CREATE TABLE mine (x text)"] {
         assert_eq!(refusal(&mut connection, refused).await.as_deref(), Some("42501"), "{refused}");
     }
-    let is_new = world.text("SELECT (current_setting('server_version_num')::int >= 150000)::text").await;
+    let is_new = database.text("SELECT (current_setting('server_version_num')::int >= 150000)::text").await;
     let quiet = refusal(&mut connection, "SET log_error_verbosity = terse").await;
     assert_eq!(quiet.is_none(), is_new == "true");
     let right = "SELECT count(*)::text FROM pg_authid WHERE rolname = 'veilpost_writer' AND rolpassword LIKE 'SCRAM-%'";
     let right: String =
-        sqlx::query_scalar(right).fetch_one(&mut world.connect_as_admin().await).await.unwrap();
+        sqlx::query_scalar(right).fetch_one(&mut database.connect_as_admin().await).await.unwrap();
     assert_eq!(right, "1", "the password is set");
-    assert!(!world.cluster.log().contains("a \\ secret"));
-    let writer = world.start_as("veilpost_writer", &["--migrate", "false"]);
+    assert!(!database.cluster.log().contains("a \\ secret"));
+    let writer = database.start_writer_as("veilpost_writer", &["--migrate", "false"]);
     writer.wait_until_ready().await;
     writer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_may_grant_at_once_and_what_was_too_much_is_taken_away() {
-    let world = World::new("").await;
-    let role = world.create_writer_role().await;
-    world.migrate(&[]).await.unwrap();
-    world.sql(&format!("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA veilpost TO {role}")).await;
+async fn several_migrations_may_grant_at_once_and_revoke_what_is_too_much() {
+    let database = TestDatabase::with("").await;
+    let role = database.create_writer_role().await;
+    database.migrate(&[]).await.unwrap();
+    database.sql(&format!("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA veilpost TO {role}")).await;
     let arguments = ["--grant-to", &role];
-    let grant = || world.migrate(&arguments);
+    let grant = || database.migrate(&arguments);
     let (one, two, three, four) = tokio::join!(grant(), grant(), grant(), grant());
     for done in [one, two, three, four] {
         done.unwrap();
     }
-    let mut connection = world.connect_as(&role).await;
+    let mut connection = database.connect_as(&role).await;
     for refused in ["SELECT FROM veilpost.migrations", "UPDATE veilpost.ledger SET slot = 1"] {
         assert_eq!(refusal(&mut connection, refused).await.as_deref(), Some("42501"), "{refused}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_is_not_there_is_waited_for_and_the_owners_own_is_refused() {
-    let world = World::new("").await;
-    let itself = world.migrate(&["--grant-to", &world.database]).await.unwrap_err();
+async fn a_missing_role_is_waited_for_and_the_owners_own_role_is_refused() {
+    let database = TestDatabase::with("").await;
+    let itself = database.migrate(&["--grant-to", &database.name]).await.unwrap_err();
     assert!(format!("{itself:#}").contains("is the role that migrates"), "{itself:#}");
-    let role = format!("{}_writer", world.database);
+    let role = format!("{}_writer", database.name);
     let arguments = ["--grant-to", &role];
-    let waits = world.migrate(&arguments);
+    let waits = database.migrate(&arguments);
     let comes = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        world.create_writer_role().await;
+        database.create_writer_role().await;
     };
     let (granted, ()) = tokio::join!(waits, comes);
     granted.unwrap();

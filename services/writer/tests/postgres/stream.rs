@@ -3,14 +3,15 @@
 use tonic::Code;
 use veilpost_proto::v1::{MaskedBatch, Target};
 
-use crate::world::{STORED, World, null, record, text};
+use crate::masker::{STORED, null, record, text};
+use crate::test_database::TestDatabase;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_and_unusable_names_end_the_stream_with_the_name() {
     let setup = "CREATE TABLE odd (a text, tags text[], n int GENERATED ALWAYS AS (1) STORED,
                                    i int GENERATED ALWAYS AS IDENTITY, u user_logins)";
-    let world = World::new(&format!("CREATE TABLE user_logins (a text); {setup}")).await;
-    let writer = world.ready(&["--table", "public.odd"]).await;
+    let database = TestDatabase::with(&format!("CREATE TABLE user_logins (a text); {setup}")).await;
+    let writer = database.ready_writer(&["--table", "public.odd"]).await;
     for (table, column, named) in [
         ("other", "a", "other"),
         ("veilpost.ledger", "key", "veilpost.ledger"),
@@ -31,18 +32,18 @@ async fn unknown_and_unusable_names_end_the_stream_with_the_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_added_later_is_found() {
-    let world = World::new("").await;
-    let writer = world.ready(&[]).await;
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&[]).await;
     assert!(writer.open("user_logins", &["country"]).await.is_err());
-    world.sql("ALTER TABLE user_logins ADD country text").await;
+    database.sql("ALTER TABLE user_logins ADD country text").await;
     let mut stream = writer.open("user_logins", &["country"]).await.unwrap();
     assert_eq!(stream.store(vec![record(1, vec![text("FR")])]).await.outcomes, [STORED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_message_is_the_target_and_nothing_else() {
-    let world = World::new("").await;
-    let writer = world.ready(&[]).await;
+async fn the_first_message_has_the_target_and_nothing_else() {
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&[]).await;
     let target = Some(Target { table: "user_logins".into(), columns: vec!["user_id".into()] });
     let records = MaskedBatch::encoded([record(1, vec![null()])]);
     for first in [
@@ -57,22 +58,22 @@ async fn the_first_message_is_the_target_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_number_of_values_ends_the_stream_and_stores_nothing_of_the_batch() {
-    let world = World::new("").await;
-    let writer = world.ready(&[]).await;
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     stream.send(vec![record(1, vec![null()]), record(2, vec![null(), null()])]).await;
     assert_eq!(stream.end().await, Code::InvalidArgument);
-    assert_eq!(world.count("user_logins").await, 0);
+    assert_eq!(database.count("user_logins").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_finishes_what_was_taken_and_says_unavailable() {
+async fn a_drain_finishes_the_batches_it_took_and_ends_the_stream_as_unavailable() {
     let slow = "CREATE TABLE user_logins (user_id text);
                 CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS
                     $$ BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END $$;
                 CREATE TRIGGER doze BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION doze()";
-    let world = World::new(slow).await;
-    let writer = world.ready(&[]).await;
+    let database = TestDatabase::with(slow).await;
+    let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     stream.send(vec![record(1, vec![null()])]).await;
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -82,5 +83,5 @@ async fn a_drain_finishes_what_was_taken_and_says_unavailable() {
         assert_eq!(stream.end().await, Code::Unavailable);
     };
     tokio::join!(stopped, told);
-    assert_eq!(world.count("user_logins").await, 1);
+    assert_eq!(database.count("user_logins").await, 1);
 }

@@ -1,8 +1,9 @@
-//! Every scalar type takes what Postgres takes, unchanged, and refuses the rest without cutting.
+//! A column of every scalar type stores what Postgres takes, unchanged, and rejects the rest whole.
 
 use veilpost_proto::v1::{Reason, Value};
 
-use crate::world::{REJECTED, STORED, World, boolean, json, null, number, only_rejection, record, text};
+use crate::masker::{REJECTED, STORED, boolean, json, null, number, only_rejection, record, text};
+use crate::test_database::TestDatabase;
 
 const KINDS: &str = "
     CREATE TYPE mood AS ENUM ('sad', 'happy');
@@ -20,21 +21,21 @@ const KINDS: &str = "
 
 /// Stores one value in one column and returns what a SELECT shows, or the reason for its rejection.
 async fn try_values(cases: &[(&str, Value, Result<&str, Reason>)]) {
-    let world = World::new(KINDS).await;
-    let writer = world.ready(&["--table", "kinds"]).await;
+    let database = TestDatabase::with(KINDS).await;
+    let writer = database.ready_writer(&["--table", "kinds"]).await;
     for (index, (column, value, expected)) in cases.iter().enumerate() {
         let mut stream = writer.open("kinds", &[column]).await.unwrap();
         let receipt = stream.store(vec![record(index, vec![value.clone()])]).await;
         let found = match receipt.outcomes[..] {
             [STORED] => {
                 let quoted = column.replace('"', "\"\"");
-                Ok(world.text(&format!("SELECT \"{quoted}\"::text FROM kinds")).await)
+                Ok(database.text(&format!("SELECT \"{quoted}\"::text FROM kinds")).await)
             }
             [REJECTED] => Err(only_rejection(&receipt).0),
             _ => panic!("{column}: {receipt:?}"),
         };
         assert_eq!(found, expected.map(str::to_owned), "{column}: {value:?}");
-        world.sql("TRUNCATE kinds").await;
+        database.sql("TRUNCATE kinds").await;
     }
 }
 
@@ -142,7 +143,7 @@ async fn json_columns_take_everything_and_others_only_scalars() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_types_are_judged_by_postgres() {
+async fn values_of_other_types_are_validated_by_postgres() {
     let uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
     try_values(&[
         ("c_uuid", text(uuid), Ok(uuid)),

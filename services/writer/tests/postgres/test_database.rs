@@ -1,0 +1,93 @@
+//! A database of a test's own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use clap::Parser;
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use veilpost_runtime::Lifecycle;
+use veilpost_writer::{Arguments, WriterCommand, migrate};
+
+use crate::cluster::Cluster;
+
+/// A database whose owner is no superuser, as in real life.
+pub(crate) struct TestDatabase {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) name: String,
+}
+
+impl TestDatabase {
+    /// A new database in which `setup` has been run.
+    pub(crate) async fn with(setup: &str) -> Self {
+        let database = Self::not_created();
+        database.create().await;
+        database.sql(setup).await;
+        database
+    }
+
+    pub(crate) fn not_created() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        Self { cluster: Cluster::shared(), name }
+    }
+
+    pub(crate) async fn create(&self) {
+        let mut admin = connect(&self.cluster.url("admin", "postgres")).await;
+        let role = format!("CREATE ROLE {} LOGIN", self.name);
+        sqlx::query(AssertSqlSafe(role)).execute(&mut admin).await.unwrap();
+        let database = format!("CREATE DATABASE {0} OWNER {0}", self.name);
+        sqlx::query(AssertSqlSafe(database)).execute(&mut admin).await.unwrap();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.cluster.url(&self.name, &self.name)
+    }
+
+    pub(crate) async fn connect(&self) -> PgConnection {
+        connect(&self.url()).await
+    }
+
+    pub(crate) async fn connect_as(&self, role: &str) -> PgConnection {
+        connect(&self.cluster.url(role, &self.name)).await
+    }
+
+    /// A role that may do nothing yet.
+    pub(crate) async fn create_writer_role(&self) -> String {
+        let role = format!("{}_writer", self.name);
+        let created = sqlx::raw_sql(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN")));
+        created.execute(&mut self.connect_as_admin().await).await.unwrap();
+        role
+    }
+
+    /// Migrates as the owner, with further arguments.
+    pub(crate) async fn migrate(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let url = self.url();
+        let own = ["veilpost-writer", "migrate", "--database-url", &url];
+        let arguments = Arguments::try_parse_from([&own, arguments].concat()).unwrap();
+        let Some(WriterCommand::Migrate(settings)) = arguments.command else { panic!("not migrate") };
+        migrate(settings, Lifecycle::for_tests()).await
+    }
+
+    pub(crate) async fn connect_as_admin(&self) -> PgConnection {
+        connect(&self.cluster.url("admin", &self.name)).await
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connect().await).await.unwrap();
+    }
+
+    /// The single text that a query returns.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let value: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.connect().await).await.unwrap();
+        value.unwrap_or_else(|| "NULL".to_owned())
+    }
+
+    pub(crate) async fn count(&self, table: &str) -> usize {
+        self.text(&format!("SELECT count(*)::text FROM {table}")).await.parse().unwrap()
+    }
+}
+
+async fn connect(url: &str) -> PgConnection {
+    url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
+}
