@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::server::Admin;
-use crate::telemetry::{Metrics, Telemetry};
+use crate::telemetry::{MetricsHandle, Telemetry};
 use crate::{BadSettings, CommonSettings, Lifecycle, memory};
 
 /// How long blocking work may delay the end of the process.
@@ -62,7 +62,7 @@ where
 async fn live<F>(
     common: &CommonSettings,
     admin_address: SocketAddr,
-    metrics: Metrics,
+    metrics: MetricsHandle,
     service: F,
 ) -> anyhow::Result<()>
 where

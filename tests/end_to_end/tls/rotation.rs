@@ -56,7 +56,7 @@ async fn a_change_of_ca_loses_nothing_and_needs_no_restart() {
 
     assert_eq!(stack.rows().await.unwrap(), 2500);
     assert_eq!(stack.count("SELECT count(DISTINCT user_id) FROM user_logins").await.unwrap(), 2500);
-    says(&stack.readers[0], &["opening the stream anew", "replaced"]).await;
+    says(&stack.readers[0], &["replacing the stream", "replaced"]).await;
     for service in stack.readers.iter_mut().chain(&mut stack.maskers) {
         let resent = service.metrics().await.unwrap().sum("veilpost_link_resent_records_total", &[]);
         assert!(resent.abs() < 0.5, "{resent} records of {} were sent twice", service.name());

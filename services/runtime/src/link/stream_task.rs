@@ -146,7 +146,7 @@ async fn pump<D: Downstream>(
         let message = tokio::select! {
             message = receipts.message() => message,
             why = &mut renewal, if !renewing => {
-                tracing::info!(downstream = D::SERVICE, address = %from.address, "opening the stream anew: {why}");
+                tracing::info!(downstream = D::SERVICE, address = %from.address, "replacing the stream: {why}");
                 renewing = true;
                 events.send(StreamEvent { from, what: StreamChange::Ending }).await?;
                 continue;

@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::http;
-use crate::{Lifecycle, telemetry::Metrics};
+use crate::{Lifecycle, telemetry::MetricsHandle};
 
 /// How often histograms are condensed, so that their memory stays bounded when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,11 +21,15 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Admin {
     listener: TcpListener,
     life: Lifecycle,
-    metrics: Metrics,
+    metrics: MetricsHandle,
 }
 
 impl Admin {
-    pub(crate) async fn bind(address: SocketAddr, life: Lifecycle, metrics: Metrics) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        life: Lifecycle,
+        metrics: MetricsHandle,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on --admin-address {address}"))?;
@@ -50,7 +54,7 @@ impl Admin {
     }
 }
 
-fn routes(life: Lifecycle, metrics: Metrics) -> Router {
+fn routes(life: Lifecycle, metrics: MetricsHandle) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readiness).with_state(life))
@@ -65,7 +69,7 @@ async fn readiness(State(life): State<Lifecycle>) -> (StatusCode, &'static str) 
     }
 }
 
-async fn exposition(State(metrics): State<Metrics>) -> impl IntoResponse {
+async fn exposition(State(metrics): State<MetricsHandle>) -> impl IntoResponse {
     // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
 }
@@ -95,7 +99,7 @@ mod tests {
     async fn only_reading_methods_are_answered_and_nothing_changes() {
         let life = Lifecycle::for_tests();
         life.set_ready(true);
-        let metrics = Metrics::for_tests();
+        let metrics = MetricsHandle::for_tests();
         let mut routes = routes(life.clone(), metrics.clone());
         let mut status = async |method: &str, path: &str| {
             let request =

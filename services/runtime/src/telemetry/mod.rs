@@ -10,7 +10,7 @@ mod traces;
 
 pub use failure::{OTHER, call_failed, failed};
 pub use outage::OutageLog;
-pub(crate) use recorder::Metrics;
+pub(crate) use recorder::MetricsHandle;
 pub(crate) use replica_gauge::ReplicaGauge;
 pub use spans::{context_of, lasts_until_now, link, link_to, note_rejection, parent};
 pub use traces::Traces;
@@ -38,7 +38,7 @@ pub fn export_traces(name: &'static str) -> anyhow::Result<Traces> {
 /// The telemetry of a running service. Spans exist only where traces are exported: log lines do not need
 /// them.
 pub(crate) struct Telemetry {
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: MetricsHandle,
     traces: Traces,
 }
 
@@ -54,7 +54,7 @@ impl Telemetry {
             tracing::warn!(error, "traces are off: the exporter cannot be built");
         }
         refused.map_or(Ok(()), Err)?;
-        Ok(Self { metrics: Metrics::install()?, traces })
+        Ok(Self { metrics: MetricsHandle::install()?, traces })
     }
 
     /// Exports what is still buffered, within a bound.

@@ -46,11 +46,11 @@ const REPEAT_AFTER: Duration = Duration::from_mins(5);
 /// ```
 #[derive(Debug, Default)]
 pub struct OutageLog {
-    state: Mutex<State>,
+    state: Mutex<Outage>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Outage {
     /// The problem of which a line was written last, and when.
     logged: Option<(String, Instant)>,
     /// A line has been written of an outage, and none yet of its end.

@@ -8,7 +8,7 @@ use crate::metrics::BUILD_INFO;
 
 /// All metrics of the process; clones share them.
 #[derive(Clone)]
-pub(crate) struct Metrics(PrometheusHandle);
+pub(crate) struct MetricsHandle(PrometheusHandle);
 
 /// Upper bounds of the buckets of every metric named `…_seconds`: about four to a decade, from 0.5 ms to 6 h.
 const SECONDS_BUCKETS: [f64; 32] = [
@@ -20,7 +20,7 @@ const SECONDS_BUCKETS: [f64; 32] = [
 const RECORDS_BUCKETS: [f64; 12] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
 
-impl Metrics {
+impl MetricsHandle {
     /// Makes this process record metrics; to be called once.
     pub(super) fn install() -> anyhow::Result<Self> {
         let recorder = PrometheusBuilder::new()
