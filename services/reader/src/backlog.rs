@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::time::MissedTickBehavior;
 use veilpost_runtime::Lifecycle;
 
-use crate::problem::Trouble;
+use crate::error::Trouble;
 use crate::queue::Queue;
 
 /// SQS's counts lag behind by up to a minute anyway.

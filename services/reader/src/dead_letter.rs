@@ -9,17 +9,17 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::{Lifecycle, telemetry};
 
-use crate::acquitted::Acquitted;
+use crate::concurrency::Pace;
+use crate::dead_letter_message::Letter;
 use crate::delete::Deletion;
 use crate::delivery::DeliveryNumber;
+use crate::error::{Problem, Trouble};
 use crate::in_flight::InFlight;
-use crate::letter::Letter;
-use crate::pace::Pace;
-use crate::problem::{Problem, Trouble};
+use crate::known_rejects::Acquitted;
 use crate::queue::{MAX_ENTRIES, Queue};
-use crate::settle::Rejection;
+use crate::settlement::Rejection;
 use crate::spans::Settling;
-use crate::{retry, slots};
+use crate::{call_pool, retry};
 
 /// Calls that are on their way at once.
 const SLOTS: usize = 8;
@@ -66,7 +66,7 @@ impl DeadLetters {
     pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<Casualty>>, lifecycle: Lifecycle) {
         let pace = Pace::between(SLOTS, SLOTS, Instant::now());
         let attempt = |batch| self.attempt(batch, &lifecycle);
-        slots::run(pace, Gauge::noop(), arriving, batch, attempt, &lifecycle).await;
+        call_pool::run(pace, Gauge::noop(), arriving, batch, attempt, &lifecycle).await;
     }
 
     /// Gives back what has to be tried again, after a pause.

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::{Lifecycle, telemetry};
 
+use crate::concurrency::Pace;
 use crate::delivery::{DeliveryNumber, ReceiptHandle};
+use crate::error::Trouble;
 use crate::in_flight::InFlight;
-use crate::pace::Pace;
-use crate::problem::Trouble;
 use crate::queue::{Answer, MAX_ENTRIES, Queue};
 use crate::spans::Settling;
-use crate::{retry, slots};
+use crate::{call_pool, retry};
 
 /// After so many attempts SQS will not delete this entry; the message comes again, and is a duplicate then.
 const MAX_TRIES: u32 = 10;
@@ -52,7 +52,7 @@ impl Deleter {
         let (pace, allowed) =
             (Pace::between(1, self.most, Instant::now()), gauge!("veilpost_reader_deletes"));
         let attempt = |batch| self.attempt(batch, &lifecycle);
-        slots::run(pace, allowed, arriving, batch, attempt, &lifecycle).await;
+        call_pool::run(pace, allowed, arriving, batch, attempt, &lifecycle).await;
     }
 
     /// Gives back what has to be tried again, after a pause.

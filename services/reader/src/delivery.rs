@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use veilpost_proto::v1::RawRecord;
 
-use crate::producer;
+use crate::trace_context;
 use crate::window::Share;
 
 /// Tells the deliveries of this process apart. A message id cannot: the same message may be in flight twice.
@@ -107,7 +107,7 @@ impl Delivery {
             body: self.body.clone(),
             sent_timestamp_ms: self.sent_timestamp_ms,
             receive_count: self.receive_count,
-            producer: producer::context(&self.attributes, self.trace_header.as_deref()),
+            producer: trace_context::context(&self.attributes, self.trace_header.as_deref()),
         }
     }
 }

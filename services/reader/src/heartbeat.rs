@@ -11,8 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, DeliveryNumber, ReceiptHandle};
+use crate::error::Trouble;
 use crate::in_flight::InFlight;
-use crate::problem::Trouble;
 use crate::queue::{MAX_ENTRIES, Queue};
 
 /// SQS hides a message no longer than this after its receive, however often it is extended.

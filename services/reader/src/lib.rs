@@ -2,38 +2,38 @@
 //!
 //! No other part of Veilpost has a handle on the queue.
 
-mod acquitted;
 mod backlog;
+mod batcher;
 mod ca_bundle;
-mod calls;
+mod call_metrics;
+mod call_pool;
 mod client;
+mod concurrency;
 mod dead_letter;
+mod dead_letter_message;
 mod delete;
 mod delivery;
-mod drain;
+mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod heartbeat;
 mod in_flight;
-mod intake;
-mod letter;
+mod known_rejects;
 mod metrics;
-mod pace;
-mod poll;
-mod problem;
-mod producer;
+mod pipeline;
+mod preflight;
 mod queue;
-mod reader;
-mod receipts;
+mod receive;
+mod release;
 mod retry;
+mod service;
 mod settings;
-mod settle;
-mod slots;
+mod settlement;
+mod settler;
 mod spans;
-mod stages;
-mod start;
-#[cfg(any(test, fuzzing))]
-pub mod untrusted;
+mod trace_context;
 mod window;
 
-pub use reader::Reader;
+pub use service::Reader;
 pub use settings::{OnReject, Settings};
-pub use settle::{Rejection, Settlement, settlements};
+pub use settlement::{Rejection, Settlement, settlements};

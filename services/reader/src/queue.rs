@@ -10,11 +10,11 @@ use aws_sdk_sqs::types::{
     QueueAttributeName, SendMessageBatchRequestEntry, SendMessageBatchResultEntry,
 };
 
-use crate::calls::{count, counted};
+use crate::call_metrics::{count, counted};
 use crate::client::Clients;
+use crate::dead_letter_message::Letter;
 use crate::delivery::ReceiptHandle;
-use crate::letter::Letter;
-use crate::problem::Problem;
+use crate::error::Problem;
 
 /// Messages that one receive brings, and entries that one batch has, at most.
 pub(crate) const MAX_ENTRIES: usize = 10;

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use veilpost_proto::MAX_BATCH_BYTES;
 use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, parse_duration};
 
-use crate::intake::BatchLimits;
+use crate::batcher::BatchLimits;
 use crate::queue::MAX_ENTRIES;
 
 /// Receives from Amazon SQS, keeps messages hidden while they are in flight, and settles them.

@@ -8,5 +8,5 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let mut lines = text.split('\n');
     let body = lines.next().unwrap_or_default();
-    veilpost_reader::untrusted::message(body, &lines.take(8).collect::<Vec<_>>());
+    veilpost_reader::fuzzing::message(body, &lines.take(8).collect::<Vec<_>>());
 });

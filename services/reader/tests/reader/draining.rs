@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use veilpost_proto::v1::Outcome;
 
-use crate::bench::{Bench, eventually};
+use crate::harness::{Bench, eventually};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
 use crate::sqs::Fault;
 

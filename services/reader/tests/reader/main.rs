@@ -7,11 +7,11 @@
     reason = "a double or helper that fails is a failed test"
 )]
 
-mod bench;
+mod concurrency;
 mod contract;
 mod draining;
+mod harness;
 mod masker;
-mod pacing;
 mod pausing;
 mod settling;
 mod sqs;

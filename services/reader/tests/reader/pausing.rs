@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use veilpost_local::process::{Service, ServiceCommand};
 
-use crate::bench::{Bench, eventually};
+use crate::harness::{Bench, eventually};
 use crate::masker::{STORED, ScriptedMasker};
 
 const MESSAGES: usize = 30;

@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use tokio::time::sleep;
 use veilpost_proto::v1::{Outcome, Reason};
 
-use crate::bench::{Bench, eventually, settings};
+use crate::harness::{Bench, eventually, settings};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
 use crate::sqs::Fault;
 

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use veilpost_reader::{OnReject, Reader};
 use veilpost_runtime::{BadSettings, Lifecycle};
 
-use crate::bench::{Bench, eventually, settings};
+use crate::harness::{Bench, eventually, settings};
 use crate::masker::{STORED, ScriptedMasker};
 use crate::sqs::{Fault, Sqs, config};
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use veilpost_runtime::{Backoff, BadSettings, Lifecycle};
 
 use crate::client::Clients;
-use crate::problem::{Problem, Trouble};
+use crate::error::{Problem, Trouble};
 use crate::queue::Queue;
 use crate::settings::{OnReject, Settings};
 use crate::window::MAX_MESSAGE_BYTES;

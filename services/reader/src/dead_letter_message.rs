@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::{
 use bytes::Bytes;
 
 use crate::delivery::{Attributes, Delivery, attribute_size};
-use crate::settle::Rejection;
+use crate::settlement::Rejection;
 use crate::window::MAX_MESSAGE_BYTES;
 
 /// Message attributes that SQS allows.

@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-use crate::problem::Problem;
+use crate::error::Problem;
 
 /// Passes on what became of a call, counted under its name.
 pub(crate) fn counted<O, E, R>(call: &'static str, result: Result<O, SdkError<E, R>>) -> Result<O, Problem>

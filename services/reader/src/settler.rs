@@ -9,12 +9,12 @@ use tracing::Span;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::{Lifecycle, telemetry};
 
-use crate::acquitted::Acquitted;
 use crate::dead_letter::Casualty;
 use crate::delete::Deletion;
 use crate::delivery::DeliveryNumber;
 use crate::in_flight::InFlight;
-use crate::settle::{Rejection, Settlement, settlements};
+use crate::known_rejects::Acquitted;
+use crate::settlement::{Rejection, Settlement, settlements};
 
 /// A batch whose receipt is awaited: its deliveries by position.
 #[derive(Debug)]

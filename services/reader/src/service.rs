@@ -4,9 +4,9 @@ use aws_config::SdkConfig;
 use veilpost_runtime::Lifecycle;
 
 use crate::client::{self, Clients};
+use crate::pipeline::Stages;
+use crate::preflight::Queues;
 use crate::settings::Settings;
-use crate::stages::Stages;
-use crate::start::Queues;
 
 #[derive(Debug)]
 pub struct Reader {

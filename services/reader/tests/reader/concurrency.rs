@@ -9,7 +9,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
-use crate::bench::{Bench, PATIENCE, eventually};
+use crate::harness::{Bench, PATIENCE, eventually};
 use crate::masker::{STORED, ScriptedMasker};
 use crate::sqs::Fault;
 

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 use veilpost_runtime::{Backoff, Lifecycle, telemetry};
 
-use crate::acquitted::Acquitted;
+use crate::batcher::Arrival;
+use crate::concurrency::{Haul, Pace};
 use crate::delivery::{self, Delivery};
+use crate::error::Trouble;
 use crate::in_flight::InFlight;
-use crate::intake::Arrival;
+use crate::known_rejects::Acquitted;
 use crate::metrics::real;
-use crate::pace::{Haul, Pace};
-use crate::problem::Trouble;
 use crate::queue::{Ask, Queue};
 use crate::spans;
 use crate::window::{Reservation, Window};

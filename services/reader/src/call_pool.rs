@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use veilpost_runtime::Lifecycle;
 
+use crate::concurrency::{Haul, Pace};
 use crate::metrics::real;
-use crate::pace::{Haul, Pace};
 use crate::queue::MAX_ENTRIES;
 
 /// Calls `attempt` with batches of what arrives, as many at once as `pace` allows, until `arriving` is closed and all is

@@ -10,21 +10,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use veilpost_runtime::{Identity, Lifecycle, ToMasker, run_link};
 
-use crate::acquitted::Acquitted;
 use crate::backlog;
+use crate::batcher::{Arrival, Intake};
+use crate::concurrency::Pace;
 use crate::dead_letter::{Casualty, DeadLetters};
 use crate::delete::{Deleter, Deletion};
-use crate::drain;
+use crate::error::Trouble;
 use crate::heartbeat::Heartbeat;
 use crate::in_flight::InFlight;
-use crate::intake::{Arrival, Intake};
-use crate::pace::Pace;
-use crate::poll::Pollers;
-use crate::problem::Trouble;
+use crate::known_rejects::Acquitted;
+use crate::preflight::Queues;
 use crate::queue::{MAX_ENTRIES, Queue};
-use crate::receipts::Settler;
+use crate::receive::Pollers;
+use crate::release;
 use crate::settings::Settings;
-use crate::start::Queues;
+use crate::settler::Settler;
 use crate::window::Window;
 
 /// Each stage ends when the one before it has: the pollers with the drain, the link when it has sent everything and
@@ -87,7 +87,7 @@ impl Stages {
         self.stop_heartbeat.cancel();
         self.heartbeat.close();
         self.heartbeat.wait().await;
-        drain::give_back(&self.source, &self.in_flight, &self.lifecycle).await;
+        release::give_back(&self.source, &self.in_flight, &self.lifecycle).await;
     }
 
     fn start_pollers(&self, settings: &Settings, arrivals: mpsc::Sender<Vec<Arrival>>) {
@@ -164,7 +164,7 @@ impl Stages {
         let task = async move {
             tokio::select! {
                 ended = task => ended,
-                () = drain::last_calls_over(&lifecycle) => {
+                () = release::last_calls_over(&lifecycle) => {
                     tracing::debug!(stage = name, "calls are still under way; stopped");
                     Ok(())
                 }

@@ -4,9 +4,9 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
+use crate::dead_letter_message::Letter;
 use crate::delivery::Delivery;
-use crate::letter::Letter;
-use crate::settle::Rejection;
+use crate::settlement::Rejection;
 use crate::window::{MAX_MESSAGE_BYTES, Window};
 
 /// Names that attributes take in turn: those that mean something, and others.

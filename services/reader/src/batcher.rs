@@ -10,7 +10,7 @@ use veilpost_runtime::{Outgoing, OutgoingSource, telemetry};
 
 use crate::delivery::DeliveryNumber;
 use crate::metrics::real;
-use crate::receipts::Awaited;
+use crate::settler::Awaited;
 use crate::spans;
 
 /// Suspects in one batch, at most: if its stream breaks, they are sent one at a time.
