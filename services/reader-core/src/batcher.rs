@@ -1,4 +1,4 @@
-//! Gathers what the pollers receive into batches for the masker.
+//! Gathers what has been received into batches for the masker.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -6,29 +6,32 @@ use std::fmt;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 use veilpost_proto::v1::{RawBatch, RawRecord};
-use veilpost_runtime::{Outgoing, OutgoingSource, telemetry};
+use veilpost_runtime::{Outgoing, OutgoingSource, numbers, telemetry};
 
 use crate::delivery::DeliveryNumber;
-use crate::metrics::real;
-use crate::settler::Awaited;
-use crate::spans;
+use crate::metrics::BATCH_RECORDS;
+use crate::settler::PendingReceipt;
+use crate::spans::{self, Destination};
 
-/// Suspects in one batch, at most: if its stream breaks, they are sent one at a time.
-const SUSPECTS: usize = 50;
+/// The most suspects in one batch: if its stream breaks, the link sends them again one at a time.
+const MAX_SUSPECTS: usize = 50;
 
-/// What a record's fields add to its texts when it is encoded, at most.
+/// The most bytes that encoding adds to a record's texts.
 const RECORD_OVERHEAD: usize = 64;
 
-/// A delivery on its way into a batch.
-pub(crate) struct Arrival {
-    pub(crate) number: DeliveryNumber,
-    pub(crate) record: RawRecord,
-    /// It has been delivered so often that it may be what kills its receivers.
-    pub(crate) suspect: bool,
+/// A delivery that waits for its batch.
+pub struct Arrival {
+    /// Which delivery it is.
+    pub number: DeliveryNumber,
+    /// What the masker gets of it.
+    pub record: RawRecord,
+    /// The message has been delivered so often that it may be what breaks its receivers.
+    pub suspect: bool,
     /// The span of the receive that brought it.
-    pub(crate) receive: Span,
+    pub receive: Span,
 }
 
+/// Shows nothing of the message.
 impl fmt::Debug for Arrival {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -41,37 +44,44 @@ impl fmt::Debug for Arrival {
 
 /// How large a batch may grow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BatchLimits {
-    pub(crate) records: usize,
-    /// Of the encoded batch; a single record may be larger.
-    pub(crate) bytes: usize,
+pub struct BatchLimits {
+    /// The most records in a batch.
+    pub records: usize,
+    /// The most bytes of an encoded batch. A record that is larger by itself goes alone.
+    pub bytes: usize,
 }
 
-/// The link's source. It is asked only when a stream can take a batch; what has arrived by then becomes the batch, and
-/// nothing is ever waited for to fill one.
+/// Makes the batches that the link sends.
+///
+/// The link asks for a batch only when a stream can take it. Whatever has arrived by then becomes the batch;
+/// nothing ever waits for a batch to fill. Records keep the order in which they arrived, suspects among
+/// themselves.
 #[derive(Debug)]
-pub(crate) struct Intake {
-    pub(crate) pipeline: String,
-    /// The queue's name.
-    pub(crate) queue: String,
-    pub(crate) limits: BatchLimits,
+pub struct Batcher {
+    pipeline: String,
+    source: Destination,
+    limits: BatchLimits,
     arriving: mpsc::Receiver<Vec<Arrival>>,
-    awaited: mpsc::Sender<Awaited>,
+    pending: mpsc::Sender<PendingReceipt>,
     regular: VecDeque<Arrival>,
     suspects: VecDeque<Arrival>,
-    suspect_next: bool,
+    suspects_next: bool,
 }
 
-impl Intake {
-    pub(crate) fn new(
+impl Batcher {
+    /// Batches what comes from `arriving`, for the pipeline named `pipeline`.
+    ///
+    /// Before the link gets a batch, the batch's [`PendingReceipt`] is sent through `pending` to the
+    /// [`Settler`](crate::Settler).
+    pub fn new(
         pipeline: String,
-        queue: String,
+        source: Destination,
         limits: BatchLimits,
         arriving: mpsc::Receiver<Vec<Arrival>>,
-        awaited: mpsc::Sender<Awaited>,
+        pending: mpsc::Sender<PendingReceipt>,
     ) -> Self {
         let (regular, suspects) = Default::default();
-        Self { pipeline, queue, limits, arriving, awaited, regular, suspects, suspect_next: false }
+        Self { pipeline, source, limits, arriving, pending, regular, suspects, suspects_next: false }
     }
 
     fn accept(&mut self, arrivals: Vec<Arrival>) {
@@ -80,12 +90,13 @@ impl Intake {
         }
     }
 
-    /// Regular batches and suspects take turns, so that neither holds up the other.
+    /// Takes the next batch from what waits. Regular batches and suspects take turns, so that neither delays
+    /// the other.
     fn cut(&mut self) -> Option<(Vec<Arrival>, bool)> {
-        let suspect = !self.suspects.is_empty() && (self.suspect_next || self.regular.is_empty());
-        self.suspect_next = !suspect;
+        let suspect = !self.suspects.is_empty() && (self.suspects_next || self.regular.is_empty());
+        self.suspects_next = !suspect;
         let batch = if suspect {
-            let records = self.limits.records.min(SUSPECTS);
+            let records = self.limits.records.min(MAX_SUSPECTS);
             cut_from(&mut self.suspects, BatchLimits { records, ..self.limits })
         } else {
             cut_from(&mut self.regular, self.limits)
@@ -93,8 +104,8 @@ impl Intake {
         (!batch.is_empty()).then_some((batch, suspect))
     }
 
-    /// A batch for the link, and what settling needs to know of it.
-    fn parcel(&self, batch: Vec<Arrival>, suspect: bool) -> (Outgoing<RawBatch>, Awaited) {
+    /// The batch for the link, and what the settler needs to know of it.
+    fn outgoing(&self, batch: Vec<Arrival>, suspect: bool) -> (Outgoing<RawBatch>, PendingReceipt) {
         let (reply, receipt) = oneshot::channel();
         let mut receives = Vec::with_capacity(batch.len());
         let (numbers, records): (_, Vec<_>) = batch
@@ -104,18 +115,19 @@ impl Intake {
                 (number, record)
             })
             .unzip();
-        let span = spans::process(&self.queue, receives.iter(), &records);
+        let span = spans::process(&self.source, receives.iter(), &records);
         let trace = telemetry::context_of(&span);
         let batch =
             RawBatch { id: 0, pipeline: self.pipeline.clone(), records, trace, ..RawBatch::default() };
-        (Outgoing { batch, reply, suspect }, Awaited { numbers, receipt, span })
+        (Outgoing { batch, reply, suspect }, PendingReceipt { numbers, receipt, span })
     }
 }
 
-impl OutgoingSource for Intake {
+impl OutgoingSource for Batcher {
     type Batch = RawBatch;
 
-    /// `None` also when nobody is left to settle what would come back.
+    /// The next batch, never empty. `None` when `arriving` is closed and everything has been batched, or when
+    /// the settler has ended. Cancel safe: a dropped future has taken nothing out.
     async fn next(&mut self) -> Option<Outgoing<RawBatch>> {
         while self.regular.is_empty() && self.suspects.is_empty() {
             let arrivals = self.arriving.recv().await?;
@@ -126,36 +138,31 @@ impl OutgoingSource for Intake {
         {
             self.accept(arrivals);
         }
-        // Room comes first: a batch that is cut must not be lost when this future is dropped.
-        let room = self.awaited.clone().reserve_owned().await.ok()?;
+        // The channel's room comes first: a batch that is cut must not be lost when this future is dropped.
+        let room = self.pending.clone().reserve_owned().await.ok()?;
         let (batch, suspect) = self.cut()?;
-        histogram(batch.len());
-        let (parcel, awaited) = self.parcel(batch, suspect);
-        room.send(awaited);
-        Some(parcel)
+        metrics::histogram!(BATCH_RECORDS).record(numbers::to_f64(batch.len()));
+        let (outgoing, pending) = self.outgoing(batch, suspect);
+        room.send(pending);
+        Some(outgoing)
     }
 }
 
 fn cut_from(waiting: &mut VecDeque<Arrival>, limits: BatchLimits) -> Vec<Arrival> {
     let mut bytes = 0;
     let fits = |arrival: &&Arrival| {
-        bytes += encoded_size(&arrival.record);
+        bytes += max_encoded_bytes(&arrival.record);
         bytes <= limits.bytes
     };
     let count = waiting.iter().take(limits.records).take_while(fits).count();
     waiting.drain(..count.max(1).min(waiting.len())).collect()
 }
 
-fn histogram(records: usize) {
-    metrics::histogram!("veilpost_reader_batch_records").record(real(records));
-}
-
-/// An upper bound.
-fn encoded_size(record: &RawRecord) -> usize {
+fn max_encoded_bytes(record: &RawRecord) -> usize {
     let producer = record.producer.as_ref();
     RECORD_OVERHEAD
         + record.message_id.len()
-        + record.body.as_ref().map_or(0, bytes::Bytes::len)
+        + record.body.as_deref().map_or(0, <[u8]>::len)
         + producer.map_or(0, |context| context.traceparent.len() + context.tracestate.len())
 }
 
@@ -165,18 +172,25 @@ mod tests {
     use futures_util::FutureExt;
     use proptest::prelude::*;
 
-    struct Bench {
-        intake: Intake,
-        arriving: mpsc::Sender<Vec<Arrival>>,
-        awaited: mpsc::Receiver<Awaited>,
+    struct Harness {
+        batcher: Batcher,
+        arrivals: mpsc::Sender<Vec<Arrival>>,
+        batches: mpsc::Receiver<PendingReceipt>,
     }
 
-    fn bench(records: usize, bytes: usize) -> Bench {
-        let (arriving, receiver) = mpsc::channel(100);
-        let (sender, awaited) = mpsc::channel(100);
-        let intake =
-            Intake::new("p".to_owned(), "q".to_owned(), BatchLimits { records, bytes }, receiver, sender);
-        Bench { intake, arriving, awaited }
+    fn harness(records: usize, bytes: usize) -> Harness {
+        let (arrivals, arriving) = mpsc::channel(100);
+        let (pending, batches) = mpsc::channel(100);
+        let limits = BatchLimits { records, bytes };
+        Harness {
+            batcher: Batcher::new("p".to_owned(), source(), limits, arriving, pending),
+            arrivals,
+            batches,
+        }
+    }
+
+    fn source() -> Destination {
+        Destination { system: "test", name: "q".to_owned() }
     }
 
     fn arrival(number: u64, body: usize, suspect: bool) -> Arrival {
@@ -185,45 +199,48 @@ mod tests {
             body: Some(vec![b'x'; body].into()),
             ..RawRecord::default()
         };
-        Arrival { number: DeliveryNumber(number), record, suspect, receive: Span::none() }
+        Arrival { number: DeliveryNumber::new(number), record, suspect, receive: Span::none() }
     }
 
-    fn ids(parcel: &Outgoing<RawBatch>) -> Vec<&str> {
-        parcel.batch.records.iter().map(|record| record.message_id.as_str()).collect()
+    fn ids(outgoing: &Outgoing<RawBatch>) -> Vec<&str> {
+        outgoing.batch.records.iter().map(|record| record.message_id.as_str()).collect()
     }
 
     #[tokio::test]
-    async fn what_arrived_meanwhile_becomes_one_batch_and_nothing_is_waited_for() {
-        let mut bench = bench(1000, 1 << 20);
+    async fn what_arrived_by_then_becomes_one_batch_and_nothing_waits_for_more() {
+        let mut harness = harness(1000, 1 << 20);
         for round in 0..3 {
-            bench.arriving.try_send((0..10).map(|n| arrival(round * 10 + n, 5, false)).collect()).unwrap();
+            harness.arrivals.try_send((0..10).map(|n| arrival(round * 10 + n, 5, false)).collect()).unwrap();
         }
-        let parcel = bench.intake.next().now_or_never().unwrap().unwrap();
-        assert_eq!(parcel.batch.records.len(), 30);
-        assert_eq!(bench.awaited.try_recv().unwrap().numbers.len(), 30);
-        assert!(bench.intake.next().now_or_never().is_none());
+        let outgoing = harness.batcher.next().now_or_never().unwrap().unwrap();
+        assert_eq!(outgoing.batch.records.len(), 30);
+        assert_eq!(harness.batches.try_recv().unwrap().numbers.len(), 30);
+        assert!(harness.batcher.next().now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn the_same_message_twice_in_flight_is_two_deliveries() {
-        let mut bench = bench(1000, 1 << 20);
+        let mut harness = harness(1000, 1 << 20);
         let mut twice = vec![arrival(1, 5, false), arrival(2, 5, false)];
         twice[1].record.message_id = "1".to_owned();
-        bench.arriving.try_send(twice).unwrap();
-        let parcel = bench.intake.next().await.unwrap();
-        assert_eq!(ids(&parcel), ["1", "1"]);
-        assert_eq!(bench.awaited.try_recv().unwrap().numbers, [DeliveryNumber(1), DeliveryNumber(2)]);
+        harness.arrivals.try_send(twice).unwrap();
+        let outgoing = harness.batcher.next().await.unwrap();
+        assert_eq!(ids(&outgoing), ["1", "1"]);
+        assert_eq!(
+            harness.batches.try_recv().unwrap().numbers,
+            [DeliveryNumber::new(1), DeliveryNumber::new(2)]
+        );
     }
 
     #[tokio::test]
-    async fn suspects_share_no_batch_with_others_and_neither_overtakes_for_ever() {
-        let mut bench = bench(2, 1 << 20);
+    async fn suspects_share_no_batch_with_others_and_both_take_turns() {
+        let mut harness = harness(2, 1 << 20);
         let arrivals = (0..9).map(|n| arrival(n, 5, n >= 4)).collect();
-        bench.arriving.try_send(arrivals).unwrap();
-        drop(bench.arriving);
+        harness.arrivals.try_send(arrivals).unwrap();
+        drop(harness.arrivals);
         let mut seen = Vec::new();
-        while let Some(parcel) = bench.intake.next().await {
-            seen.push((ids(&parcel).join(","), parcel.suspect));
+        while let Some(outgoing) = harness.batcher.next().await {
+            seen.push((ids(&outgoing).join(","), outgoing.suspect));
         }
         let expected = [("0,1", false), ("4,5", true), ("2,3", false), ("6,7", true), ("8", true)];
         assert_eq!(seen, expected.map(|(ids, suspect)| (ids.to_owned(), suspect)));
@@ -231,24 +248,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_receive_that_brought_nothing_usable_is_not_the_end() {
-        let mut bench = bench(10, 1 << 20);
-        bench.arriving.try_send(Vec::new()).unwrap();
-        assert!(bench.intake.next().now_or_never().is_none(), "waits for more");
-        bench.arriving.try_send(vec![arrival(1, 5, false)]).unwrap();
-        assert_eq!(ids(&bench.intake.next().await.unwrap()), ["1"]);
+        let mut harness = harness(10, 1 << 20);
+        harness.arrivals.try_send(Vec::new()).unwrap();
+        assert!(harness.batcher.next().now_or_never().is_none(), "waits for more");
+        harness.arrivals.try_send(vec![arrival(1, 5, false)]).unwrap();
+        assert_eq!(ids(&harness.batcher.next().await.unwrap()), ["1"]);
     }
 
     #[tokio::test]
-    async fn without_room_for_what_settles_it_a_batch_waits_and_loses_nothing() {
-        let (arriving, receiver) = mpsc::channel(10);
-        let (sender, mut awaited) = mpsc::channel(1);
+    async fn a_batch_waits_for_room_in_the_settlers_channel_and_is_not_lost() {
+        let (arrivals, receiver) = mpsc::channel(10);
+        let (sender, mut pending) = mpsc::channel(1);
         let limits = BatchLimits { records: 1, bytes: 100 };
-        let mut intake = Intake::new("p".to_owned(), "q".to_owned(), limits, receiver, sender);
-        arriving.try_send(vec![arrival(1, 5, false), arrival(2, 5, false)]).unwrap();
-        assert!(intake.next().await.is_some());
-        assert!(intake.next().now_or_never().is_none());
-        assert_eq!(awaited.recv().await.unwrap().numbers, [DeliveryNumber(1)]);
-        assert_eq!(ids(&intake.next().await.unwrap()), ["2"]);
+        let mut batcher = Batcher::new("p".to_owned(), source(), limits, receiver, sender);
+        arrivals.try_send(vec![arrival(1, 5, false), arrival(2, 5, false)]).unwrap();
+        assert!(batcher.next().await.is_some());
+        assert!(batcher.next().now_or_never().is_none());
+        assert_eq!(pending.recv().await.unwrap().numbers, [DeliveryNumber::new(1)]);
+        assert_eq!(ids(&batcher.next().await.unwrap()), ["2"]);
     }
 
     #[test]
@@ -262,11 +279,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_comes_after_the_last_arrival() {
-        let mut bench = bench(10, 1 << 20);
-        bench.arriving.try_send(vec![arrival(1, 5, false)]).unwrap();
-        drop(bench.arriving);
-        assert!(bench.intake.next().await.is_some());
-        assert!(bench.intake.next().await.is_none());
+        let mut harness = harness(10, 1 << 20);
+        harness.arrivals.try_send(vec![arrival(1, 5, false)]).unwrap();
+        drop(harness.arrivals);
+        assert!(harness.batcher.next().await.is_some());
+        assert!(harness.batcher.next().await.is_none());
     }
 
     proptest! {
@@ -276,16 +293,16 @@ mod tests {
             records in 1usize..30,
             bytes in 100usize..20_000,
         ) {
-            let mut bench = bench(records, bytes);
+            let mut harness = harness(records, bytes);
             let arrivals = sizes.iter().zip(0..).map(|(size, number)| arrival(number, *size, false)).collect();
-            bench.arriving.try_send(arrivals).unwrap();
-            drop(bench.arriving);
+            harness.arrivals.try_send(arrivals).unwrap();
+            drop(harness.arrivals);
             let mut seen = Vec::new();
-            while let Some(parcel) = bench.intake.next().now_or_never().unwrap() {
-                let batch = &parcel.batch;
+            while let Some(outgoing) = harness.batcher.next().now_or_never().unwrap() {
+                let batch = &outgoing.batch;
                 prop_assert!((1..=records).contains(&batch.records.len()));
                 prop_assert!(batch.records.len() == 1 || prost::Message::encoded_len(batch) <= bytes + 16);
-                seen.extend(ids(&parcel).into_iter().map(str::to_owned));
+                seen.extend(ids(&outgoing).into_iter().map(str::to_owned));
             }
             prop_assert_eq!(seen, (0..sizes.len()).map(|n| n.to_string()).collect::<Vec<_>>());
         }

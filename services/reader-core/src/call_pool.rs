@@ -1,4 +1,4 @@
-//! Runs batched calls side by side, without ever waiting for a batch to fill.
+//! Makes batched calls side by side, without ever waiting for a batch to fill.
 
 use std::collections::VecDeque;
 
@@ -7,57 +7,72 @@ use futures_util::stream::FuturesUnordered;
 use metrics::Gauge;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use veilpost_runtime::Lifecycle;
+use veilpost_runtime::{Lifecycle, numbers};
 
-use crate::concurrency::{Haul, Pace};
-use crate::metrics::real;
-use crate::queue::MAX_ENTRIES;
+use crate::concurrency::{AdaptiveConcurrency, CallYield};
 
-/// Calls `attempt` with batches of what arrives, as many at once as `pace` allows, until `arriving` is closed and all is
-/// done; `allowed` shows how many that are.
-///
-/// When a slot is free it takes what `take` cuts from the front of the queue, which is at least one item. What an
-/// attempt gives back is queued again. Once the service aborts, attempts under way are awaited and the rest is
-/// dropped.
-pub(crate) async fn run<T, F>(
-    mut pace: Pace,
-    allowed: Gauge,
-    mut arriving: mpsc::Receiver<Vec<T>>,
-    mut take: impl FnMut(&mut VecDeque<T>) -> Vec<T>,
-    attempt: impl Fn(Vec<T>) -> F,
-    lifecycle: &Lifecycle,
-) where
-    F: Future<Output = Vec<T>>,
-{
-    let mut waiting = VecDeque::new();
-    let mut calls = FuturesUnordered::new();
-    let mut open = true;
-    loop {
-        if lifecycle.is_aborting() {
-            waiting.clear();
-        }
-        while calls.len() < pace.allowed() && !waiting.is_empty() {
-            let batch = take(&mut waiting);
-            let items = batch.len();
-            pace.began(Instant::now());
-            let call = attempt(batch);
-            calls.push(async move { (items, call.await) });
-        }
-        allowed.set(real(pace.allowed()));
-        tokio::select! {
-            Some((items, again)) = calls.next(), if !calls.is_empty() => {
-                let brought = items.saturating_sub(again.len());
-                // What waits for a free slot could be in more calls.
-                let waited = if waiting.is_empty() { 0 } else { brought };
-                pace.ended(Haul { room: MAX_ENTRIES, brought, waited }, Instant::now());
-                waiting.extend(again);
+/// Calls of one kind that carry several items each.
+#[derive(Debug)]
+pub struct CallPool<'a> {
+    /// How many calls are under way at once.
+    pub concurrency: AdaptiveConcurrency,
+    /// Shows how many calls may be under way.
+    pub allowed: Gauge,
+    /// How many items one call has room for.
+    pub call_items: usize,
+    /// Its abort ends the retries.
+    pub lifecycle: &'a Lifecycle,
+}
+
+impl CallPool<'_> {
+    /// Calls `attempt` with batches of what arrives, until `arriving` is closed and everything is done.
+    ///
+    /// When another call is allowed, `take` cuts its batch from the front of what waits: at least one item.
+    /// The items that an attempt returns are queued again, behind the others. Once the service aborts,
+    /// attempts under way are awaited and what waits is dropped. Dropping the future drops the attempts under
+    /// way.
+    pub async fn run<T, F>(
+        mut self,
+        mut arriving: mpsc::Receiver<Vec<T>>,
+        mut take: impl FnMut(&mut VecDeque<T>) -> Vec<T>,
+        attempt: impl Fn(Vec<T>) -> F,
+    ) where
+        F: Future<Output = Vec<T>>,
+    {
+        let mut waiting = VecDeque::new();
+        let mut calls = FuturesUnordered::new();
+        let mut open = true;
+        loop {
+            if self.lifecycle.is_aborting() {
+                waiting.clear();
             }
-            more = arriving.recv(), if open => match more {
-                Some(more) => waiting.extend(more),
-                None => open = false,
-            },
-            else => return,
+            while calls.len() < self.concurrency.allowed() && !waiting.is_empty() {
+                let batch = take(&mut waiting);
+                let items = batch.len();
+                self.concurrency.began(Instant::now());
+                let call = attempt(batch);
+                calls.push(async move { (items, call.await) });
+            }
+            self.allowed.set(numbers::to_f64(self.concurrency.allowed()));
+            tokio::select! {
+                Some((items, again)) = calls.next(), if !calls.is_empty() => {
+                    let items = items.saturating_sub(again.len());
+                    self.ended(items, waiting.is_empty());
+                    waiting.extend(again);
+                }
+                more = arriving.recv(), if open => match more {
+                    Some(more) => waiting.extend(more),
+                    None => open = false,
+                },
+                else => return,
+            }
         }
+    }
+
+    /// Items that wait for a call could have been in another one.
+    fn ended(&mut self, items: usize, none_wait: bool) {
+        let were_waiting = if none_wait { 0 } else { items };
+        self.concurrency.ended(CallYield { room: self.call_items, items, were_waiting }, Instant::now());
     }
 }
 
@@ -67,8 +82,9 @@ mod tests {
     use std::cell::{Cell, RefCell};
     use std::time::Duration;
 
-    fn slots(slots: usize) -> Pace {
-        Pace::between(slots, slots, Instant::now())
+    fn pool(min: usize, max: usize, lifecycle: &Lifecycle) -> CallPool<'_> {
+        let concurrency = AdaptiveConcurrency::between(min, max, Instant::now());
+        CallPool { concurrency, allowed: Gauge::noop(), call_items: 10, lifecycle }
     }
 
     fn up_to_three(waiting: &mut VecDeque<u32>) -> Vec<u32> {
@@ -76,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_free_slot_takes_what_is_there_and_what_arrives_meanwhile_gathers() {
+    async fn a_call_takes_what_is_there_and_what_arrives_meanwhile_gathers() {
         let (sender, receiver) = mpsc::channel(10);
         let batches = RefCell::new(Vec::new());
         let attempt = |batch: Vec<u32>| {
@@ -94,7 +110,7 @@ mod tests {
             drop(sender);
         };
         let lifecycle = Lifecycle::for_tests();
-        tokio::join!(run(slots(1), Gauge::noop(), receiver, up_to_three, attempt, &lifecycle), produce);
+        tokio::join!(pool(1, 1, &lifecycle).run(receiver, up_to_three, attempt), produce);
         assert_eq!(batches.into_inner(), [vec![1], vec![2, 3, 4], vec![5]]);
     }
 
@@ -109,12 +125,12 @@ mod tests {
             tried.borrow_mut().extend(&batch);
             async move { if first { batch.into_iter().filter(|n| *n == 4).collect() } else { Vec::new() } }
         };
-        run(slots(2), Gauge::noop(), receiver, up_to_three, attempt, &Lifecycle::for_tests()).await;
+        pool(2, 2, &Lifecycle::for_tests()).run(receiver, up_to_three, attempt).await;
         assert_eq!(tried.into_inner().iter().filter(|n| **n == 4).count(), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_for_slots_gets_more_of_them() {
+    async fn items_that_wait_for_calls_get_more_of_them() {
         let (sender, receiver) = mpsc::channel(10);
         sender.send(vec![1; 10_000]).await.unwrap();
         drop(sender);
@@ -127,8 +143,7 @@ mod tests {
             Vec::new()
         };
         let ten = |waiting: &mut VecDeque<u32>| waiting.drain(..waiting.len().min(10)).collect();
-        let pace = Pace::between(1, 16, Instant::now());
-        run(pace, Gauge::noop(), receiver, ten, attempt, &Lifecycle::for_tests()).await;
+        pool(1, 16, &Lifecycle::for_tests()).run(receiver, ten, attempt).await;
         assert_eq!(most.get(), 16);
     }
 
@@ -146,6 +161,6 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(10)).await;
             lifecycle.start_abort();
         };
-        tokio::join!(run(slots(1), Gauge::noop(), receiver, up_to_three, attempt, &lifecycle), abort);
+        tokio::join!(pool(1, 1, &lifecycle).run(receiver, up_to_three, attempt), abort);
     }
 }

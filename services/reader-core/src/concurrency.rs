@@ -1,49 +1,52 @@
-//! How many calls of one kind are made at once: as many as what they bring is worth. Without I/O.
+//! How many calls of one kind are made at once: as many as their yield is worth. Pure arithmetic, no I/O.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+use veilpost_runtime::numbers::to_f64;
 
-use crate::metrics::real;
-
-/// A round of observation lasts at least so long, and for as many calls as may be made at once.
+/// A round of observation lasts at least this long, and for at least as many calls as may be under way at
+/// once.
 const ROUND: Duration = Duration::from_millis(50);
 
 /// Demand must have been low for one to two of these before fewer calls are allowed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Calls are busy and full to this part of what they could be when their number is right. Within the band around it
-/// the number stays: a change always leads into the band, so that it does not swing.
+/// The right utilisation: calls under way, times the part of their room that they fill, divided by the calls
+/// allowed. Between the two bounds the number of calls stays. A change always leads between them, so that the
+/// number does not swing.
 const RIGHT: f64 = 0.6;
-const TOO_FEW: f64 = 0.75;
-const TOO_MANY: f64 = 0.4;
+const TOO_FEW_CALLS: f64 = 0.75;
+const TOO_MANY_CALLS: f64 = 0.4;
 
-/// What a call brought.
+/// What one call carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Haul {
-    /// What it could have brought.
-    pub(crate) room: usize,
-    pub(crate) brought: usize,
-    /// How much of that was waiting already when the call was made; the rest came while the call waited for it.
-    pub(crate) waited: usize,
+pub struct CallYield {
+    /// How many items the call had room for.
+    pub room: usize,
+    /// How many items it carried.
+    pub items: usize,
+    /// How many of those were waiting already when the call was made; the others came while it waited for
+    /// them.
+    pub were_waiting: usize,
 }
 
-/// The number of calls at once, between a fewest and a most.
+/// The number of calls that may be under way at once, between a minimum and a maximum.
 ///
-/// By Little's law `rate × latency / size` calls are under way on average when each brings `size`. This demand is what
-/// is observed, as the calls under way times the part of their room that they fill, and the number allowed follows it.
-/// It grows within a round, and only when what calls bring was waiting for them: more calls would bring nothing more
-/// otherwise. It shrinks after [`PATIENCE`].
+/// By Little's law, `rate × latency / size` calls are under way on average when each carries `size` items.
+/// This demand is observed, as the calls under way times the part of their room that they fill, and the
+/// number allowed follows it. The number grows within 50 ms, and only when items were waiting for the calls:
+/// otherwise more calls would carry nothing more. It shrinks after one to two seconds of low demand.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    fewest: usize,
-    most: usize,
+pub struct AdaptiveConcurrency {
+    min: usize,
+    max: usize,
     allowed: usize,
     under_way: usize,
     /// Until when `round.busy` is counted.
     counted: Instant,
     round: Round,
-    /// The greatest demand since `since`, and in the time of patience before.
+    /// The greatest demand since `since`, and in the time of patience before that.
     peak: f64,
     last_peak: f64,
     since: Instant,
@@ -52,27 +55,27 @@ pub(crate) struct Pace {
 #[derive(Debug)]
 struct Round {
     began: Instant,
-    /// Seconds that calls were under way, added up.
+    /// Seconds that calls were under way, added up over the calls.
     busy: f64,
     calls: usize,
-    haul: Haul,
+    carried: CallYield,
 }
 
 impl Round {
     fn begin(now: Instant) -> Self {
-        Self { began: now, busy: 0.0, calls: 0, haul: Haul::default() }
+        Self { began: now, busy: 0.0, calls: 0, carried: CallYield::default() }
     }
 }
 
-impl Pace {
-    /// Begins with `fewest`; at least one call is always allowed.
-    pub(crate) fn between(fewest: usize, most: usize, now: Instant) -> Self {
-        let most = most.max(1);
-        let fewest = fewest.clamp(1, most);
+impl AdaptiveConcurrency {
+    /// Starts at `min`. At least one call is always allowed, and never more than `max`.
+    pub fn between(min: usize, max: usize, now: Instant) -> Self {
+        let max = max.max(1);
+        let min = min.clamp(1, max);
         Self {
-            fewest,
-            most,
-            allowed: fewest,
+            min,
+            max,
+            allowed: min,
             under_way: 0,
             counted: now,
             round: Round::begin(now),
@@ -82,47 +85,49 @@ impl Pace {
         }
     }
 
-    /// How many calls may be under way now. When there are more, they are to be awaited, not cancelled.
-    pub(crate) fn allowed(&self) -> usize {
+    /// How many calls may be under way now. When more are, await them and do not cancel them.
+    pub fn allowed(&self) -> usize {
         self.allowed
     }
 
-    pub(crate) fn began(&mut self, now: Instant) {
+    /// A call has begun. `now` must not be earlier than in the call before, here and in [`Self::ended`].
+    pub fn began(&mut self, now: Instant) {
         self.count(now);
         self.under_way += 1;
     }
 
-    /// A call that began has ended.
-    pub(crate) fn ended(&mut self, haul: Haul, now: Instant) {
+    /// A call that began has ended, well or not.
+    pub fn ended(&mut self, carried: CallYield, now: Instant) {
         self.count(now);
         self.under_way = self.under_way.saturating_sub(1);
         self.round.calls += 1;
-        self.round.haul.room += haul.room;
-        self.round.haul.brought += haul.brought;
-        self.round.haul.waited += haul.waited;
+        self.round.carried.room += carried.room;
+        self.round.carried.items += carried.items;
+        self.round.carried.were_waiting += carried.were_waiting;
         if self.round.calls >= self.allowed && now.duration_since(self.round.began) >= ROUND {
-            self.judge(now);
+            self.adapt(now);
         }
     }
 
-    /// Calls beyond the number allowed, which were made when it was greater, are no sign that they are needed.
+    /// Counts the time that calls were under way. Calls beyond the number allowed do not count: they were
+    /// made when it was greater, and do not show that it is too small now.
     fn count(&mut self, now: Instant) {
         let calls = self.under_way.min(self.allowed);
-        self.round.busy += real(calls) * now.duration_since(self.counted).as_secs_f64();
+        self.round.busy += to_f64(calls) * now.duration_since(self.counted).as_secs_f64();
         self.counted = now;
     }
 
-    fn judge(&mut self, now: Instant) {
-        let Round { began, busy, haul, .. } = std::mem::replace(&mut self.round, Round::begin(now));
+    fn adapt(&mut self, now: Instant) {
+        let Round { began, busy, carried, .. } = std::mem::replace(&mut self.round, Round::begin(now));
         let seconds = now.duration_since(began).as_secs_f64();
-        let demand = busy / seconds * real(haul.brought) / real(haul.room.max(1));
+        let demand = busy / seconds * to_f64(carried.items) / to_f64(carried.room.max(1));
         self.peak = self.peak.max(demand);
-        if demand > TOO_FEW * real(self.allowed) && haul.waited * 2 > haul.brought {
+        if demand > TOO_FEW_CALLS * to_f64(self.allowed) && carried.were_waiting * 2 > carried.items {
             self.allowed = self.right(demand).max(self.allowed);
         }
         if now.duration_since(self.since) >= PATIENCE {
             let peak = self.peak.max(self.last_peak);
-            if peak < TOO_MANY * real(self.allowed) {
+            if peak < TOO_MANY_CALLS * to_f64(self.allowed) {
                 self.allowed = self.right(peak).min(self.allowed);
             }
             (self.last_peak, self.peak, self.since) = (self.peak, 0.0, now);
@@ -131,8 +136,8 @@ impl Pace {
 
     /// The right number of calls for a demand.
     fn right(&self, demand: f64) -> usize {
-        let enough = (self.fewest..self.most).find(|calls| demand <= RIGHT * real(*calls));
-        enough.unwrap_or(self.most)
+        let enough = (self.min..self.max).find(|calls| demand <= RIGHT * to_f64(*calls));
+        enough.unwrap_or(self.max)
     }
 }
 
@@ -147,7 +152,8 @@ mod tests {
     const SIZE: usize = 10;
     const LONG_POLL: f64 = 10.0;
 
-    /// A queue into which messages flow evenly, and calls of one latency that take up to ten of them, or wait.
+    /// A queue into which messages flow evenly, and calls of one latency that take up to ten of them, or
+    /// wait.
     struct Flow {
         rate: f64,
         latency: f64,
@@ -155,16 +161,16 @@ mod tests {
         next: f64,
         start: Instant,
         now: f64,
-        /// When calls under way end, and what they bring; in whole nanoseconds, for their order.
+        /// When calls under way end, and what they carry; in whole nanoseconds, for their order.
         ends: BinaryHeap<Reverse<(u64, usize, usize)>>,
-        pace: Pace,
+        concurrency: AdaptiveConcurrency,
         calls: usize,
     }
 
     impl Flow {
-        fn new(rate: f64, latency: f64, pace: Pace, start: Instant) -> Self {
+        fn new(rate: f64, latency: f64, concurrency: AdaptiveConcurrency, start: Instant) -> Self {
             let ends = BinaryHeap::new();
-            Self { rate, latency, next: 0.0, start, now: 0.0, ends, pace, calls: 0 }
+            Self { rate, latency, next: 0.0, start, now: 0.0, ends, concurrency, calls: 0 }
         }
 
         fn at(&self, seconds: f64) -> Instant {
@@ -177,37 +183,37 @@ mod tests {
             let patience = there + LONG_POLL;
             let step = if self.rate > 0.0 { 1.0 / self.rate } else { f64::INFINITY };
             let served = there.max(self.next);
-            let (mut brought, mut waited) = (0, 0);
+            let (mut items, mut were_waiting) = (0, 0);
             if served <= patience {
-                while brought < SIZE && self.next <= served {
-                    waited += usize::from(self.next <= self.now);
-                    brought += 1;
+                while items < SIZE && self.next <= served {
+                    were_waiting += usize::from(self.next <= self.now);
+                    items += 1;
                     self.next += step;
                 }
             }
             let end = served.min(patience) + self.latency / 2.0;
             let nanos = u64::try_from(Duration::from_secs_f64(end).as_nanos()).unwrap();
-            self.ends.push(Reverse((nanos, brought, waited)));
-            self.pace.began(self.at(self.now));
+            self.ends.push(Reverse((nanos, items, were_waiting)));
+            self.concurrency.began(self.at(self.now));
             self.calls += 1;
         }
 
-        /// Runs for so many seconds and gives the numbers that were allowed meanwhile.
+        /// Runs for this many seconds and returns the numbers that were allowed meanwhile.
         fn run(&mut self, seconds: f64) -> Vec<usize> {
             let until = self.now + seconds;
             let mut allowed = Vec::new();
             loop {
-                while self.ends.len() < self.pace.allowed() {
+                while self.ends.len() < self.concurrency.allowed() {
                     self.call();
                 }
-                let Some(Reverse((end, brought, waited))) = self.ends.peek().copied() else { break };
+                let Some(Reverse((end, items, were_waiting))) = self.ends.peek().copied() else { break };
                 if Duration::from_nanos(end).as_secs_f64() > until {
                     break;
                 }
                 self.ends.pop();
                 self.now = Duration::from_nanos(end).as_secs_f64();
-                self.pace.ended(Haul { room: SIZE, brought, waited }, self.at(self.now));
-                allowed.push(self.pace.allowed());
+                self.concurrency.ended(CallYield { room: SIZE, items, were_waiting }, self.at(self.now));
+                allowed.push(self.concurrency.allowed());
             }
             self.now = until;
             allowed
@@ -223,9 +229,9 @@ mod tests {
         }
     }
 
-    fn flow(rate: f64, latency_ms: f64, most: usize) -> Flow {
+    fn flow(rate: f64, latency_ms: f64, max: usize) -> Flow {
         let start = Instant::now();
-        Flow::new(rate, latency_ms / 1000.0, Pace::between(1, most, start), start)
+        Flow::new(rate, latency_ms / 1000.0, AdaptiveConcurrency::between(1, max, start), start)
     }
 
     #[test]
@@ -233,7 +239,7 @@ mod tests {
         for (latency, little) in [(1.0, 1), (20.0, 20), (100.0, 100)] {
             let mut flow = flow(10_000.0, latency, 1000);
             flow.run(20.0);
-            let allowed = flow.pace.allowed();
+            let allowed = flow.concurrency.allowed();
             assert!((little..=little * 5 / 2 + 1).contains(&allowed), "{allowed} calls for {latency} ms");
             assert!(flow.backlog() < 10_000.0 * 0.2, "{} are waiting", flow.backlog());
         }
@@ -248,48 +254,49 @@ mod tests {
         flow.run(60.0);
         flow.calls = 0;
         flow.run(100.0);
-        assert_eq!((flow.pace.allowed(), flow.calls), (1, 10));
+        assert_eq!((flow.concurrency.allowed(), flow.calls), (1, 10));
         (flow.rate, flow.next) = (10_000.0, flow.now);
         flow.run(LONG_POLL + 2.0);
-        assert!(flow.pace.allowed() >= 20);
+        assert!(flow.concurrency.allowed() >= 20);
     }
 
     #[test]
     fn calls_that_fail_are_no_reason_for_more() {
         let start = Instant::now();
-        let mut pace = Pace::between(2, 64, start);
+        let mut concurrency = AdaptiveConcurrency::between(2, 64, start);
         for round in 1..100 {
-            pace.began(start + ROUND * round);
-            pace.ended(Haul { room: 10, ..Haul::default() }, start + ROUND * (round + 1));
-            assert_eq!(pace.allowed(), 2);
+            concurrency.began(start + ROUND * round);
+            concurrency.ended(CallYield { room: 10, ..CallYield::default() }, start + ROUND * (round + 1));
+            assert_eq!(concurrency.allowed(), 2);
         }
     }
 
     #[test]
-    fn calls_that_have_to_wait_for_what_they_bring_are_no_reason_for_more() {
+    fn calls_that_wait_for_their_items_are_no_reason_for_more() {
         let start = Instant::now();
-        let mut pace = Pace::between(1, 64, start);
+        let mut concurrency = AdaptiveConcurrency::between(1, 64, start);
         for round in 1..100 {
-            pace.began(start + ROUND * round);
-            pace.ended(Haul { room: 10, brought: 10, waited: 3 }, start + ROUND * (round + 1));
-            assert_eq!(pace.allowed(), 1);
+            concurrency.began(start + ROUND * round);
+            concurrency
+                .ended(CallYield { room: 10, items: 10, were_waiting: 3 }, start + ROUND * (round + 1));
+            assert_eq!(concurrency.allowed(), 1);
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_calls_bring_the_number_stays_within_its_bounds(
-            fewest in 0usize..20,
-            most in 0usize..200,
+        fn whatever_calls_carry_the_number_stays_within_its_bounds(
+            min in 0usize..20,
+            max in 0usize..200,
             calls in prop::collection::vec((0u64..3000, any::<bool>(), 0usize..=12, 0usize..=12, 0usize..=12), 0..300),
         ) {
             let mut now = Instant::now();
-            let mut pace = Pace::between(fewest, most, now);
-            let (low, high) = (fewest.clamp(1, most.max(1)), most.max(1));
-            for (pause, begins, room, brought, waited) in calls {
+            let mut concurrency = AdaptiveConcurrency::between(min, max, now);
+            let (low, high) = (min.clamp(1, max.max(1)), max.max(1));
+            for (pause, begins, room, items, were_waiting) in calls {
                 now += Duration::from_millis(pause);
-                if begins { pace.began(now) } else { pace.ended(Haul { room, brought, waited }, now) }
-                prop_assert!((low..=high).contains(&pace.allowed()));
+                if begins { concurrency.began(now) } else { concurrency.ended(CallYield { room, items, were_waiting }, now) }
+                prop_assert!((low..=high).contains(&concurrency.allowed()));
             }
         }
 
@@ -304,8 +311,8 @@ mod tests {
             let (least, greatest) = (allowed.iter().min(), allowed.iter().max());
             prop_assert_eq!(least, greatest, "{} calls by Little's law", flow.little());
             let little = flow.little();
-            prop_assert!(real(flow.pace.allowed()) >= little.floor());
-            prop_assert!(real(flow.pace.allowed()) <= 3.0 * little + 2.0);
+            prop_assert!(to_f64(flow.concurrency.allowed()) >= little.floor());
+            prop_assert!(to_f64(flow.concurrency.allowed()) <= 3.0 * little + 2.0);
         }
     }
 }

@@ -1,45 +1,34 @@
-//! Messages that were rejected and left: they come again and again, but do their receivers no harm.
+//! Messages that were rejected and left in the source: they come again and again and do no harm.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use hashlink::LruCache;
+use parking_lot::Mutex;
 
-/// More than a queue of rejected messages brings round in a while; they take some hundred kilobytes.
+/// How many message ids are remembered. They take some hundred kilobytes.
 const CAPACITY: usize = 4096;
 
-/// Remembers the ids of the last such messages; the oldest is forgotten first. A message that is forgotten is only
-/// taken for a suspect once more.
-#[derive(Debug, Default)]
-pub(crate) struct Acquitted {
-    ids: Mutex<Ids>,
+/// The ids of the messages that were rejected last. A message that has come many times may be what breaks its
+/// receivers; one whose rejection is known is not. The id that was added longest ago is forgotten first: its
+/// message is then treated as a suspect once more, which costs only speed.
+#[derive(Debug)]
+pub struct KnownRejects {
+    message_ids: Mutex<LruCache<String, ()>>,
 }
 
-#[derive(Debug, Default)]
-struct Ids {
-    known: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
+impl Default for KnownRejects {
+    fn default() -> Self {
+        Self { message_ids: Mutex::new(LruCache::new(CAPACITY)) }
+    }
 }
 
-impl Acquitted {
-    pub(crate) fn add(&self, message_id: &str) {
-        let mut ids = self.ids();
-        let id = Arc::<str>::from(message_id);
-        if !ids.known.insert(Arc::clone(&id)) {
-            return;
-        }
-        ids.order.push_back(id);
-        if ids.order.len() > CAPACITY
-            && let Some(oldest) = ids.order.pop_front()
-        {
-            ids.known.remove(&oldest);
-        }
+impl KnownRejects {
+    /// Remembers that this message was rejected and left.
+    pub fn add(&self, message_id: &str) {
+        self.message_ids.lock().insert(message_id.to_owned(), ());
     }
 
-    pub(crate) fn contains(&self, message_id: &str) -> bool {
-        self.ids().known.contains(message_id)
-    }
-
-    fn ids(&self) -> MutexGuard<'_, Ids> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether this message is known to have been rejected.
+    pub fn contains(&self, message_id: &str) -> bool {
+        self.message_ids.lock().contains_key(message_id)
     }
 }
 
@@ -49,14 +38,13 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_remembered_and_no_more() {
-        let acquitted = Acquitted::default();
-        acquitted.add("0");
+        let known_rejects = KnownRejects::default();
+        known_rejects.add("0");
         for number in 0..=CAPACITY {
-            acquitted.add(&number.to_string());
+            known_rejects.add(&number.to_string());
         }
-        assert!(!acquitted.contains("0"));
-        assert!(acquitted.contains("1") && acquitted.contains(&CAPACITY.to_string()));
-        let ids = acquitted.ids();
-        assert_eq!((ids.known.len(), ids.order.len()), (CAPACITY, CAPACITY));
+        assert!(!known_rejects.contains("0"));
+        assert!(known_rejects.contains("1") && known_rejects.contains(&CAPACITY.to_string()));
+        assert_eq!(known_rejects.message_ids.lock().len(), CAPACITY);
     }
 }

@@ -1,4 +1,4 @@
-//! Pauses between attempts.
+//! Pauses between the attempts of a call that fails.
 
 use std::time::Duration;
 
@@ -7,16 +7,17 @@ use veilpost_runtime::{Backoff, Lifecycle};
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Rests after the `tries`-th failed attempt, longer each time; no longer than until the service aborts.
-pub(crate) async fn rest(tries: u32, lifecycle: &Lifecycle) {
+/// Waits before the next attempt when `failures` attempts have failed so far: up to 200 ms after the first
+/// failure, up to 10 s after many. Returns at once when the service aborts. Cancel safe.
+pub async fn pause_before_retry(failures: u32, lifecycle: &Lifecycle) {
     tokio::select! {
-        () = tokio::time::sleep(delay(tries)) => {}
+        () = tokio::time::sleep(delay(failures)) => {}
         () = lifecycle.aborting() => {}
     }
 }
 
-fn delay(tries: u32) -> Duration {
-    let ceiling = FIRST.saturating_mul(1 << tries.min(10)).min(LONGEST);
+fn delay(failures: u32) -> Duration {
+    let ceiling = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
     Backoff::new(ceiling, LONGEST).next_delay()
 }
 
@@ -25,18 +26,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_the_longest_and_are_never_nothing() {
+    fn pauses_grow_up_to_the_longest_and_are_never_zero() {
         assert!(delay(0) <= FIRST);
-        assert!((0..50).all(|tries| delay(tries) <= LONGEST && delay(tries) > Duration::ZERO));
+        assert!((0..50).all(|failures| delay(failures) <= LONGEST && delay(failures) > Duration::ZERO));
         assert!(delay(u32::MAX) >= LONGEST / 10);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_abort_cuts_the_rest_short() {
+    async fn an_abort_cuts_the_pause_short() {
         let lifecycle = Lifecycle::for_tests();
         lifecycle.start_abort();
         let before = tokio::time::Instant::now();
-        rest(50, &lifecycle).await;
+        pause_before_retry(50, &lifecycle).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 }

@@ -1,37 +1,42 @@
-//! What is to be done with each delivery of a batch once its receipt is there.
+//! How each delivery of a batch is settled, from the batch's receipt.
 
 use veilpost_proto::v1::{Outcome, Reason, Receipt};
+use veilpost_runtime::numbers;
 
 /// How one delivery is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// It is stored: delete it.
-    Delete,
+    /// Its rows are durable: the source may forget the message.
+    Complete,
     /// It can never be stored.
     Reject(Rejection),
-    /// Nothing is known to be stored: let its visibility run out.
+    /// Nothing is known to be stored: leave the message in the source, which delivers it again.
     Leave,
 }
 
-/// Why a record was rejected, in words for people and metrics. Never contains a value.
+/// Why a record was rejected. It never contains a value of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
+    /// The reason's name in the contract, such as `not-json`; a metric's label.
     pub reason: &'static str,
+    /// Where in the record the problem is, in words for people; may be empty.
     pub detail: String,
 }
 
-/// One settlement per record, by position. Only an outcome that this reader knows settles anything, and a receipt of
-/// another length than its batch settles nothing.
+/// Returns one settlement for each of the batch's `records` records, by position.
+///
+/// An outcome that this reader does not know is [`Settlement::Leave`]. A receipt of another length than its
+/// batch settles nothing: every record is left.
 pub fn settlements(receipt: &Receipt, records: usize) -> Vec<Settlement> {
     if receipt.outcomes.len() != records {
         return vec![Settlement::Leave; records];
     }
     let mut settlements: Vec<_> = receipt.outcomes.iter().map(|outcome| settlement(*outcome)).collect();
     for rejection in &receipt.rejections {
-        let place = usize::try_from(rejection.index).ok().and_then(|index| settlements.get_mut(index));
-        if let Some(Settlement::Reject(place)) = place {
+        let settlement = settlements.get_mut(numbers::to_usize(rejection.index));
+        if let Some(Settlement::Reject(known)) = settlement {
             let reason = rejection.reason().name();
-            *place = Rejection { reason, detail: rejection.detail.clone() };
+            *known = Rejection { reason, detail: rejection.detail.clone() };
         }
     }
     settlements
@@ -39,7 +44,7 @@ pub fn settlements(receipt: &Receipt, records: usize) -> Vec<Settlement> {
 
 fn settlement(outcome: u8) -> Settlement {
     match Outcome::try_from(i32::from(outcome)) {
-        Ok(Outcome::Stored | Outcome::Duplicate) => Settlement::Delete,
+        Ok(Outcome::Stored | Outcome::Duplicate) => Settlement::Complete,
         Ok(Outcome::Rejected) => {
             Settlement::Reject(Rejection { reason: Reason::Unspecified.name(), detail: String::new() })
         }
@@ -62,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn stored_and_duplicate_are_deleted_rejected_carries_its_reason_the_rest_is_left() {
+    fn stored_and_duplicate_complete_rejected_carries_its_reason_and_the_rest_is_left() {
         let receipt = receipt(vec![1, 2, 3, 0, 200], vec![sent(2, Reason::TextTooLong)]);
         let rejection = Rejection { reason: "text-too-long", detail: "locale: rule".to_owned() };
         let expected = [
-            Settlement::Delete,
-            Settlement::Delete,
+            Settlement::Complete,
+            Settlement::Complete,
             Settlement::Reject(rejection),
             Settlement::Leave,
             Settlement::Leave,
@@ -76,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_without_or_with_an_unknown_reason_is_still_one() {
+    fn a_rejection_with_no_reason_or_an_unknown_one_still_rejects() {
         let mut unknown = sent(1, Reason::Unspecified);
         unknown.reason = 4711;
         let settled = settlements(&receipt(vec![3, 3], vec![unknown]), 2);
@@ -94,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_stored_and_duplicate_delete_and_only_rejected_rejects(
+        fn only_stored_and_duplicate_complete_and_only_rejected_rejects(
             outcomes in prop::collection::vec(any::<u8>(), 0..50),
             rejections in prop::collection::vec((any::<u32>(), 0i32..20), 0..10),
             wrong in 0usize..3,
@@ -106,7 +111,7 @@ mod tests {
             prop_assert_eq!(settled.len(), records);
             for (index, settlement) in settled.iter().enumerate() {
                 let outcome = if wrong == 0 { outcomes[index] } else { 0 };
-                prop_assert_eq!(*settlement == Settlement::Delete, matches!(outcome, 1 | 2));
+                prop_assert_eq!(*settlement == Settlement::Complete, matches!(outcome, 1 | 2));
                 prop_assert_eq!(matches!(settlement, Settlement::Reject(_)), outcome == 3);
             }
         }

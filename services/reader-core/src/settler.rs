@@ -1,4 +1,4 @@
-//! Awaits the receipts of the batches on their way and passes each delivery on to how it is settled.
+//! Awaits the receipts of batches and passes each delivery on to how it is settled.
 
 use std::sync::Arc;
 
@@ -9,61 +9,72 @@ use tracing::Span;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::{Lifecycle, telemetry};
 
-use crate::dead_letter::Casualty;
-use crate::delete::Deletion;
+use crate::actions::{CompletedDelivery, RejectedDelivery};
 use crate::delivery::DeliveryNumber;
 use crate::in_flight::InFlight;
-use crate::known_rejects::Acquitted;
+use crate::known_rejects::KnownRejects;
+use crate::metrics::{REJECTED, SETTLED};
 use crate::settlement::{Rejection, Settlement, settlements};
 
-/// A batch whose receipt is awaited: its deliveries by position.
+/// A batch on its way whose receipt is awaited.
 #[derive(Debug)]
-pub(crate) struct Awaited {
-    pub(crate) numbers: Vec<DeliveryNumber>,
-    pub(crate) receipt: oneshot::Receiver<Receipt>,
-    /// The batch's own span, which ends when its last delivery is settled.
-    pub(crate) span: Span,
+pub struct PendingReceipt {
+    /// The batch's deliveries, in the order of its records.
+    pub numbers: Vec<DeliveryNumber>,
+    /// Where the receipt comes; closed without one when the link gives the batch up.
+    pub receipt: oneshot::Receiver<Receipt>,
+    /// The batch's span. It ends when the batch's last delivery is settled.
+    pub span: Span,
 }
 
-impl Awaited {
+impl PendingReceipt {
     async fn answered(self) -> Answered {
         Answered { numbers: self.numbers, receipt: self.receipt.await.ok(), span: self.span }
     }
 }
 
-/// A batch with its receipt; none when the link gave it up.
+/// A batch with its receipt; `None` when the link gave it up.
 struct Answered {
     numbers: Vec<DeliveryNumber>,
     receipt: Option<Receipt>,
     span: Span,
 }
 
-/// What becomes of the deliveries of one batch.
+/// What is to be done with the deliveries of one batch.
 #[derive(Default)]
-struct Verdicts {
-    deletions: Vec<Deletion>,
-    casualties: Vec<Casualty>,
+struct Actions {
+    completed: Vec<CompletedDelivery>,
+    rejected: Vec<RejectedDelivery>,
 }
 
+/// Turns receipts into actions: what is stored is passed on to be completed, what is rejected to be copied to
+/// where rejected messages go, and everything else is left in the source.
 #[derive(Debug)]
-pub(crate) struct Settler {
-    pub(crate) in_flight: Arc<InFlight>,
-    pub(crate) deletions: mpsc::Sender<Vec<Deletion>>,
-    /// Where rejected messages go; `None` leaves them in the queue.
-    pub(crate) casualties: Option<mpsc::Sender<Vec<Casualty>>>,
-    pub(crate) acquitted: Arc<Acquitted>,
-    pub(crate) lifecycle: Lifecycle,
+pub struct Settler<M> {
+    /// Where the deliveries of the batches are.
+    pub in_flight: Arc<InFlight<M>>,
+    /// Where stored deliveries go. It needs room for everything that can be in flight, so that nothing waits.
+    pub completed: mpsc::Sender<Vec<CompletedDelivery>>,
+    /// Where rejected deliveries go, with room as above; `None` leaves rejected messages in the source.
+    pub rejected: Option<mpsc::Sender<Vec<RejectedDelivery>>>,
+    /// Remembers the rejected messages that are left in the source.
+    pub known_rejects: Arc<KnownRejects>,
+    /// In a drain, what would be left stays in flight instead, to be released at the end.
+    pub lifecycle: Lifecycle,
 }
 
-impl Settler {
-    /// Settles until no more batches come and the last receipt is there. No batch waits for another.
-    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Awaited>) {
+impl<M> Settler<M> {
+    /// Settles until `batches` is closed and the last receipt has come or been given up.
+    ///
+    /// Batches are settled in the order in which their receipts come: none waits for another. A dropped
+    /// future settles nothing further; every delivery that it had not settled is still in flight.
+    pub async fn run(self, mut batches: mpsc::Receiver<PendingReceipt>) {
         let mut pending = FuturesUnordered::new();
         let mut open = true;
         loop {
             tokio::select! {
                 Some(answered) = pending.next(), if !pending.is_empty() => self.settle(answered).await,
-                more = batches.recv(), if open => match more {
+                batch = batches.recv(), if open => match batch {
                     Some(batch) => pending.push(batch.answered()),
                     None => open = false,
                 },
@@ -74,52 +85,53 @@ impl Settler {
 
     async fn settle(&self, answered: Answered) {
         let Answered { numbers, receipt, span } = answered;
-        let verdicts = span.in_scope(|| match receipt {
-            Some(receipt) => self.judge(numbers, &receipt, &span),
-            None => self.unanswered(numbers),
+        let actions = span.in_scope(|| match receipt {
+            Some(receipt) => self.actions(numbers, &receipt, &span),
+            None => self.leave_all(numbers),
         });
-        pass_on(&self.deletions, verdicts.deletions).await;
-        if let Some(sender) = &self.casualties {
-            pass_on(sender, verdicts.casualties).await;
+        pass_on(&self.completed, actions.completed).await;
+        if let Some(sender) = &self.rejected {
+            pass_on(sender, actions.rejected).await;
         }
     }
 
-    fn judge(&self, numbers: Vec<DeliveryNumber>, receipt: &Receipt, span: &Span) -> Verdicts {
-        let mut verdicts = Verdicts::default();
-        verdicts.deletions.reserve(numbers.len());
+    fn actions(&self, numbers: Vec<DeliveryNumber>, receipt: &Receipt, span: &Span) -> Actions {
+        let mut actions = Actions::default();
+        actions.completed.reserve(numbers.len());
         let settlements = settlements(receipt, numbers.len());
         for (number, settlement) in numbers.into_iter().zip(settlements) {
             match settlement {
-                Settlement::Delete => verdicts.deletions.push(Deletion::new(number, span.clone())),
+                Settlement::Complete => actions.completed.push(CompletedDelivery::new(number, span.clone())),
                 Settlement::Reject(rejection) => {
-                    verdicts.casualties.extend(self.reject(number, rejection, span));
+                    actions.rejected.extend(self.reject(number, rejection, span));
                 }
                 Settlement::Leave => self.leave(number, "nothing is known to be stored"),
             }
         }
-        verdicts
+        actions
     }
 
     /// The one place where a rejection is logged.
-    fn reject(&self, number: DeliveryNumber, rejection: Rejection, span: &Span) -> Option<Casualty> {
+    fn reject(&self, number: DeliveryNumber, rejection: Rejection, span: &Span) -> Option<RejectedDelivery> {
         let Rejection { reason, detail } = &rejection;
-        metrics::counter!("veilpost_reader_rejected_total", "reason" => *reason).increment(1);
+        metrics::counter!(REJECTED, "reason" => *reason).increment(1);
         let bytes = self.in_flight.with(number, |delivery| {
             let message_id = &delivery.message_id;
             telemetry::note_rejection(span, message_id, reason);
             tracing::warn!(target: "veilpost_reader::rejected", message_id, reason, detail, "rejected");
-            delivery.size()
+            delivery.bytes()
         })?;
-        if self.casualties.is_none() {
+        if self.rejected.is_none() {
             if let Some(message_id) = self.give_up(number) {
-                self.acquitted.add(&message_id);
+                self.known_rejects.add(&message_id);
             }
             return None;
         }
-        Some(Casualty { number, rejection, bytes, tries: 0, span: span.clone() })
+        Some(RejectedDelivery { number, rejection, bytes, failures: 0, span: span.clone() })
     }
 
-    /// Lets the message's visibility run out. In a drain it stays in flight instead, and is given back at the end.
+    /// Gives up the delivery, so that the source delivers the message again. In a drain the delivery stays in
+    /// flight instead, and is released at the end.
     fn leave(&self, number: DeliveryNumber, why: &str) {
         if !self.lifecycle.is_draining()
             && let Some(message_id) = self.give_up(number)
@@ -130,22 +142,86 @@ impl Settler {
 
     fn give_up(&self, number: DeliveryNumber) -> Option<String> {
         let delivery = self.in_flight.remove(&[number]).pop()?;
-        metrics::counter!("veilpost_reader_settled_total", "action" => "leave").increment(1);
+        metrics::counter!(SETTLED, "action" => "leave").increment(1);
         Some(delivery.message_id)
     }
 
-    /// The link gave the batch up.
-    fn unanswered(&self, numbers: Vec<DeliveryNumber>) -> Verdicts {
+    /// Leaves every delivery of a batch that the link gave up.
+    fn leave_all(&self, numbers: Vec<DeliveryNumber>) -> Actions {
         for number in numbers {
             self.leave(number, "no receipt came");
         }
-        Verdicts::default()
+        Actions::default()
     }
 }
 
-/// Never waits for long: the channel has room for everything that can be in flight.
 async fn pass_on<T>(sender: &mpsc::Sender<Vec<T>>, items: Vec<T>) {
     if !items.is_empty() && sender.send(items).await.is_err() {
-        tracing::debug!("settling has ended; the rest is given back");
+        tracing::debug!("settling has ended; the rest is released");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Delivery, Window, WindowLimits};
+    use futures_util::FutureExt;
+    use tokio::time::Instant;
+    use veilpost_proto::v1::Outcome;
+
+    /// A settler without a place for rejected messages, one delivery for each outcome, and the batch's
+    /// receipt.
+    async fn settled(outcomes: &[Outcome], draining: bool) -> (Arc<InFlight<()>>, Arc<KnownRejects>, usize) {
+        let window = Window::new(WindowLimits {
+            messages: 10,
+            bytes: 1000,
+            messages_per_receive: 10,
+            largest_message_bytes: 10,
+        });
+        let (in_flight, known_rejects) = (Arc::<InFlight<()>>::default(), Arc::<KnownRejects>::default());
+        let mut room = window.reserve().now_or_never().unwrap();
+        let numbers = (0..outcomes.len())
+            .map(|id| in_flight.insert(Delivery::new(id.to_string(), (), Instant::now(), room.permit(1))))
+            .collect();
+        let (completed, mut completing) = mpsc::channel(10);
+        let lifecycle = Lifecycle::for_tests();
+        if draining {
+            lifecycle.start_drain();
+        }
+        let settler = Settler {
+            in_flight: Arc::clone(&in_flight),
+            completed,
+            rejected: None,
+            known_rejects: Arc::clone(&known_rejects),
+            lifecycle,
+        };
+        let (reply, receipt) = oneshot::channel();
+        let outcomes = outcomes.iter().map(|outcome| u8::try_from(i32::from(*outcome)).unwrap()).collect();
+        reply.send(Receipt { batch_id: 1, outcomes, rejections: Vec::new() }).unwrap();
+        let (pending, batches) = mpsc::channel(1);
+        pending.send(PendingReceipt { numbers, receipt, span: Span::none() }).await.unwrap();
+        drop(pending);
+        settler.run(batches).await;
+        (in_flight, known_rejects, completing.recv().await.map_or(0, |completed| completed.len()))
+    }
+
+    fn left(in_flight: &InFlight<()>) -> Vec<String> {
+        let mut left = in_flight.pick(|_, delivery| Some(delivery.message_id.clone()));
+        left.sort();
+        left
+    }
+
+    #[tokio::test]
+    async fn a_stored_delivery_stays_in_flight_until_it_is_completed_and_the_others_are_given_up() {
+        let outcomes = [Outcome::Stored, Outcome::Rejected, Outcome::Unspecified];
+        let (in_flight, known_rejects, completed) = settled(&outcomes, false).await;
+        assert_eq!((left(&in_flight), completed), (vec!["0".to_owned()], 1));
+        assert!(known_rejects.contains("1") && !known_rejects.contains("2"));
+    }
+
+    #[tokio::test]
+    async fn in_a_drain_a_delivery_without_an_outcome_stays_in_flight_to_be_released() {
+        let (in_flight, ..) = settled(&[Outcome::Unspecified], true).await;
+        assert_eq!(left(&in_flight), ["0"]);
     }
 }

@@ -1,34 +1,50 @@
-//! The reader's spans, named after OpenTelemetry's conventions for messaging. They exist only while traces are exported.
+//! The spans of a reader, named after OpenTelemetry's conventions for messaging.
+//!
+//! They exist only while traces are exported; otherwise every function here returns a disabled span and costs
+//! next to nothing.
 
 use std::collections::HashSet;
 
 use tracing::Span;
 use tracing::field::Empty;
 use veilpost_proto::v1::{RawRecord, TraceContext};
-use veilpost_runtime::telemetry;
+use veilpost_runtime::{numbers, telemetry};
 
-use crate::queue::Queue;
+/// The field of a receive's span that gets the number of messages received. A span where it is 0 is not
+/// exported.
+pub const MESSAGE_COUNT: &str = "messaging.batch.message_count";
 
-/// One receive; the root of the trace of what it brings.
-pub(crate) fn receive(queue: &Queue) -> Span {
+/// Where messages come from or go to, as spans name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// OpenTelemetry's `messaging.system`, such as `kafka`.
+    pub system: &'static str,
+    /// OpenTelemetry's `messaging.destination.name`: the name of the queue or topic.
+    pub name: String,
+}
+
+/// The span of one receive. It is the root of the trace of what the receive brings.
+pub fn receive(destination: &Destination) -> Span {
     tracing::info_span!(
         "receive",
-        otel.name = format!("receive {}", queue.name()),
+        otel.name = format!("receive {}", destination.name),
         otel.kind = "client",
         otel.status_code = Empty,
         error.type = Empty,
-        messaging.system = "aws_sqs",
+        messaging.system = destination.system,
         messaging.operation.name = "receive",
         messaging.operation.type = "receive",
-        messaging.destination.name = queue.name(),
+        messaging.destination.name = destination.name,
         messaging.batch.message_count = Empty,
     )
 }
 
-/// One batch, from its making until its last message is settled. It belongs to the trace of the receive that brought its
-/// first message; further receives are linked with it in both directions, the producers of its messages from it.
+/// The span of one batch, from when it is made until its last message is settled.
+///
+/// Its parent is the receive that brought its first message. The other receives are linked with it in both
+/// directions; the producers of its messages are linked from it.
 pub(crate) fn process<'a>(
-    queue: &str,
+    source: &Destination,
     receives: impl Iterator<Item = &'a Span>,
     records: &[RawRecord],
 ) -> Span {
@@ -37,13 +53,13 @@ pub(crate) fn process<'a>(
     let span = tracing::info_span!(
         parent: first,
         "process",
-        otel.name = format!("process {queue}"),
+        otel.name = format!("process {}", source.name),
         otel.kind = "consumer",
-        messaging.system = "aws_sqs",
+        messaging.system = source.system,
         messaging.operation.name = "process",
         messaging.operation.type = "process",
-        messaging.destination.name = queue,
-        messaging.batch.message_count = count(records.len()),
+        messaging.destination.name = source.name,
+        messaging.batch.message_count = numbers::to_i64(records.len()),
     );
     for receive in receives {
         telemetry::link(&span, receive);
@@ -54,24 +70,27 @@ pub(crate) fn process<'a>(
     span
 }
 
-/// One call that settles messages of one or several batches. It keeps the batches' spans going for as long as it lasts.
+/// The span of one call that settles messages of one or several batches. The batches' spans end no sooner
+/// than this.
 #[derive(Debug)]
-pub(crate) struct Settling {
-    pub(crate) span: Span,
+pub struct SettleSpan {
+    /// The span itself, for the call to run in.
+    pub span: Span,
     batches: Vec<Span>,
 }
 
-impl Settling {
-    /// In the trace of the first batch, linked with the others in both directions.
-    pub(crate) fn of<'a>(
+impl SettleSpan {
+    /// A span named `operation` (`send`, `delete`, …) for a call that settles `messages` messages. Its parent
+    /// is the first of `batches`; the others are linked with it in both directions.
+    pub fn new<'a>(
         operation: &'static str,
-        queue: &Queue,
+        destination: &Destination,
         messages: usize,
         batches: impl Iterator<Item = &'a Span>,
     ) -> Self {
         let batches: Vec<_> = distinct(batches).filter(|batch| !batch.is_disabled()).cloned().collect();
         let Some(first) = batches.first() else { return Self { span: Span::none(), batches } };
-        let span = settle(operation, queue, messages, first);
+        let span = settle(operation, destination, messages, first);
         for batch in batches.iter().skip(1) {
             telemetry::link(&span, batch);
         }
@@ -79,37 +98,37 @@ impl Settling {
     }
 }
 
-impl Drop for Settling {
+impl Drop for SettleSpan {
     fn drop(&mut self) {
         self.batches.iter().for_each(telemetry::lasts_until_now);
     }
 }
 
-fn settle(operation: &'static str, queue: &Queue, messages: usize, batch: &Span) -> Span {
+fn settle(operation: &'static str, destination: &Destination, messages: usize, batch: &Span) -> Span {
     let kind = if operation == "send" { "send" } else { "settle" };
     tracing::info_span!(
         parent: batch,
         "settle",
-        otel.name = format!("{operation} {}", queue.name()),
+        otel.name = format!("{operation} {}", destination.name),
         otel.kind = "client",
         otel.status_code = Empty,
         error.type = Empty,
-        messaging.system = "aws_sqs",
+        messaging.system = destination.system,
         messaging.operation.name = operation,
         messaging.operation.type = kind,
-        messaging.destination.name = queue.name(),
-        messaging.batch.message_count = count(messages),
+        messaging.destination.name = destination.name,
+        messaging.batch.message_count = numbers::to_i64(messages),
     )
 }
 
-/// Each producer's context once: those who send in batches have one for several messages.
+/// Each producer's context once: a producer that sends in batches has the same one for several messages.
 fn producers(records: &[RawRecord]) -> impl Iterator<Item = &TraceContext> {
     let mut known = HashSet::new();
     let contexts = records.iter().filter_map(|record| record.producer.as_ref());
     contexts.filter(move |context| known.insert(context.traceparent.as_str()))
 }
 
-/// Neighbours that are the same span count once.
+/// Leaves out a span that is the same as the one before it.
 fn distinct<'a>(spans: impl Iterator<Item = &'a Span>) -> impl Iterator<Item = &'a Span> {
     let mut last = None;
     spans.filter(move |span| {
@@ -118,8 +137,4 @@ fn distinct<'a>(spans: impl Iterator<Item = &'a Span>) -> impl Iterator<Item = &
         last = Some(id);
         is_new
     })
-}
-
-pub(crate) fn count(messages: usize) -> i64 {
-    i64::try_from(messages).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! How much is in the queues, for the metrics: SQS's own counts, which are approximate.
+//! Counts what is in the queues, for the metrics. The counts are SQS's own and approximate.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::time::MissedTickBehavior;
 use veilpost_runtime::Lifecycle;
 
-use crate::error::Trouble;
+use crate::metrics::{DEAD_LETTER_MESSAGES, QUEUE_MESSAGES};
+use crate::outage::CallOutage;
 use crate::queue::Queue;
 
-/// SQS's counts lag behind by up to a minute anyway.
+/// More often would be no use: SQS's counts lag behind by up to a minute.
 const INTERVAL: Duration = Duration::from_secs(15);
 
 const STATES: [(&str, QueueAttributeName); 3] = [
@@ -19,9 +20,9 @@ const STATES: [(&str, QueueAttributeName); 3] = [
     ("delayed", QueueAttributeName::ApproximateNumberOfMessagesDelayed),
 ];
 
-/// Asks until the drain. While SQS does not answer, the last counts stand.
+/// Counts until the drain. While SQS does not answer, the gauges keep the last counts.
 pub(crate) async fn watch(source: Queue, dead_letters: Option<Queue>, lifecycle: Lifecycle) {
-    let trouble = Trouble::new("count the messages", source.url());
+    let outage = CallOutage::new("count the messages", source.url());
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -32,18 +33,17 @@ pub(crate) async fn watch(source: Queue, dead_letters: Option<Queue>, lifecycle:
         }
         match source.attributes().await {
             Ok(attributes) => {
-                trouble.over();
+                outage.succeeded();
                 for (state, attribute) in STATES {
-                    metrics::gauge!("veilpost_reader_queue_messages", "state" => state)
-                        .set(number(&attributes, &attribute));
+                    metrics::gauge!(QUEUE_MESSAGES, "state" => state).set(number(&attributes, &attribute));
                 }
             }
-            Err(problem) => trouble.met(&problem),
+            Err(problem) => outage.failed(&problem),
         }
         if let Some(queue) = &dead_letters
             && let Ok(attributes) = queue.attributes().await
         {
-            metrics::gauge!("veilpost_reader_dead_letter_messages").set(total(&attributes));
+            metrics::gauge!(DEAD_LETTER_MESSAGES).set(total(&attributes));
         }
     }
 }

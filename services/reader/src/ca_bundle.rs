@@ -1,4 +1,4 @@
-//! `AWS_CA_BUNDLE`: the CAs that endpoints' certificates may be from, instead of the system's.
+//! `AWS_CA_BUNDLE`: the CAs to trust for AWS endpoints, instead of the system's.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use veilpost_runtime::BadSettings;
 
 const VARIABLE: &str = "AWS_CA_BUNDLE";
 
-/// A client that trusts the bundle and nobody else; none where the variable is not set.
+/// A client that trusts only the bundle; `None` where the variable is not set.
 pub(crate) fn client() -> Result<Option<SharedHttpClient>, BadSettings> {
     let file = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
     let Some(file) = file else { return Ok(None) };
@@ -23,7 +23,7 @@ pub(crate) fn client() -> Result<Option<SharedHttpClient>, BadSettings> {
     Ok(Some(tls.build_https()))
 }
 
-/// What is in the file. The client does not check it, and panics where it is no good.
+/// The file's content, checked. The client would panic on a bad one.
 fn checked(file: &Path) -> Result<Vec<u8>, BadSettings> {
     let bad = |what: String| BadSettings(format!("{VARIABLE} {}: {what}", file.display()));
     let pem = std::fs::read(file).map_err(|error| bad(error.to_string()))?;

@@ -1,25 +1,27 @@
-//! Counts the calls to SQS and what fails of them.
+//! Counts the calls to SQS, and what fails of them.
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use veilpost_runtime::numbers;
 
-use crate::error::Problem;
+use crate::error::SqsError;
+use crate::metrics::{CALL_FAILURES, CALLS, ENTRY_FAILURES};
 
-/// Passes on what became of a call, counted under its name.
-pub(crate) fn counted<O, E, R>(call: &'static str, result: Result<O, SdkError<E, R>>) -> Result<O, Problem>
+/// Counts a call under its name and returns its result.
+pub(crate) fn counted<O, E, R>(call: &'static str, result: Result<O, SdkError<E, R>>) -> Result<O, SqsError>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
-    metrics::counter!("veilpost_reader_calls_total", "call" => call).increment(1);
+    metrics::counter!(CALLS, "call" => call).increment(1);
     result.map_err(|error| {
-        metrics::counter!("veilpost_reader_call_failures_total", "call" => call).increment(1);
-        Problem::from_sdk(&error)
+        metrics::counter!(CALL_FAILURES, "call" => call).increment(1);
+        SqsError::from_sdk(&error)
     })
 }
 
-/// Counts entries that SQS refused in batches that it took.
-pub(crate) fn count(call: &'static str, refused: usize) {
-    if let Ok(refused @ 1..) = u64::try_from(refused) {
-        metrics::counter!("veilpost_reader_entry_failures_total", "call" => call).increment(refused);
+/// Counts the entries that SQS refused in a batch that it took.
+pub(crate) fn count_refused(call: &'static str, refused: usize) {
+    if refused > 0 {
+        metrics::counter!(ENTRY_FAILURES, "call" => call).increment(numbers::to_u64(refused));
     }
 }

@@ -1,4 +1,4 @@
-//! The SDK's clients, with timeouts that fit what they are used for.
+//! The clients of the AWS SDK, with timeouts that fit their calls.
 
 use std::time::Duration;
 
@@ -18,23 +18,24 @@ use crate::ca_bundle;
 /// How long one attempt of a short call may take.
 const SHORT: Duration = Duration::from_secs(4);
 
-/// How long the instance's metadata service may take to tell the region; an answer takes it milliseconds.
+/// How long the instance's metadata service may take to name the region. It usually takes milliseconds.
 const METADATA: Duration = Duration::from_secs(2);
 
-/// What a long poll gets on top of its wait.
+/// How long a long poll may take beyond its wait.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// Long polls and short calls have clients of their own: what is a hang for one is the other's normal course.
+/// The clients for long polls and for short calls. They differ in timeouts: a long poll normally takes as
+/// long as a short call that hangs.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
     pub(crate) polls: Client,
     pub(crate) calls: Client,
-    /// Where SQS is, as logs say it: the endpoint that was given, else the region.
+    /// Where SQS is, for log lines: the endpoint that was given, else the region.
     pub(crate) place: String,
 }
 
-/// Region, endpoint and credentials by the SDK's own chain: `AWS_*` variables, profiles, roles; and the CAs of `AWS_CA_BUNDLE`,
-/// which the SDK itself does not know.
+/// Region, endpoint and credentials from the SDK's own chain: `AWS_*` variables, profiles, roles. The CAs
+/// come from `AWS_CA_BUNDLE`, which the SDK itself does not read.
 pub(crate) async fn environment() -> Result<SdkConfig, BadSettings> {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region().await?);
     let loader = match ca_bundle::client()? {
@@ -44,8 +45,9 @@ pub(crate) async fn environment() -> Result<SdkConfig, BadSettings> {
     Ok(loader.load().await)
 }
 
-/// The SDK's own order: variables, profile, the instance's metadata service. Found out once and within seconds, where the SDK would
-/// ask a metadata service that is not there for each of its parts anew.
+/// The region, in the SDK's own order: variables, profile, the instance's metadata service. It is looked up
+/// once and within seconds. The SDK by itself would ask a missing metadata service again for each of its
+/// parts.
 async fn region() -> Result<Region, BadSettings> {
     let metadata = imds::Client::builder().operation_timeout(METADATA).build();
     let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
@@ -59,7 +61,7 @@ fn no_region() -> BadSettings {
 }
 
 impl Clients {
-    /// Fails where no region is known, which no call could do without.
+    /// Fails where no region is known, because no call works without one.
     pub(crate) fn new(aws: &SdkConfig, wait: Duration) -> Result<Self, BadSettings> {
         let Some(region) = aws.region() else {
             return Err(no_region());
@@ -73,8 +75,8 @@ impl Clients {
     }
 }
 
-/// Attempts are bounded as a whole, so that the SDK's watch over stalled streams, which costs time on every call, has
-/// nothing to add.
+/// Sets timeouts and retries. Whole attempts have a timeout, so the SDK's watch over stalled streams adds
+/// nothing. It is off because it costs time on every call.
 fn tuned(aws: &SdkConfig, attempt: Duration, attempts: u32) -> Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))

@@ -1,15 +1,13 @@
-//! What holds for whatever messages come, as a function that takes any input.
+//! What holds for any message that may come, as functions for the fuzzer and the tests.
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
-use futures_util::FutureExt;
-use tokio::time::Instant;
+use veilpost_reader_core::Rejection;
 
-use crate::dead_letter_message::Letter;
-use crate::delivery::Delivery;
-use crate::settlement::Rejection;
-use crate::window::{MAX_MESSAGE_BYTES, Window};
+use crate::dead_letter_message::DeadLetterMessage;
+use crate::limits::{MAX_ATTRIBUTES, MAX_MESSAGE_BYTES};
+use crate::message::{self, testing::delivered};
 
-/// Names that attributes take in turn: those that mean something, and others.
+/// The names of the attributes: those that mean something to the reader, and others.
 const NAMES: [&str; 8] = [
     "traceparent",
     "tracestate",
@@ -21,7 +19,8 @@ const NAMES: [&str; 8] = [
     "c",
 ];
 
-/// A message whose every part is the producer's choice becomes a record and a letter within SQS's limits.
+/// Checks that any message becomes a record and a dead letter within SQS's limits. Every part is the
+/// producer's choice.
 pub fn message(body: &str, parts: &[&str]) {
     let part = |index: usize| parts.get(index).copied().unwrap_or_default();
     let mut message = Message::builder()
@@ -36,20 +35,18 @@ pub fn message(body: &str, parts: &[&str]) {
             message = message.message_attributes(*name, value);
         }
     }
-    let window = Window::new(1, MAX_MESSAGE_BYTES);
-    let share = window.reserve().now_or_never().map(|mut room| room.share(1)).expect("the window is empty");
-    let delivery = Delivery::new(message.build(), Instant::now(), share).expect("it has an id and a handle");
-    let context = delivery.record().producer;
+    let delivery = delivered(message.build());
+    let context = message::record(&delivery).producer;
     if let Some(context) = context {
         assert!(context.traceparent.len() == 55 && context.traceparent.is_ascii(), "no traceparent");
         assert!(context.tracestate.len() <= 512 && context.tracestate.is_ascii(), "no tracestate");
     }
     let rejection = Rejection { reason: "not-json", detail: part(4).to_owned() };
-    let (letter, _) = Letter::of(&delivery, &rejection, MAX_MESSAGE_BYTES);
-    assert!(letter.attributes.len() <= 10, "more attributes than SQS takes");
-    assert!(body.is_empty() || letter.body == body, "the body stays whole");
-    let values = letter.attributes.values().filter_map(|value| value.string_value.as_ref());
-    let size = values.map(String::len).sum::<usize>() + letter.body.len();
+    let (sent, _) = DeadLetterMessage::new(&delivery, &rejection, MAX_MESSAGE_BYTES);
+    assert!(sent.attributes.len() <= MAX_ATTRIBUTES, "more attributes than SQS takes");
+    assert!(body.is_empty() || sent.body == body, "the body stays whole");
+    let values = sent.attributes.values().filter_map(|value| value.string_value.as_ref());
+    let size = values.map(String::len).sum::<usize>() + sent.body.len();
     assert!(size <= MAX_MESSAGE_BYTES.max(body.len()), "larger than SQS takes");
 }
 
@@ -61,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_becomes_a_record_and_a_letter(
+        fn any_message_becomes_a_record_and_a_dead_letter(
             body: String,
             parts in prop::collection::vec(
                 prop_oneof![

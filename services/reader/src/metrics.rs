@@ -1,43 +1,29 @@
-//! The names of the reader's metrics and what they mean.
+//! The names of the metrics of reading from SQS; [`veilpost_reader_core::metrics`] has those of every reader.
 
-use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics::{describe_counter, describe_gauge};
 
-/// Describes every metric once, at start.
+pub(crate) const DELETES_GIVEN_UP: &str = "veilpost_reader_deletes_given_up_total";
+pub(crate) const HEARTBEATS: &str = "veilpost_reader_heartbeats_total";
+pub(crate) const HEARTBEATS_LOST: &str = "veilpost_reader_heartbeats_lost_total";
+pub(crate) const CALLS: &str = "veilpost_reader_calls_total";
+pub(crate) const CALL_FAILURES: &str = "veilpost_reader_call_failures_total";
+pub(crate) const ENTRY_FAILURES: &str = "veilpost_reader_entry_failures_total";
+pub(crate) const QUEUE_MESSAGES: &str = "veilpost_reader_queue_messages";
+pub(crate) const DEAD_LETTER_MESSAGES: &str = "veilpost_reader_dead_letter_messages";
+pub(crate) const POLLERS: &str = "veilpost_reader_pollers";
+pub(crate) const DELETES: &str = "veilpost_reader_deletes";
+
+/// Describes every metric of the reader once, at start.
 pub(crate) fn describe() {
-    describe_counter!("veilpost_reader_deliveries_total", "Messages received");
-    describe_counter!(
-        "veilpost_reader_deliveries_without_sent_time_total",
-        "Messages received for which the queue gave no sent time"
-    );
-    describe_counter!("veilpost_reader_suspects_total", "Deliveries under suspicion for their receive count");
-    describe_counter!(
-        "veilpost_reader_settled_total",
-        "Deliveries settled: delete, dead-letter, leave, return"
-    );
-    describe_counter!("veilpost_reader_rejected_total", "Records rejected, by reason");
-    describe_counter!("veilpost_reader_deletes_given_up_total", "Messages that SQS would not delete");
-    describe_counter!("veilpost_reader_heartbeats_total", "Visibility timeouts extended");
-    describe_counter!("veilpost_reader_heartbeats_lost_total", "Deliveries that SQS would no longer extend");
-    describe_counter!("veilpost_reader_calls_total", "Calls to SQS: receive, delete, extend, send");
-    describe_counter!("veilpost_reader_call_failures_total", "Calls to SQS that failed as a whole");
-    describe_counter!("veilpost_reader_entry_failures_total", "Entries refused in batches that SQS took");
-    describe_gauge!("veilpost_reader_in_flight_messages", "Messages received and not yet settled");
-    describe_gauge!("veilpost_reader_in_flight_bytes", "Bytes of messages received and not yet settled");
-    describe_gauge!("veilpost_reader_in_flight_oldest_seconds", "Time since the oldest unsettled receive");
-    describe_gauge!(
-        "veilpost_reader_queue_messages",
-        "Messages in the queue, by SQS's own approximate counts"
-    );
-    describe_gauge!(
-        "veilpost_reader_dead_letter_messages",
-        "Messages in the dead-letter queue, approximately"
-    );
-    describe_gauge!("veilpost_reader_pollers", "Receives that may be under way at once, at present");
-    describe_gauge!("veilpost_reader_deletes", "Batch deletes that may be under way at once, at present");
-    describe_histogram!("veilpost_reader_batch_records", "Records in a batch to the masker");
-}
-
-/// A count as metrics take it.
-pub(crate) fn real(count: usize) -> f64 {
-    u32::try_from(count).unwrap_or(u32::MAX).into()
+    veilpost_reader_core::metrics::describe();
+    describe_counter!(DELETES_GIVEN_UP, "Messages that SQS would not delete");
+    describe_counter!(HEARTBEATS, "Visibility timeouts extended");
+    describe_counter!(HEARTBEATS_LOST, "Deliveries that SQS would no longer extend");
+    describe_counter!(CALLS, "Calls to SQS: receive, delete, extend, send");
+    describe_counter!(CALL_FAILURES, "Calls to SQS that failed as a whole");
+    describe_counter!(ENTRY_FAILURES, "Entries refused in batches that SQS took");
+    describe_gauge!(QUEUE_MESSAGES, "Messages in the queue, by SQS's own approximate counts");
+    describe_gauge!(DEAD_LETTER_MESSAGES, "Messages in the dead-letter queue, approximately");
+    describe_gauge!(POLLERS, "Receives that may be under way at once, at present");
+    describe_gauge!(DELETES, "Batch deletes that may be under way at once, at present");
 }

@@ -1,100 +1,100 @@
-//! A queue on SQS: receive, delete, extend, send.
+//! A queue on SQS and the calls to it: receive, delete, extend, send.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, ChangeMessageVisibilityBatchResultEntry,
+    ChangeMessageVisibilityBatchRequestEntry, ChangeMessageVisibilityBatchResultEntry,
     DeleteMessageBatchRequestEntry, DeleteMessageBatchResultEntry, Message, MessageSystemAttributeName,
     QueueAttributeName, SendMessageBatchRequestEntry, SendMessageBatchResultEntry,
 };
+use veilpost_reader_core::spans::Destination;
+use veilpost_runtime::numbers;
 
-use crate::call_metrics::{count, counted};
+use crate::call_metrics::counted;
 use crate::client::Clients;
-use crate::dead_letter_message::Letter;
-use crate::delivery::ReceiptHandle;
-use crate::error::Problem;
+use crate::dead_letter_message::DeadLetterMessage;
+use crate::entries::{EntryResult, built, results};
+use crate::error::SqsError;
+use crate::limits::MAX_ENTRIES;
+use crate::receipt_handle::ReceiptHandle;
+use crate::spans;
 
-/// Messages that one receive brings, and entries that one batch has, at most.
-pub(crate) const MAX_ENTRIES: usize = 10;
-
-/// One queue. Batch calls take one to [`MAX_ENTRIES`] entries and give one [`Answer`] for each, by position.
+/// One queue. Batch calls take one to [`MAX_ENTRIES`] entries and return one [`EntryResult`] for each, by
+/// position.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     clients: Clients,
     url: String,
-}
-
-/// What SQS did with one entry of a batch.
-pub(crate) type Answer = Result<(), Refusal>;
-
-/// Why SQS did not do what one entry of a batch asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) code: String,
-    /// Whether the entry itself is at fault, so that asking again cannot help.
-    pub(crate) sender_fault: bool,
+    destination: Destination,
 }
 
 /// What a receive asks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
-    /// At most this many messages come, and never more than [`MAX_ENTRIES`].
+pub(crate) struct ReceiveOptions {
+    /// The most messages that come, and never more than [`MAX_ENTRIES`].
     pub(crate) messages: usize,
     /// How long SQS waits for a first message; whole seconds.
     pub(crate) wait: Duration,
-    /// How long what comes stays hidden; whole seconds.
+    /// How long the messages that come stay hidden; whole seconds.
     pub(crate) visibility: Duration,
 }
 
 impl Queue {
     pub(crate) fn new(clients: Clients, url: String) -> Self {
-        Self { clients, url }
+        let destination = spans::destination(&url);
+        Self { clients, url, destination }
     }
 
-    /// The queue that `name` stands for; a URL is taken as it is.
-    pub(crate) async fn resolve(clients: &Clients, name: &str) -> Result<Self, Problem> {
+    /// Finds the queue by its name or URL. A URL is taken without asking SQS.
+    pub(crate) async fn resolve(clients: &Clients, name: &str) -> Result<Self, SqsError> {
         if name.contains("://") {
             return Ok(Self::new(clients.clone(), name.to_owned()));
         }
         let found = clients.calls.get_queue_url().queue_name(name).send().await;
-        let url = found.map_err(|error| Problem::from_sdk(&error))?.queue_url;
-        Ok(Self::new(clients.clone(), url.ok_or(Problem::NotSqs)?))
+        let url = found.map_err(|error| SqsError::from_sdk(&error))?.queue_url;
+        Ok(Self::new(clients.clone(), url.ok_or(SqsError::NotSqs)?))
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The last part of the URL.
-    pub(crate) fn name(&self) -> &str {
-        last_segment(&self.url)
+    /// How spans name the queue.
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
     }
 
-    /// All attributes of the queue; asking for some by name fails on queues that do not have them.
-    pub(crate) async fn attributes(&self) -> Result<HashMap<QueueAttributeName, String>, Problem> {
+    /// The queue's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.destination.name
+    }
+
+    /// All attributes of the queue. A call for some of them by name fails on queues that do not have them.
+    pub(crate) async fn attributes(&self) -> Result<HashMap<QueueAttributeName, String>, SqsError> {
         let call = self.clients.calls.get_queue_attributes().queue_url(&self.url);
         let found = call.attribute_names(QueueAttributeName::All).send().await;
-        Ok(found.map_err(|error| Problem::from_sdk(&error))?.attributes.unwrap_or_default())
+        Ok(found.map_err(|error| SqsError::from_sdk(&error))?.attributes.unwrap_or_default())
     }
 
-    /// A long poll. Never cancel it: messages that SQS hands out meanwhile would stay hidden with nobody to settle
-    /// them.
-    pub(crate) async fn receive(&self, ask: Ask) -> Result<Vec<Message>, Problem> {
+    /// A long poll. Never cancel it: messages that SQS hands out meanwhile would stay hidden with nobody to
+    /// settle them.
+    pub(crate) async fn receive(&self, options: ReceiveOptions) -> Result<Vec<Message>, SqsError> {
         let call = system_attributes(self.clients.polls.receive_message()).queue_url(&self.url);
         let sent = call
-            .max_number_of_messages(whole(ask.messages.min(MAX_ENTRIES)))
-            .wait_time_seconds(seconds(ask.wait))
-            .visibility_timeout(seconds(ask.visibility))
+            .max_number_of_messages(numbers::to_i32(options.messages.min(MAX_ENTRIES)))
+            .wait_time_seconds(seconds(options.wait))
+            .visibility_timeout(seconds(options.visibility))
             .message_attribute_names("All")
             .send()
             .await;
         Ok(counted("receive", sent)?.messages.unwrap_or_default())
     }
 
-    /// Deletes for good. A handle of an older receive of the same message may be refused, or accepted without effect.
-    pub(crate) async fn delete(&self, handles: Vec<ReceiptHandle>) -> Result<Vec<Answer>, Problem> {
+    /// Deletes messages for good. SQS may refuse the handle of an older receive, or accept it and delete
+    /// nothing.
+    pub(crate) async fn delete(&self, handles: Vec<ReceiptHandle>) -> Result<Vec<EntryResult>, SqsError> {
         let count = handles.len();
         let entry = |(id, handle): (usize, ReceiptHandle)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(id.to_string());
@@ -103,16 +103,15 @@ impl Queue {
         let entries = built(handles.into_iter().enumerate().map(entry))?;
         let call = self.clients.calls.delete_message_batch().queue_url(&self.url);
         let output = counted("delete", call.set_entries(Some(entries)).send().await)?;
-        Ok(answers(
-            "delete",
-            count,
-            output.successful.iter().map(DeleteMessageBatchResultEntry::id),
-            &output.failed,
-        ))
+        let successful = output.successful.iter().map(DeleteMessageBatchResultEntry::id);
+        Ok(results("delete", count, successful, &output.failed))
     }
 
-    /// Hides each message for another `visibility` from now; zero shows it at once. Whole seconds.
-    pub(crate) async fn extend(&self, entries: &[(ReceiptHandle, Duration)]) -> Result<Vec<Answer>, Problem> {
+    /// Hides each message for another `visibility` from now, in whole seconds. Zero makes it visible at once.
+    pub(crate) async fn extend(
+        &self,
+        messages: &[(ReceiptHandle, Duration)],
+    ) -> Result<Vec<EntryResult>, SqsError> {
         let entry = |(id, (handle, visibility)): (usize, &(ReceiptHandle, Duration))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(id.to_string())
@@ -120,46 +119,41 @@ impl Queue {
                 .visibility_timeout(seconds(*visibility))
                 .build()
         };
-        let built = built(entries.iter().enumerate().map(entry))?;
+        let entries = built(messages.iter().enumerate().map(entry))?;
         let call = self.clients.calls.change_message_visibility_batch().queue_url(&self.url);
-        let output = counted("extend", call.set_entries(Some(built)).send().await)?;
-        Ok(answers(
-            "extend",
-            entries.len(),
-            output.successful.iter().map(ChangeMessageVisibilityBatchResultEntry::id),
-            &output.failed,
-        ))
+        let output = counted("extend", call.set_entries(Some(entries)).send().await)?;
+        let successful = output.successful.iter().map(ChangeMessageVisibilityBatchResultEntry::id);
+        Ok(results("extend", messages.len(), successful, &output.failed))
     }
 
     /// Sends one message.
-    pub(crate) async fn send(&self, letter: Letter) -> Result<(), Problem> {
-        let call = self.clients.calls.send_message().queue_url(&self.url).message_body(letter.body);
+    pub(crate) async fn send(&self, message: DeadLetterMessage) -> Result<(), SqsError> {
+        let call = self.clients.calls.send_message().queue_url(&self.url).message_body(message.body);
         let call = call
-            .set_message_attributes(Some(letter.attributes))
-            .set_message_system_attributes(letter.system_attributes);
+            .set_message_attributes(Some(message.attributes))
+            .set_message_system_attributes(message.system_attributes);
         counted("send", call.send().await).map(|_| ())
     }
 
     /// Sends several messages in one call.
-    pub(crate) async fn send_batch(&self, letters: Vec<Letter>) -> Result<Vec<Answer>, Problem> {
-        let count = letters.len();
-        let entry = |(id, letter): (usize, Letter)| {
+    pub(crate) async fn send_batch(
+        &self,
+        messages: Vec<DeadLetterMessage>,
+    ) -> Result<Vec<EntryResult>, SqsError> {
+        let count = messages.len();
+        let entry = |(id, message): (usize, DeadLetterMessage)| {
             SendMessageBatchRequestEntry::builder()
                 .id(id.to_string())
-                .message_body(letter.body)
-                .set_message_attributes(Some(letter.attributes))
-                .set_message_system_attributes(letter.system_attributes)
+                .message_body(message.body)
+                .set_message_attributes(Some(message.attributes))
+                .set_message_system_attributes(message.system_attributes)
                 .build()
         };
-        let entries = built(letters.into_iter().enumerate().map(entry))?;
+        let entries = built(messages.into_iter().enumerate().map(entry))?;
         let call = self.clients.calls.send_message_batch().queue_url(&self.url);
         let output = counted("send", call.set_entries(Some(entries)).send().await)?;
-        Ok(answers(
-            "send",
-            count,
-            output.successful.iter().map(SendMessageBatchResultEntry::id),
-            &output.failed,
-        ))
+        let successful = output.successful.iter().map(SendMessageBatchResultEntry::id);
+        Ok(results("send", count, successful, &output.failed))
     }
 }
 
@@ -169,7 +163,8 @@ const SYSTEM_ATTRIBUTES: [MessageSystemAttributeName; 3] = [
     MessageSystemAttributeName::AwsTraceHeader,
 ];
 
-/// Asks under both of the field's names: some servers know only the older one, and AWS takes both.
+/// Asks for system attributes under both names of the field: some servers know only the older one, and AWS
+/// takes both.
 #[expect(deprecated, reason = "servers that know only the older name give no sent times otherwise")]
 fn system_attributes(call: ReceiveMessageFluentBuilder) -> ReceiveMessageFluentBuilder {
     SYSTEM_ATTRIBUTES.iter().fold(call, |call, name| {
@@ -178,80 +173,19 @@ fn system_attributes(call: ReceiveMessageFluentBuilder) -> ReceiveMessageFluentB
     })
 }
 
-fn last_segment(url: &str) -> &str {
-    url.trim_end_matches('/').rsplit('/').next().unwrap_or(url)
-}
-
-fn built<T, E>(entries: impl Iterator<Item = Result<T, E>>) -> Result<Vec<T>, Problem> {
-    entries.collect::<Result<_, _>>().map_err(|_| Problem::Code("InvalidEntry".to_owned()))
-}
-
-/// One answer per entry. An entry that SQS mentions nowhere counts as not done.
-fn answers<'a>(
-    call: &'static str,
-    entries: usize,
-    successful: impl Iterator<Item = &'a str>,
-    failed: &[BatchResultErrorEntry],
-) -> Vec<Answer> {
-    let missing = || Err(Refusal { code: "NotAnswered".to_owned(), sender_fault: false });
-    let mut answers: Vec<Answer> = (0..entries).map(|_| missing()).collect();
-    let mut set = |id: &str, answer: Answer| {
-        if let Some(place) = id.parse().ok().and_then(|index: usize| answers.get_mut(index)) {
-            *place = answer;
-        }
-    };
-    successful.for_each(|id| set(id, Ok(())));
-    for entry in failed {
-        set(&entry.id, Err(Refusal { code: entry.code.clone(), sender_fault: entry.sender_fault }));
-    }
-    count(call, answers.iter().filter(|answer| answer.is_err()).count());
-    answers
-}
-
-fn whole(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
 fn seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+    numbers::to_i32(duration.as_secs())
 }
 
 #[cfg(test)]
 impl Queue {
-    /// One that no call reaches.
-    pub(crate) fn nowhere() -> Self {
+    /// A queue that no call reaches.
+    pub(crate) fn unreachable() -> Self {
         use aws_sdk_sqs::config::{Credentials, Region, SharedCredentialsProvider};
         let keys = SharedCredentialsProvider::new(Credentials::new("k", "s", None, None, "test"));
         let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest());
         let aws = aws.region(Region::from_static("nowhere")).credentials_provider(keys);
         let aws = aws.endpoint_url("http://127.0.0.1:9").build();
         Self::new(Clients::new(&aws, Duration::ZERO).unwrap(), "http://127.0.0.1:9/0/q".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failed(id: &str, sender_fault: bool) -> BatchResultErrorEntry {
-        BatchResultErrorEntry::builder().id(id).sender_fault(sender_fault).code("C").build().unwrap()
-    }
-
-    #[test]
-    fn every_entry_gets_its_own_answer_by_position() {
-        let answers = answers("delete", 4, ["2", "0"].into_iter(), &[failed("1", true)]);
-        let refusal = |code: &str, sender_fault| Err(Refusal { code: code.to_owned(), sender_fault });
-        assert_eq!(answers, [Ok(()), refusal("C", true), Ok(()), refusal("NotAnswered", false)]);
-    }
-
-    #[test]
-    fn a_queue_is_named_by_the_last_part_of_its_url() {
-        assert_eq!(last_segment("https://sqs.eu-west-1.amazonaws.com/123456789012/logins"), "logins");
-        assert_eq!(last_segment("http://localhost:4566/000000000000/logins/"), "logins");
-    }
-
-    #[test]
-    fn ids_that_were_not_asked_about_are_ignored() {
-        assert_eq!(answers("delete", 1, ["0", "7", "x"].into_iter(), &[failed("-1", true)]), [Ok(())]);
     }
 }

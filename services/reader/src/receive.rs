@@ -1,4 +1,4 @@
-//! The pollers: receives, several at once, as much as the in-flight window has room for.
+//! The pollers: they receive messages, several calls at once, as many as the in-flight window has room for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,128 +9,127 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
-use veilpost_runtime::{Backoff, Lifecycle, telemetry};
+use veilpost_reader_core::metrics::{DELIVERIES, DELIVERIES_WITHOUT_SENT_TIME, SUSPECTS};
+use veilpost_reader_core::spans::{self, MESSAGE_COUNT};
+use veilpost_reader_core::{AdaptiveConcurrency, Arrival, CallYield, KnownRejects, Reservation, Window};
+use veilpost_runtime::{Backoff, Lifecycle, numbers, telemetry};
 
-use crate::batcher::Arrival;
-use crate::concurrency::{Haul, Pace};
-use crate::delivery::{self, Delivery};
-use crate::error::Trouble;
-use crate::in_flight::InFlight;
-use crate::known_rejects::Acquitted;
-use crate::metrics::real;
-use crate::queue::{Ask, Queue};
-use crate::spans;
-use crate::window::{Reservation, Window};
+use crate::message::{self, SqsDelivery, SqsInFlight};
+use crate::metrics::POLLERS;
+use crate::outage::CallOutage;
+use crate::queue::{Queue, ReceiveOptions};
 
-/// An empty answer that comes sooner than this, though a longer wait was asked for, is not followed at once by the
-/// next call: some servers do not know long polling, and AWS does the same when too much is in flight.
+/// After an empty answer that comes sooner than this, the next call waits. Some servers do not know long
+/// polling, and AWS answers at once when too much is in flight.
 const TOO_SOON: Duration = Duration::from_millis(100);
 
-const SHORTEST_REST: Duration = Duration::from_millis(200);
-const LONGEST_REST: Duration = Duration::from_secs(20);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(crate) struct Pollers {
     pub(crate) queue: Queue,
     pub(crate) window: Arc<Window>,
-    pub(crate) in_flight: Arc<InFlight>,
-    pub(crate) trouble: Trouble,
+    pub(crate) in_flight: Arc<SqsInFlight>,
+    pub(crate) outage: CallOutage,
     pub(crate) arrivals: mpsc::Sender<Vec<Arrival>>,
     pub(crate) wait: Duration,
     pub(crate) visibility: Duration,
-    /// A message delivered more often than this is under suspicion, unless it is known to do no harm.
+    /// A message that has been delivered more often than this is a suspect, unless its rejection is known.
     pub(crate) suspect_after: u32,
-    pub(crate) acquitted: Arc<Acquitted>,
-    /// It has been said that the queue gives no sent times.
-    pub(crate) said_timeless: AtomicBool,
+    pub(crate) known_rejects: Arc<KnownRejects>,
+    /// A missing sent time has been logged.
+    pub(crate) no_sent_time_logged: AtomicBool,
     pub(crate) lifecycle: Lifecycle,
 }
 
 impl Pollers {
-    /// Receives until the drain, as many at once as `pace` allows. Long polls under way are awaited, and what they bring
-    /// is passed on like all the rest.
-    pub(crate) async fn run(self, mut pace: Pace) -> anyhow::Result<()> {
+    /// Receives until the drain, with as many calls at once as `concurrency` allows. Long polls under way are
+    /// awaited; what they bring is processed like everything else.
+    pub(crate) async fn run(self, mut concurrency: AdaptiveConcurrency) -> anyhow::Result<()> {
         let (pollers, mut polls) = (Arc::new(self), JoinSet::new());
-        let allowed = metrics::gauge!("veilpost_reader_pollers");
+        let allowed = metrics::gauge!(POLLERS);
         let ended = loop {
-            allowed.set(real(pace.allowed()));
+            allowed.set(numbers::to_f64(concurrency.allowed()));
             tokio::select! {
                 biased;
                 () = pollers.lifecycle.draining() => break Ok(()),
                 Some(poll) = polls.join_next() => match poll {
-                    Ok(haul) => pace.ended(haul, Instant::now()),
+                    Ok(carried) => concurrency.ended(carried, Instant::now()),
                     Err(panicked) => break Err(panicked),
                 },
-                room = pollers.window.reserve(), if polls.len() < pace.allowed() => {
-                    pace.began(Instant::now());
+                room = pollers.window.reserve(), if polls.len() < concurrency.allowed() => {
+                    concurrency.began(Instant::now());
                     polls.spawn(Arc::clone(&pollers).poll(room));
                 }
             }
         };
-        told(rest_of(&mut polls, ended).await)
+        without_message(await_all(&mut polls, ended).await)
     }
 
-    /// One receive, and a rest when there should be one after it.
-    async fn poll(self: Arc<Self>, room: Reservation) -> Haul {
+    /// Makes one receive, and pauses after it if it failed or came back empty too soon.
+    async fn poll(self: Arc<Self>, room: Reservation) -> CallYield {
         let (asked, asked_ms, messages) = (Instant::now(), epoch_ms(), room.messages());
-        let span = spans::receive(&self.queue);
-        let ask = Ask { messages, wait: self.wait, visibility: self.visibility };
-        let (haul, rest) = match self.queue.receive(ask).instrument(span.clone()).await {
+        let span = spans::receive(self.queue.destination());
+        let options = ReceiveOptions { messages, wait: self.wait, visibility: self.visibility };
+        let (carried, pause) = match self.queue.receive(options).instrument(span.clone()).await {
             Ok(messages) => {
-                span.record("messaging.batch.message_count", spans::count(messages.len()));
-                self.trouble.over();
-                let haul = self.pass_on(messages, room, asked_ms, &span).await;
-                let idle = haul.brought == 0 && asked.elapsed() < TOO_SOON;
-                (haul, idle.then_some(TOO_SOON))
+                span.record(MESSAGE_COUNT, numbers::to_i64(messages.len()));
+                self.outage.succeeded();
+                let carried = self.pass_on(messages, room, asked_ms, &span).await;
+                let too_soon = carried.items == 0 && asked.elapsed() < TOO_SOON;
+                (carried, too_soon.then_some(TOO_SOON))
             }
             Err(problem) => {
                 telemetry::failed(&span, problem.kind());
                 drop(room);
-                span.in_scope(|| self.trouble.met(&problem));
-                (Haul { room: messages, ..Haul::default() }, Some(rest(self.trouble.lasts())))
+                span.in_scope(|| self.outage.failed(&problem));
+                (CallYield { room: messages, ..CallYield::default() }, Some(pause(self.outage.duration())))
             }
         };
         drop(span);
-        if let Some(rest) = rest {
+        if let Some(pause) = pause {
             tokio::select! {
                 () = self.lifecycle.draining() => {}
-                () = tokio::time::sleep(rest) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
-        haul
+        carried
     }
 
-    /// A clock that is behind the queue's by some time only makes the pollers more when messages have waited so long.
+    /// Passes on what a receive brought.
+    ///
+    /// Messages sent before `asked_ms` count as waiting. If this machine's clock is behind the queue's, a
+    /// message counts as waiting only once it has waited for that long too.
     async fn pass_on(
         &self,
         messages: Vec<Message>,
         mut room: Reservation,
         asked_ms: i64,
         receive: &Span,
-    ) -> Haul {
+    ) -> CallYield {
         let came = messages.len();
-        let mut haul = Haul { room: room.messages(), ..Haul::default() };
+        let mut carried = CallYield { room: room.messages(), ..CallYield::default() };
         let received = Instant::now();
         let mut arrivals = Vec::with_capacity(came);
         for message in messages {
             let Some(arrival) = self.take(message, received, &mut room, receive) else { continue };
-            haul.waited += usize::from(arrival.record.sent_timestamp_ms < asked_ms);
+            carried.were_waiting += usize::from(arrival.record.sent_timestamp_ms < asked_ms);
             arrivals.push(arrival);
         }
         drop(room);
-        haul.brought = arrivals.len();
-        if haul.brought < came {
-            tracing::warn!(ignored = came - haul.brought, "messages came without an id or a receipt handle");
+        carried.items = arrivals.len();
+        if carried.items < came {
+            tracing::warn!(ignored = came - carried.items, "messages came without an id or a receipt handle");
         }
         if arrivals.is_empty() {
-            return haul;
+            return carried;
         }
-        metrics::counter!("veilpost_reader_deliveries_total")
-            .increment(u64::try_from(haul.brought).unwrap_or_default());
+        metrics::counter!(DELIVERIES).increment(numbers::to_u64(carried.items));
         if self.arrivals.send(arrivals).await.is_err() {
-            tracing::debug!("the link has ended; what came is given back");
+            tracing::debug!("the link has ended; what came is released");
         }
-        haul
+        carried
     }
 
     fn take(
@@ -140,29 +139,29 @@ impl Pollers {
         room: &mut Reservation,
         receive: &Span,
     ) -> Option<Arrival> {
-        let share = room.share(delivery::size(&message));
-        let delivery = Delivery::new(message, received, share)?;
-        let record = delivery.record();
-        if delivery.sent_timestamp_ms == 0 {
-            self.say_timeless(&delivery.message_id);
+        let permit = room.permit(message::bytes(&message));
+        let delivery = message::delivery(message, received, permit)?;
+        let record = message::record(&delivery);
+        if record.sent_timestamp_ms == 0 {
+            self.note_no_sent_time(&delivery.message_id);
         }
-        let suspect = self.suspects(&delivery);
+        let suspect = self.is_suspect(&delivery);
         Some(Arrival { number: self.in_flight.insert(delivery), record, suspect, receive: receive.clone() })
     }
 
-    fn suspects(&self, delivery: &Delivery) -> bool {
-        let suspect =
-            delivery.receive_count > self.suspect_after && !self.acquitted.contains(&delivery.message_id);
+    fn is_suspect(&self, delivery: &SqsDelivery) -> bool {
+        let suspect = delivery.message.receive_count > self.suspect_after
+            && !self.known_rejects.contains(&delivery.message_id);
         if suspect {
-            metrics::counter!("veilpost_reader_suspects_total").increment(1);
+            metrics::counter!(SUSPECTS).increment(1);
         }
         suspect
     }
 
-    /// Counts each, says it once: the writer's ledger needs the sent time.
-    fn say_timeless(&self, message_id: &str) {
-        metrics::counter!("veilpost_reader_deliveries_without_sent_time_total").increment(1);
-        if !self.said_timeless.swap(true, Ordering::Relaxed) {
+    /// Counts every message without a sent time and logs the first. The writer's ledger needs the sent time.
+    fn note_no_sent_time(&self, message_id: &str) {
+        metrics::counter!(DELIVERIES_WITHOUT_SENT_TIME).increment(1);
+        if !self.no_sent_time_logged.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 message_id,
                 queue = self.queue.url(),
@@ -172,27 +171,30 @@ impl Pollers {
     }
 }
 
-/// Awaits what is under way, and says how it all ended: well, or with the first panic.
-async fn rest_of(polls: &mut JoinSet<Haul>, mut ended: Result<(), JoinError>) -> Result<(), JoinError> {
+/// Awaits the polls under way. The result is the first panic, if there was one.
+async fn await_all(
+    polls: &mut JoinSet<CallYield>,
+    mut ended: Result<(), JoinError>,
+) -> Result<(), JoinError> {
     while let Some(poll) = polls.join_next().await {
         ended = ended.and(poll.map(|_| ()));
     }
     ended
 }
 
-/// The error of a task repeats the message of its panic, which may quote the data at hand.
-fn told(ended: Result<(), JoinError>) -> anyhow::Result<()> {
+/// Leaves out the message of a panic, which may quote a body.
+fn without_message(ended: Result<(), JoinError>) -> anyhow::Result<()> {
     ended.map_err(|_| anyhow::anyhow!("a receive panicked"))
 }
 
-/// Rests grow with the time for which there has been no success, whatever the number of calls that fail.
-fn rest(lasts: Duration) -> Duration {
-    Backoff::new((lasts / 2).clamp(SHORTEST_REST, LONGEST_REST), LONGEST_REST).next_delay()
+/// Pauses grow with the time for which there has been no success, whatever the number of calls that fail.
+fn pause(outage: Duration) -> Duration {
+    Backoff::new((outage / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE), LONGEST_PAUSE).next_delay()
 }
 
 fn epoch_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+    numbers::to_i64(since_epoch.as_millis())
 }
 
 #[cfg(test)]
@@ -200,19 +202,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_without_its_message() {
+    async fn a_panic_is_reported_without_its_message() {
         let mut polls = JoinSet::new();
         polls.spawn(async { panic!("a body stands here") });
-        let ended = rest_of(&mut polls, Ok(())).await;
+        let ended = await_all(&mut polls, Ok(())).await;
         assert!(ended.as_ref().is_err_and(|error| error.to_string().contains("a body stands here")));
-        assert_eq!(format!("{:#}", told(ended).unwrap_err()), "a receive panicked");
+        assert_eq!(format!("{:#}", without_message(ended).unwrap_err()), "a receive panicked");
     }
 
     #[test]
-    fn rests_grow_with_the_trouble_and_stay_within_bounds() {
-        for (lasts, longest) in [(0, 200), (2000, 1000), (3_600_000, 20_000)] {
-            let (rest, longest) = (rest(Duration::from_millis(lasts)), Duration::from_millis(longest));
-            assert!(rest <= longest && rest >= longest / 11, "{rest:?} after {lasts} ms");
+    fn pauses_grow_with_the_outage_and_stay_within_bounds() {
+        for (outage_ms, longest) in [(0, 200), (2000, 1000), (3_600_000, 20_000)] {
+            let (pause, longest) = (pause(Duration::from_millis(outage_ms)), Duration::from_millis(longest));
+            assert!(pause <= longest && pause >= longest / 11, "{pause:?} after {outage_ms} ms");
         }
     }
 }

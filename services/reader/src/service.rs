@@ -4,22 +4,24 @@ use aws_config::SdkConfig;
 use veilpost_runtime::Lifecycle;
 
 use crate::client::{self, Clients};
-use crate::pipeline::Stages;
+use crate::pipeline::Pipeline;
 use crate::preflight::Queues;
 use crate::settings::Settings;
 
+/// A reader that is ready to run.
 #[derive(Debug)]
 pub struct Reader {
     settings: Settings,
 }
 
 impl Reader {
+    /// Fails where a setting can never work.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         Ok(Self { settings })
     }
 
-    /// Reads until the drain, with what the environment says about AWS.
+    /// Reads until the drain, with region, endpoint and credentials from the environment.
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let aws = tokio::select! {
             () = lifecycle.draining() => return Ok(()),
@@ -28,7 +30,7 @@ impl Reader {
         self.run_with(&aws, lifecycle).await
     }
 
-    /// Reads until the drain. When this returns nothing is in flight any more: everything is settled or given back.
+    /// Reads until the drain. Nothing is in flight when this returns: everything is settled or released.
     pub async fn run_with(self, aws: &SdkConfig, lifecycle: Lifecycle) -> anyhow::Result<()> {
         crate::metrics::describe();
         let identity = self.settings.tls.open(&lifecycle)?;
@@ -39,7 +41,7 @@ impl Reader {
         let rejected = if queues.dead_letters.is_some() { "dead-letter" } else { "leave" };
         tracing::info!(queue, pipeline, rejected, at = clients.place, "reading");
         lifecycle.set_ready(true);
-        Stages::start(&self.settings, queues, pipeline, identity, lifecycle).ended().await;
+        Pipeline::start(&self.settings, queues, pipeline, identity, lifecycle).ended().await;
         Ok(())
     }
 }

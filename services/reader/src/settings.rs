@@ -5,84 +5,88 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use veilpost_proto::MAX_BATCH_BYTES;
-use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, parse_duration};
+use veilpost_reader_core::BatchLimits;
+use veilpost_runtime::{
+    BadSettings, CommonSettings, LinkSettings, TlsSettings, numbers, parse_bytes, parse_duration,
+};
 
-use crate::batcher::BatchLimits;
-use crate::queue::MAX_ENTRIES;
+use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY, MAX_WAIT};
 
-/// Receives from Amazon SQS, keeps messages hidden while they are in flight, and settles them.
+/// Receives messages from Amazon SQS, sends them to the masker, and deletes or dead-letters each one once its
+/// outcome is known.
 ///
 /// Region, endpoint and credentials come from the AWS SDK's own chain: AWS_REGION, AWS_ENDPOINT_URL,
-/// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on. AWS_CA_BUNDLE names a PEM file with the CAs that endpoints' certificates
-/// may be from, instead of the system's.
+/// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on. AWS_CA_BUNDLE names a PEM file with the CAs to trust instead of
+/// the system's.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "veilpost-reader", version)]
 pub struct Settings {
-    /// The queue to read, by name or URL; no FIFO queue
+    /// Queue to read, by name or URL; FIFO queues are refused
     #[arg(long, env = "VEILPOST_QUEUE", value_name = "NAME|URL", help_heading = "Queue")]
     pub queue: String,
 
-    /// Where rejected messages go, by name or URL
+    /// Queue for rejected messages, by name or URL
     #[arg(long, env = "VEILPOST_DEAD_LETTER_QUEUE_URL", value_name = "NAME|URL", help_heading = "Queue")]
     pub dead_letter_queue_url: Option<String>,
 
-    /// What becomes of rejected messages; left ones come again until the queue's retention deletes them or its
-    /// RedrivePolicy moves them
+    /// What happens to rejected messages: "leave" keeps them in the queue, where they are delivered again
+    /// until the queue's retention deletes them or its RedrivePolicy moves them
     #[arg(long, env = "VEILPOST_ON_REJECT", default_value = "dead-letter", help_heading = "Queue")]
     pub on_reject: OnReject,
 
-    /// The pipeline's name in the ledger's keys; never change it while messages are in the queue [default: the queue's
-    /// name]
+    /// Name of the pipeline in the ledger's keys; do not change it while messages are in the queue [default:
+    /// the queue's name]
     #[arg(long, env = "VEILPOST_PIPELINE", value_name = "NAME", help_heading = "Queue")]
     pub pipeline: Option<String>,
 
-    /// Receives at once, at least: so many long polls stay while the queue is empty
+    /// Minimum concurrent receives; this many long polls stay open on an empty queue
     #[arg(long, env = "VEILPOST_POLLERS_MIN", default_value = "1", value_name = "CALLS", help_heading = "Queue",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pollers_min: u16,
 
-    /// Receives at once, at most; how many there are in between follows from what they bring, and they never ask for
-    /// more than the window has room for
+    /// Maximum concurrent receives; the number follows the load, and they never ask for more messages than
+    /// the window has room for
     #[arg(long, env = "VEILPOST_POLLERS_MAX", default_value = "64", value_name = "CALLS", help_heading = "Queue",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pollers_max: u16,
 
-    /// How long a poll waits for a first message, up to 20s; never more than half the grace period
+    /// How long a receive waits for a first message, up to 20s; at most half the grace period
     #[arg(long, env = "VEILPOST_WAIT_TIME", default_value = "10s", value_parser = parse_duration,
           value_name = "DURATION", help_heading = "Queue")]
     pub wait_time: Duration,
 
-    /// How long a message stays hidden after its receive; extended while it is in flight. 2s to 12h
+    /// How long a message stays hidden after its receive, 2s to 12h; extended while the message is in flight
     #[arg(long, env = "VEILPOST_VISIBILITY_TIMEOUT", default_value = "60s", value_parser = parse_duration,
           value_name = "DURATION", help_heading = "Queue")]
     pub visibility_timeout: Duration,
 
-    /// Batch deletes at once, at most; how many there are follows from what is to be deleted
+    /// Maximum concurrent batch deletes; the number follows the load
     #[arg(long, env = "VEILPOST_DELETES_MAX", default_value = "64", value_name = "CALLS", help_heading = "Queue",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub deletes_max: u16,
 
-    /// Messages in flight, at most
+    /// Maximum messages in flight
     #[arg(long, env = "VEILPOST_WINDOW_MESSAGES", default_value = "5000", value_name = "MESSAGES",
           help_heading = "Memory", value_parser = clap::value_parser!(u32).range(1..=120_000))]
     pub window_messages: u32,
 
-    /// Bytes of messages in flight, at most; exceeded only by one round of polls when messages suddenly grow
+    /// Maximum bytes of messages in flight; one round of receives may exceed it when messages suddenly grow
     #[arg(long, env = "VEILPOST_WINDOW_BYTES", default_value = "8MiB", value_parser = parse_bytes,
           value_name = "BYTES", help_heading = "Memory")]
     pub window_bytes: usize,
 
-    /// Records in a batch to the masker, at most
+    /// Maximum records in a batch to the masker
     #[arg(long, env = "VEILPOST_BATCH_RECORDS", default_value = "1000", value_name = "RECORDS",
           help_heading = "Batches", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch_records: u32,
 
-    /// Bytes in a batch to the masker, at most; a larger record goes alone. Up to 2MiB
+    /// Maximum bytes in a batch to the masker, up to 2MiB; a larger record is sent alone
     #[arg(long, env = "VEILPOST_BATCH_BYTES", default_value = "1MiB", value_parser = parse_bytes,
           value_name = "BYTES", help_heading = "Batches")]
     pub batch_bytes: usize,
 
-    /// A message delivered more often than this may be what breaks its receivers: it shares no batch with others
+    /// A message delivered more often than this is a suspect: it shares no batch with other messages, because
+    /// it may be what crashes the services
     #[arg(
         long,
         env = "VEILPOST_SUSPECT_AFTER",
@@ -92,7 +96,7 @@ pub struct Settings {
     )]
     pub suspect_after: u32,
 
-    /// Where /livez, /readyz and /metrics are served
+    /// Address of the HTTP server for /livez, /readyz and /metrics
     #[arg(
         long,
         env = "VEILPOST_ADMIN_ADDRESS",
@@ -112,6 +116,7 @@ pub struct Settings {
     pub common: CommonSettings,
 }
 
+/// What happens to rejected messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnReject {
     DeadLetter,
@@ -119,10 +124,10 @@ pub enum OnReject {
 }
 
 impl Settings {
-    /// Fails where no start could ever succeed.
+    /// Fails where a setting can never work.
     pub(crate) fn check(&self) -> Result<(), BadSettings> {
         self.link.check(&self.tls)?;
-        let (shortest, longest) = (Duration::from_secs(2), Duration::from_hours(12));
+        let min_visibility = Duration::from_secs(2);
         let problems = [
             (self.queue.is_empty(), "--queue is empty"),
             (is_arn(&self.queue), "--queue is an ARN; give the queue's name or URL"),
@@ -131,9 +136,9 @@ impl Settings {
                 "--dead-letter-queue-url is an ARN; give the queue's name or URL",
             ),
             (self.pipeline.as_ref().is_some_and(String::is_empty), "--pipeline is empty"),
-            (self.wait_time > Duration::from_secs(20), "--wait-time is longer than SQS's 20s"),
-            (self.visibility_timeout < shortest, "--visibility-timeout is shorter than 2s"),
-            (self.visibility_timeout > longest, "--visibility-timeout is longer than SQS's 12h"),
+            (self.wait_time > MAX_WAIT, "--wait-time is longer than SQS's 20s"),
+            (self.visibility_timeout < min_visibility, "--visibility-timeout is shorter than 2s"),
+            (self.visibility_timeout > MAX_VISIBILITY, "--visibility-timeout is longer than SQS's 12h"),
             (self.pollers_min > self.pollers_max, "--pollers-min is more than --pollers-max"),
             (self.window_bytes == 0, "--window-bytes is zero"),
             (self.batch_bytes == 0, "--batch-bytes is zero"),
@@ -145,22 +150,22 @@ impl Settings {
         }
     }
 
-    /// A long poll under way is awaited in a drain, so it must not take up the whole grace period. SQS counts in whole
-    /// seconds.
+    /// How long a receive waits, in SQS's whole seconds. A drain awaits the receives under way, so they must
+    /// not take up the whole grace period.
     pub(crate) fn wait(&self) -> Duration {
         Duration::from_secs(self.wait_time.min(self.common.grace_period / 2).as_secs())
     }
 
-    /// In SQS's whole seconds.
+    /// The visibility timeout, in SQS's whole seconds.
     pub(crate) fn visibility(&self) -> Duration {
         Duration::from_secs(self.visibility_timeout.as_secs())
     }
 
     pub(crate) fn batch_limits(&self) -> BatchLimits {
-        BatchLimits { records: count(self.batch_records), bytes: self.batch_bytes }
+        BatchLimits { records: numbers::to_usize(self.batch_records), bytes: self.batch_bytes }
     }
 
-    /// Receives at once: the fewest, and the most for which the window can ever have room.
+    /// The minimum and maximum of concurrent receives, and never more than the window can have room for.
     pub(crate) fn pollers(&self) -> (usize, usize) {
         let room = self.window_messages().div_ceil(MAX_ENTRIES);
         let within = |calls: u16| usize::from(calls).min(room);
@@ -168,16 +173,12 @@ impl Settings {
     }
 
     pub(crate) fn window_messages(&self) -> usize {
-        count(self.window_messages)
+        numbers::to_usize(self.window_messages)
     }
 }
 
 fn is_arn(name: &str) -> bool {
     name.starts_with("arn:")
-}
-
-fn count(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -1,42 +1,59 @@
-//! The producer's own trace context, from what a message carries.
+//! The producer's own trace context, as a message carries it.
 
+use std::collections::HashMap;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use veilpost_proto::v1::TraceContext;
 
-use crate::delivery::Attributes;
+use crate::attributes::{self, Attributes};
 
-/// Version, trace, span and flags.
-const TRACEPARENT_BYTES: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
-/// The context in the `traceparent` message attribute, else the one in the `AWSTraceHeader` system attribute.
-/// A malformed one counts as none.
-pub(crate) fn context(attributes: &Attributes, trace_header: Option<&str>) -> Option<TraceContext> {
+/// The trace context in the `traceparent` message attribute, else the one in the `AWSTraceHeader` system
+/// attribute. A malformed one counts as none.
+pub(crate) fn producer(attributes: &Attributes, trace_header: Option<&str>) -> Option<TraceContext> {
     w3c(attributes).or_else(|| trace_header.and_then(x_ray))
 }
 
+/// Parses the context and formats it again. Fields that a later version of the format may add do not travel
+/// along.
 fn w3c(attributes: &Attributes) -> Option<TraceContext> {
-    let text = |name: &str| attributes.get(name).and_then(|value| value.string_value.as_deref());
-    let traceparent = text("traceparent").filter(|text| is_traceparent(text))?;
-    // What later versions add behind it nobody here reads.
-    let traceparent = traceparent.get(..TRACEPARENT_BYTES)?;
-    let tracestate = text("tracestate").filter(|text| is_tracestate(text)).unwrap_or_default();
-    Some(TraceContext { traceparent: traceparent.to_owned(), tracestate: tracestate.to_owned() })
+    let received = attributes::text(attributes, TRACEPARENT)?;
+    let propagator = TraceContextPropagator::new();
+    let context = propagator.extract_with_context(&Context::new(), &W3cAttributes(attributes));
+    let mut written = HashMap::new();
+    propagator.inject_context(&context, &mut written);
+    let traceparent = written.remove(TRACEPARENT)?;
+    // The library also reads ids that are too short.
+    let same_ids = received.get(IDS)? == traceparent.get(IDS)?;
+    let tracestate = written.remove(TRACESTATE).unwrap_or_default();
+    same_ids.then_some(TraceContext { traceparent, tracestate })
 }
 
-/// What every implementation passes on, after <https://www.w3.org/TR/trace-context/#tracestate-limits>; more would only take
-/// room in the batch from others.
+/// Where a `traceparent` has its ids: behind the version, before the flags.
+const IDS: std::ops::Range<usize> = 2..53;
+
+/// The message attributes that carry a W3C trace context.
+struct W3cAttributes<'a>(&'a Attributes);
+
+impl Extractor for W3cAttributes<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        attributes::text(self.0, key).filter(|text| key != TRACESTATE || is_tracestate(text))
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT, TRACESTATE]
+    }
+}
+
+/// Whether every implementation passes it on, by <https://www.w3.org/TR/trace-context/#tracestate-limits>. A
+/// longer one would only take room in the batch from others. The library checks neither length nor
+/// characters.
 fn is_tracestate(text: &str) -> bool {
     text.len() <= 512 && text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
-}
-
-/// <https://www.w3.org/TR/trace-context/#traceparent-header>; later versions may have further fields.
-fn is_traceparent(text: &str) -> bool {
-    let mut fields = text.split('-');
-    let (version, trace, span, flags) = (fields.next(), fields.next(), fields.next(), fields.next());
-    let further = fields.next().is_some();
-    version.is_some_and(|version| is_hex(version, 2) && version != "ff" && !(version == "00" && further))
-        && trace.is_some_and(|trace| is_id(trace, 32))
-        && span.is_some_and(|span| is_id(span, 16))
-        && flags.is_some_and(|flags| is_hex(flags, 2))
 }
 
 /// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`, after
@@ -47,20 +64,19 @@ fn x_ray(header: &str) -> Option<TraceContext> {
     let (seconds, unique) = field("Root")?.strip_prefix("1-")?.split_once('-')?;
     let trace = format!("{seconds}{unique}");
     let parent = field("Parent")?;
-    let sound = seconds.len() == 8 && is_id(&trace, 32) && is_id(parent, 16);
+    let is_valid = seconds.len() == 8 && is_id(&trace, 32) && is_id(parent, 16);
     let flags = if field("Sampled") == Some("1") { "01" } else { "00" };
-    sound.then(|| TraceContext {
+    is_valid.then(|| TraceContext {
         traceparent: format!("00-{trace}-{parent}-{flags}"),
         tracestate: String::new(),
     })
 }
 
+/// Whether the text is a number of `digits` lower-case hexadecimal digits, not all of them zero.
 fn is_id(text: &str, digits: usize) -> bool {
-    is_hex(text, digits) && text.bytes().any(|byte| byte != b'0')
-}
-
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == digits
+        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && text.bytes().any(|byte| byte != b'0')
 }
 
 #[cfg(test)]
@@ -69,7 +85,7 @@ mod tests {
     use aws_sdk_sqs::types::MessageAttributeValue;
     use proptest::prelude::*;
 
-    const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const PRODUCER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn attributes(pairs: &[(&str, &str)]) -> Attributes {
         let value = |text: &str| {
@@ -79,14 +95,14 @@ mod tests {
     }
 
     fn traceparent(pairs: &[(&str, &str)], header: Option<&str>) -> Option<String> {
-        context(&attributes(pairs), header).map(|context| context.traceparent)
+        producer(&attributes(pairs), header).map(|context| context.traceparent)
     }
 
     #[test]
     fn the_w3c_attributes_are_passed_on() {
         let context =
-            context(&attributes(&[("traceparent", TRACEPARENT), ("tracestate", "a=b")]), None).unwrap();
-        assert_eq!((context.traceparent.as_str(), context.tracestate.as_str()), (TRACEPARENT, "a=b"));
+            producer(&attributes(&[("traceparent", PRODUCER), ("tracestate", "a=b")]), None).unwrap();
+        assert_eq!((context.traceparent.as_str(), context.tracestate.as_str()), (PRODUCER, "a=b"));
     }
 
     #[test]
@@ -101,7 +117,7 @@ mod tests {
     #[test]
     fn the_w3c_attribute_wins_over_the_header_unless_it_is_malformed() {
         let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8";
-        assert_eq!(traceparent(&[("traceparent", TRACEPARENT)], Some(header)).as_deref(), Some(TRACEPARENT));
+        assert_eq!(traceparent(&[("traceparent", PRODUCER)], Some(header)).as_deref(), Some(PRODUCER));
         assert!(traceparent(&[("traceparent", "00-zz")], Some(header)).unwrap().contains("5759e988"));
     }
 
@@ -126,16 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn what_others_add_does_not_travel() {
-        let later = TRACEPARENT.replacen("00", "01", 1);
+    fn what_later_versions_or_others_add_does_not_travel() {
+        let later = PRODUCER.replacen("00", "01", 1);
         let long = format!("{later}-{}", "x".repeat(100_000));
         let found =
-            context(&attributes(&[("traceparent", &long), ("tracestate", &"a=b,".repeat(129))]), None)
+            producer(&attributes(&[("traceparent", &long), ("tracestate", &"a=b,".repeat(129))]), None)
                 .unwrap();
-        assert_eq!(found.traceparent, later);
+        assert_eq!(found.traceparent, PRODUCER, "written as the version that is read");
         assert_eq!(found.tracestate, "");
-        let personal = [("traceparent", TRACEPARENT), ("tracestate", "a=é")];
-        assert_eq!(context(&attributes(&personal), None).unwrap().tracestate, "");
+        let personal = [("traceparent", PRODUCER), ("tracestate", "a=é")];
+        assert_eq!(producer(&attributes(&personal), None).unwrap().tracestate, "");
+    }
+
+    fn is_traceparent(text: &str) -> bool {
+        let fields: Vec<_> = text.split('-').collect();
+        let [version, trace, span, flags] = fields.as_slice() else { return false };
+        (*version, is_id(trace, 32), is_id(span, 16)) == ("00", true, true) && matches!(*flags, "00" | "01")
     }
 
     proptest! {

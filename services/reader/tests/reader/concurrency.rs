@@ -1,4 +1,4 @@
-//! The reader makes as many calls at once as the queue's latency and the flow of messages ask for.
+//! The reader makes as many concurrent calls as the latency of the queue and the rate of messages need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,17 +9,17 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
-use crate::harness::{Bench, PATIENCE, eventually};
+use crate::harness::{PATIENCE, ReaderHarness, eventually};
 use crate::masker::{STORED, ScriptedMasker};
 use crate::sqs::Fault;
 
-/// Batches of ten a second.
+/// How many batches of ten are sent in a second.
 const RATE: u64 = 50;
 
-/// For so long the number of receives is watched.
+/// How long the number of receives is watched.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Sends batches of ten, evenly, and counts them, until it is dropped.
+/// Sends batches of ten at an even rate and counts them, until it is dropped.
 async fn send(client: Client, url: String, batches: Arc<AtomicU32>) {
     let entry = |id: usize| {
         SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body("{}").build().unwrap()
@@ -34,15 +34,15 @@ async fn send(client: Client, url: String, batches: Arc<AtomicU32>) {
     }
 }
 
-/// Waits until the receives under way are near what Little's law says, for what is sent meanwhile and were each of them
-/// full.
-async fn littles_law_holds(bench: &Bench, batches: &AtomicU32, latency: Duration) {
+/// Waits until the number of receives under way is near what Little's law says for full receives of what is
+/// sent meanwhile.
+async fn littles_law_holds(harness: &ReaderHarness, batches: &AtomicU32, latency: Duration) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (since, before, mut most) = (Instant::now(), batches.load(Ordering::Relaxed), 0);
         while since.elapsed() < WATCH {
             sleep(Duration::from_millis(20)).await;
-            most = most.max(bench.sqs.under_way("ReceiveMessage"));
+            most = most.max(harness.sqs.under_way("ReceiveMessage"));
         }
         let sent = f64::from(batches.load(Ordering::Relaxed) - before);
         let little = sent / since.elapsed().as_secs_f64() * latency.as_secs_f64();
@@ -57,22 +57,22 @@ async fn littles_law_holds(bench: &Bench, batches: &AtomicU32, latency: Duration
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_receives_are_under_way_as_littles_law_says_and_one_when_the_queue_is_empty() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
-    bench.read(&["--pollers-min", "1"]);
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.read(&["--pollers-min", "1"]);
     for latency in [1, 20, 100] {
         let latency = Duration::from_millis(latency);
         for call in ["ReceiveMessage", "DeleteMessageBatch"] {
-            bench.sqs.break_next(usize::MAX, call, Fault::Delays(latency));
+            harness.sqs.break_next(usize::MAX, call, Fault::Delays(latency));
         }
         let batches = Arc::<AtomicU32>::default();
         let mut sender = JoinSet::new();
-        sender.spawn(send(bench.sqs.client.clone(), bench.url.clone(), Arc::clone(&batches)));
-        littles_law_holds(&bench, &batches, latency).await;
+        sender.spawn(send(harness.sqs.client.clone(), harness.url.clone(), Arc::clone(&batches)));
+        littles_law_holds(&harness, &batches, latency).await;
         sender.shutdown().await;
-        bench.source_has(0, 0).await;
-        eventually("one long poll is left", || bench.sqs.under_way("ReceiveMessage") == 1).await;
+        harness.source_has(0, 0).await;
+        eventually("one long poll is left", || harness.sqs.under_way("ReceiveMessage") == 1).await;
     }
-    bench.drain().await;
+    harness.drain().await;
 }
 
 #[tokio::test]
@@ -83,13 +83,13 @@ async fn no_more_is_asked_for_than_the_window_has_room_for() {
             vec![STORED; batch.records.len()]
         })
     });
-    let mut bench = Bench::new(masker.await).await;
-    bench.sqs.break_next(usize::MAX, "ReceiveMessage", Fault::Delays(Duration::from_millis(20)));
+    let mut harness = ReaderHarness::new(masker.await).await;
+    harness.sqs.break_next(usize::MAX, "ReceiveMessage", Fault::Delays(Duration::from_millis(20)));
     for _ in 0..300 {
-        bench.sqs.send(&bench.url, "{}").await;
+        harness.sqs.send(&harness.url, "{}").await;
     }
-    bench.read(&["--pollers-min", "1", "--window-messages", "40"]);
-    bench.source_has(0, 0).await;
-    assert!(bench.sqs.most_under_way("ReceiveMessage") <= 4);
-    bench.drain().await;
+    harness.read(&["--pollers-min", "1", "--window-messages", "40"]);
+    harness.source_has(0, 0).await;
+    assert!(harness.sqs.most_under_way("ReceiveMessage") <= 4);
+    harness.drain().await;
 }

@@ -1,4 +1,4 @@
-//! What the reader relies on of SQS, as the embedded queue does it.
+//! What the reader relies on of SQS, checked against the embedded queue.
 
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ async fn a_handle_of_an_older_receive_does_not_delete_and_the_newest_does() {
     let old = sqs.receive_hidden(&url, 1, 0).await.remove(0).receipt_handle.unwrap();
     let new = sqs.receive_hidden(&url, 30, 3).await.remove(0).receipt_handle.unwrap();
     let call = || sqs.client.delete_message_batch().queue_url(&url);
-    // AWS may accept the old handle without effect; the embedded queue refuses it. Either way the message stays.
+    // AWS may accept the old handle without effect; the embedded queue refuses it. Either way the message
+    // stays.
     call().entries(deletion("0", &old)).send().await.unwrap();
     assert_eq!(sqs.counts(&url).await, (0, 1));
     call().entries(deletion("0", &new)).send().await.unwrap();

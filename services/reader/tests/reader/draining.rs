@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use veilpost_proto::v1::Outcome;
 
-use crate::harness::{Bench, eventually};
+use crate::harness::{ReaderHarness, eventually};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
 use crate::sqs::Fault;
 
@@ -22,19 +22,19 @@ async fn a_drain_under_load_settles_what_is_in_flight_and_hides_nothing() {
             vec![STORED; batch.records.len()]
         })
     });
-    let mut bench = Bench::new(masker.await).await;
+    let mut harness = ReaderHarness::new(masker.await).await;
     for _ in 0..150 {
-        bench.sqs.send(&bench.url, "{}").await;
+        harness.sqs.send(&harness.url, "{}").await;
     }
-    bench.read(&["--window-messages", "60"]);
-    eventually("messages in flight", || !bench.masker.records().is_empty()).await;
-    bench.lifecycle.start_drain();
+    harness.read(&["--window-messages", "60"]);
+    eventually("messages in flight", || !harness.masker.records().is_empty()).await;
+    harness.lifecycle.start_drain();
     sleep(Duration::from_millis(200)).await;
     gate.add_permits(1);
-    bench.ended().await.unwrap();
-    let (visible, hidden) = bench.sqs.counts(&bench.url).await;
+    harness.ended().await.unwrap();
+    let (visible, hidden) = harness.sqs.counts(&harness.url).await;
     assert_eq!(hidden, 0);
-    assert_eq!(visible + bench.masker.records().len(), 150);
+    assert_eq!(visible + harness.masker.records().len(), 150);
     assert!(visible >= 90, "nothing beyond the window was taken");
 }
 
@@ -49,74 +49,74 @@ async fn what_would_be_left_is_given_back_in_a_drain() {
             vec![Verdict::Is(Outcome::Unspecified); batch.records.len()]
         })
     });
-    let mut bench = Bench::new(masker.await).await;
-    bench.sqs.send(&bench.url, "{}").await;
-    bench.read(&[]);
-    bench.source_has(0, 1).await;
-    bench.lifecycle.start_drain();
+    let mut harness = ReaderHarness::new(masker.await).await;
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.read(&[]);
+    harness.source_has(0, 1).await;
+    harness.lifecycle.start_drain();
     gate.add_permits(1);
-    bench.ended().await.unwrap();
-    bench.source_has(1, 0).await;
+    harness.ended().await.unwrap();
+    harness.source_has(1, 0).await;
 }
 
 #[tokio::test]
 async fn what_a_masker_never_answers_for_is_given_back_at_the_abort() {
     let silent = ScriptedMasker::scripted(|_| Box::pin(std::future::pending()));
-    let mut bench = Bench::new(silent.await).await;
+    let mut harness = ReaderHarness::new(silent.await).await;
     for _ in 0..45 {
-        bench.sqs.send(&bench.url, "{}").await;
+        harness.sqs.send(&harness.url, "{}").await;
     }
-    bench.read(&[]);
-    bench.source_has(0, 45).await;
-    bench.lifecycle.start_drain();
-    let early = timeout(Duration::from_millis(1500), bench.ended()).await;
+    harness.read(&[]);
+    harness.source_has(0, 45).await;
+    harness.lifecycle.start_drain();
+    let early = timeout(Duration::from_millis(1500), harness.ended()).await;
     assert!(early.is_err(), "a drain waits for receipts");
-    bench.lifecycle.start_abort();
-    bench.ended().await.unwrap();
-    bench.source_has(45, 0).await;
+    harness.lifecycle.start_abort();
+    harness.ended().await.unwrap();
+    harness.source_has(45, 0).await;
 }
 
 #[tokio::test]
 async fn without_any_masker_a_drain_gives_everything_back_at_the_abort() {
     let gone = ScriptedMasker::start(|_| STORED).await;
-    let mut bench = Bench::new(gone).await;
-    bench.sqs.send(&bench.url, "{}").await;
-    bench.read(&["--downstream", "http://127.0.0.1:9"]);
-    bench.source_has(0, 1).await;
-    bench.lifecycle.start_abort();
-    bench.ended().await.unwrap();
-    bench.source_has(1, 0).await;
+    let mut harness = ReaderHarness::new(gone).await;
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.read(&["--downstream", "http://127.0.0.1:9"]);
+    harness.source_has(0, 1).await;
+    harness.lifecycle.start_abort();
+    harness.ended().await.unwrap();
+    harness.source_has(1, 0).await;
 }
 
 #[tokio::test]
 async fn an_idle_reader_drains_when_its_long_polls_return() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
-    bench.read(&["--wait-time", "2s"]);
-    eventually("ready", || bench.lifecycle.is_ready()).await;
-    eventually("polls", || bench.sqs.calls("ReceiveMessage") == 2).await;
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.read(&["--wait-time", "2s"]);
+    eventually("ready", || harness.lifecycle.is_ready()).await;
+    eventually("polls", || harness.sqs.calls("ReceiveMessage") == 2).await;
     let began = Instant::now();
-    bench.lifecycle.start_drain();
+    harness.lifecycle.start_drain();
     sleep(Duration::from_millis(200)).await;
-    bench.sqs.send(&bench.url, "late").await;
-    bench.ended().await.unwrap();
+    harness.sqs.send(&harness.url, "late").await;
+    harness.ended().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(4));
-    assert_eq!(bench.sqs.counts(&bench.url).await, (0, 0), "what a poll under way brings is processed");
-    assert_eq!(bench.masker.records().len(), 1);
+    assert_eq!(harness.sqs.counts(&harness.url).await, (0, 0), "what a poll under way brings is processed");
+    assert_eq!(harness.masker.records().len(), 1);
 }
 
 #[tokio::test]
 async fn a_queue_that_no_longer_answers_does_not_hold_up_the_end() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
     let never = Fault::Delays(Duration::from_mins(10));
     for call in ["DeleteMessageBatch", "ChangeMessageVisibilityBatch"] {
-        bench.sqs.break_next(1000, call, never);
+        harness.sqs.break_next(1000, call, never);
     }
-    bench.sqs.send(&bench.url, "{}").await;
-    bench.read(&["--wait-time", "20s"]);
-    eventually("a delete under way", || bench.sqs.calls("DeleteMessageBatch") > 0).await;
-    bench.sqs.break_next(1000, "ReceiveMessage", never);
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.read(&["--wait-time", "20s"]);
+    eventually("a delete under way", || harness.sqs.calls("DeleteMessageBatch") > 0).await;
+    harness.sqs.break_next(1000, "ReceiveMessage", never);
     sleep(Duration::from_millis(1500)).await;
-    bench.lifecycle.start_abort();
-    let ended = timeout(Duration::from_millis(3500), bench.ended()).await;
+    harness.lifecycle.start_abort();
+    let ended = timeout(Duration::from_millis(3500), harness.ended()).await;
     ended.expect("in time for the end of the grace period").unwrap();
 }

@@ -11,10 +11,10 @@ use veilpost_runtime::Lifecycle;
 use crate::masker::ScriptedMasker;
 use crate::sqs::Sqs;
 
-/// Nothing in these tests takes longer.
+/// The longest time that anything in these tests takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) struct Bench {
+pub(crate) struct ReaderHarness {
     pub(crate) sqs: Sqs,
     pub(crate) masker: ScriptedMasker,
     /// The source's URL.
@@ -25,15 +25,15 @@ pub(crate) struct Bench {
     reader: JoinSet<anyhow::Result<()>>,
 }
 
-impl Bench {
-    /// Queues `logins` and `logins-dead`; no reader yet.
+impl ReaderHarness {
+    /// Creates the queues `logins` and `logins-dead`; the reader is not started yet.
     pub(crate) async fn new(masker: ScriptedMasker) -> Self {
         let sqs = Sqs::start().await;
         let (url, dead) = (sqs.create("logins").await, sqs.create("logins-dead").await);
         Self { sqs, masker, url, dead, lifecycle: Lifecycle::for_tests(), reader: JoinSet::new() }
     }
 
-    /// Starts the reader with polls of a second; `more` overrides.
+    /// Starts the reader with polls of one second; the flags in `more` replace the defaults.
     pub(crate) fn read(&mut self, more: &[&str]) {
         self.read_as(settings(&format!("http://{}", self.masker.address), more));
     }

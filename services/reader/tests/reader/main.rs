@@ -1,5 +1,5 @@
-//! The reader as a whole: against the embedded queue over HTTP and a scripted masker over gRPC, and what it relies on
-//! of the queue.
+//! Tests of the whole reader, between the embedded queue over HTTP and a scripted masker over gRPC, and of
+//! what it relies on of SQS.
 
 #![allow(
     clippy::unwrap_used,

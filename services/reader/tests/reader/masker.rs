@@ -1,4 +1,4 @@
-//! A masker that answers as its script says.
+//! A masker that answers as a script tells it to.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use veilpost_proto::v1::masker_server::{Masker, MaskerServer};
 use veilpost_proto::v1::{Outcome, RawBatch, RawRecord, Reason, Receipt, Rejection};
 
 /// The answer to a batch, when it comes.
-pub(crate) type Answer = BoxFuture<'static, Vec<Verdict>>;
-type Script = Arc<dyn Fn(RawBatch) -> Answer + Send + Sync>;
+pub(crate) type ScriptedAnswer = BoxFuture<'static, Vec<Verdict>>;
+type Script = Arc<dyn Fn(RawBatch) -> ScriptedAnswer + Send + Sync>;
 
-/// What a script says of one record.
+/// What the script answers for one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Is(Outcome),
@@ -33,7 +33,7 @@ pub(crate) struct ScriptedMasker {
 }
 
 impl ScriptedMasker {
-    /// Says of each record what `verdict` says.
+    /// A masker that answers each record with what `verdict` returns.
     pub(crate) async fn start(verdict: impl Fn(&RawRecord) -> Verdict + Send + Sync + 'static) -> Self {
         Self::scripted(move |batch| {
             let verdicts = batch.records.iter().map(&verdict).collect();
@@ -42,11 +42,13 @@ impl ScriptedMasker {
         .await
     }
 
-    pub(crate) async fn scripted(script: impl Fn(RawBatch) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn scripted(
+        script: impl Fn(RawBatch) -> ScriptedAnswer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<RawBatch>>>::default();
-        let service = Double { script: Arc::new(script), seen: Arc::clone(&seen) };
+        let service = ScriptedService { script: Arc::new(script), seen: Arc::clone(&seen) };
         let server = Server::builder()
             .add_service(MaskerServer::new(service))
             .serve_with_incoming(TcpListenerStream::new(listener));
@@ -55,24 +57,24 @@ impl ScriptedMasker {
         Self { address, seen, _tasks: tasks }
     }
 
-    /// Every batch that came, in order.
+    /// All batches that have come, in order.
     pub(crate) fn batches(&self) -> Vec<RawBatch> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Every record that came, in order.
+    /// All records that have come, in order.
     pub(crate) fn records(&self) -> Vec<RawRecord> {
         self.batches().into_iter().flat_map(|batch| batch.records).collect()
     }
 }
 
-struct Double {
+struct ScriptedService {
     script: Script,
     seen: Arc<Mutex<Vec<RawBatch>>>,
 }
 
 #[tonic::async_trait]
-impl Masker for Double {
+impl Masker for ScriptedService {
     type MaskStream = ReceiverStream<Result<Receipt, Status>>;
 
     async fn mask(

@@ -1,4 +1,4 @@
-//! A reader that stood still for longer than its messages were hidden does no harm afterwards.
+//! A reader that was paused for longer than its messages were hidden does no harm afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use veilpost_local::process::{Service, ServiceCommand};
 
-use crate::harness::{Bench, eventually};
+use crate::harness::{ReaderHarness, eventually};
 use crate::masker::{STORED, ScriptedMasker};
 
 const MESSAGES: usize = 30;
 
-fn start(bench: &Bench, directory: &std::path::Path) -> Service {
+fn start(harness: &ReaderHarness, directory: &std::path::Path) -> Service {
     ServiceCommand::new("reader", env!("CARGO_BIN_EXE_veilpost-reader"))
         .arg("--queue", "logins")
         .arg("--dead-letter-queue-url", "logins-dead")
         .arg("--wait-time", "1s")
         .arg("--visibility-timeout", "5s")
-        .arg("--downstream", format!("http://{}", bench.masker.address))
-        .env("AWS_ENDPOINT_URL", bench.sqs.endpoint())
+        .arg("--downstream", format!("http://{}", harness.masker.address))
+        .env("AWS_ENDPOINT_URL", harness.sqs.endpoint())
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
@@ -28,10 +28,10 @@ fn start(bench: &Bench, directory: &std::path::Path) -> Service {
         .unwrap()
 }
 
-async fn receive_all(bench: &Bench) -> Vec<Message> {
+async fn receive_all(harness: &ReaderHarness) -> Vec<Message> {
     let mut received = Vec::new();
     while received.len() < MESSAGES {
-        received.extend(bench.sqs.receive_hidden(&bench.url, 60, 1).await);
+        received.extend(harness.sqs.receive_hidden(&harness.url, 60, 1).await);
     }
     received
 }
@@ -47,31 +47,31 @@ async fn deletes_with_handles_that_are_no_longer_valid_neither_delete_nor_go_on_
             vec![STORED; batch.records.len()]
         })
     });
-    let bench = Bench::new(masker.await).await;
+    let harness = ReaderHarness::new(masker.await).await;
     for _ in 0..MESSAGES {
-        bench.sqs.send(&bench.url, "{}").await;
+        harness.sqs.send(&harness.url, "{}").await;
     }
     let directory = tempfile::tempdir().unwrap();
-    let mut reader = start(&bench, directory.path());
-    bench.source_has(0, MESSAGES).await;
+    let mut reader = start(&harness, directory.path());
+    harness.source_has(0, MESSAGES).await;
 
     reader.child().pause();
-    let elsewhere = receive_all(&bench).await;
+    let elsewhere = receive_all(&harness).await;
     gate.add_permits(1);
     reader.child().resume();
-    eventually("deletes", || bench.sqs.calls("DeleteMessageBatch") > 0).await;
+    eventually("deletes", || harness.sqs.calls("DeleteMessageBatch") > 0).await;
     sleep(Duration::from_secs(3)).await;
-    let deletes = bench.sqs.calls("DeleteMessageBatch");
+    let deletes = harness.sqs.calls("DeleteMessageBatch");
     assert!(deletes <= MESSAGES, "{deletes} deletes of {MESSAGES} messages");
-    bench.source_has(0, MESSAGES).await;
+    harness.source_has(0, MESSAGES).await;
     reader.ensure_running().unwrap();
 
     for message in elsewhere {
-        let call = bench.sqs.client.change_message_visibility().queue_url(&bench.url);
+        let call = harness.sqs.client.change_message_visibility().queue_url(&harness.url);
         let call = call.set_receipt_handle(message.receipt_handle).visibility_timeout(0);
         call.send().await.unwrap();
     }
-    bench.source_has(0, 0).await;
-    assert_eq!(bench.masker.records().len(), 2 * MESSAGES);
+    harness.source_has(0, 0).await;
+    assert_eq!(harness.masker.records().len(), 2 * MESSAGES);
     assert!(reader.stop(Duration::from_secs(20)).await.unwrap().success());
 }

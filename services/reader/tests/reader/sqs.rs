@@ -1,4 +1,4 @@
-//! The embedded queue, as the demo and the command line run it, with faults on demand in front of it.
+//! The embedded queue, as the demo and the command line run it, behind a proxy that injects faults.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -35,20 +35,20 @@ struct Front {
     faults: Mutex<HashMap<String, (usize, Fault)>>,
 }
 
-/// What a call meets instead of the queue.
+/// What happens to a call instead of reaching the queue.
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
     /// The call fails with this status and code.
     Fails(u16, &'static str),
-    /// Every second entry of the batch fails, by nobody's fault; the others reach the queue.
+    /// Every second entry of the batch fails, not by the sender's fault; the others reach the queue.
     RefusesEverySecond,
-    /// Every entry fails, by the sender's fault.
+    /// Every entry fails by the sender's fault.
     RefusesAll(&'static str),
-    /// The answer is this, whatever is asked.
+    /// The answer is this text, whatever the request is.
     Says(&'static str),
     /// The queue does not know this field.
     Ignores(&'static str),
-    /// It takes this long until the call reaches the queue.
+    /// The call reaches the queue only after this time.
     Delays(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! A reader starts only where it can do no harm, and waits where waiting can help.
+//! The reader refuses settings that would do harm, and waits for a queue that is not there yet.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use veilpost_reader::{OnReject, Reader};
 use veilpost_runtime::{BadSettings, Lifecycle};
 
-use crate::harness::{Bench, eventually, settings};
+use crate::harness::{ReaderHarness, eventually, settings};
 use crate::masker::{STORED, ScriptedMasker};
 use crate::sqs::{Fault, Sqs, config};
 
@@ -51,29 +51,29 @@ async fn fifo_queues_are_refused() {
 
 #[tokio::test]
 async fn a_queue_with_a_redrive_policy_needs_no_other_dead_letter_queue() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
-    bench.sqs.create_with_redrive("redriven", "logins-dead", 3).await;
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.sqs.create_with_redrive("redriven", "logins-dead", 3).await;
     let mut settings = settings(NOWHERE, &["--queue", "redriven"]);
     settings.dead_letter_queue_url = None;
     assert_eq!(settings.on_reject, OnReject::DeadLetter);
-    bench.read_as(settings);
-    eventually("ready", || bench.lifecycle.is_ready()).await;
-    bench.drain().await;
+    harness.read_as(settings);
+    eventually("ready", || harness.lifecycle.is_ready()).await;
+    harness.drain().await;
 }
 
 #[tokio::test]
 async fn a_missing_queue_is_waited_for_without_haste_and_not_ready() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
-    bench.read(&["--queue", "late"]);
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.read(&["--queue", "late"]);
     sleep(Duration::from_secs(2)).await;
-    assert!(!bench.lifecycle.is_ready());
-    let tries = bench.sqs.calls("GetQueueUrl");
+    assert!(!harness.lifecycle.is_ready());
+    let tries = harness.sqs.calls("GetQueueUrl");
     assert!((2..20).contains(&tries), "{tries} tries in 2 s");
-    bench.url = bench.sqs.create("late").await;
-    bench.sqs.send(&bench.url, "{}").await;
-    bench.source_has(0, 0).await;
-    assert!(bench.lifecycle.is_ready());
-    bench.drain().await;
+    harness.url = harness.sqs.create("late").await;
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.source_has(0, 0).await;
+    assert!(harness.lifecycle.is_ready());
+    harness.drain().await;
 }
 
 #[tokio::test]
@@ -92,23 +92,23 @@ async fn a_drain_ends_the_wait_for_an_endpoint_that_is_not_there() {
 
 #[tokio::test]
 async fn refused_credentials_are_waited_out() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
-    bench.sqs.break_next(3, "GetQueueUrl", Fault::Fails(403, "InvalidClientTokenId"));
-    bench.read(&[]);
-    eventually("ready", || bench.lifecycle.is_ready()).await;
-    assert!(bench.sqs.calls("GetQueueUrl") > 3);
-    bench.drain().await;
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.sqs.break_next(3, "GetQueueUrl", Fault::Fails(403, "InvalidClientTokenId"));
+    harness.read(&[]);
+    eventually("ready", || harness.lifecycle.is_ready()).await;
+    assert!(harness.sqs.calls("GetQueueUrl") > 3);
+    harness.drain().await;
 }
 
 #[tokio::test]
 async fn failing_receives_back_off_and_recover() {
-    let mut bench = Bench::new(ScriptedMasker::start(|_| STORED).await).await;
-    bench.sqs.break_next(12, "ReceiveMessage", Fault::Fails(500, "InternalFailure"));
-    bench.read(&[]);
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.sqs.break_next(12, "ReceiveMessage", Fault::Fails(500, "InternalFailure"));
+    harness.read(&[]);
     sleep(Duration::from_secs(1)).await;
-    let calls = bench.sqs.calls("ReceiveMessage");
+    let calls = harness.sqs.calls("ReceiveMessage");
     assert!((2..=30).contains(&calls), "{calls} receives in a second");
-    bench.sqs.send(&bench.url, "{}").await;
-    bench.source_has(0, 0).await;
-    bench.drain().await;
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.source_has(0, 0).await;
+    harness.drain().await;
 }

@@ -1,10 +1,10 @@
-//! A receipt to what is done with each delivery.
+//! How long it takes to turn a receipt into the settlement of each delivery.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use veilpost_proto::v1::{Reason, Receipt, Rejection};
-use veilpost_reader::settlements;
+use veilpost_reader_core::settlements;
 
 const RECORDS: usize = 1_000;
 

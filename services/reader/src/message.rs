@@ -1,0 +1,150 @@
+//! A message as SQS delivers it, and what the masker gets of it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
+use bytes::Bytes;
+use tokio::time::Instant;
+use veilpost_proto::v1::RawRecord;
+use veilpost_reader_core::{Delivery, InFlight, WindowPermit};
+
+use crate::attributes::{self, Attributes};
+use crate::receipt_handle::ReceiptHandle;
+use crate::trace_context;
+
+/// One receive of one message from SQS.
+pub(crate) type SqsDelivery = Delivery<SqsMessage>;
+
+/// The deliveries from SQS that are not settled yet.
+pub(crate) type SqsInFlight = InFlight<SqsMessage>;
+
+/// A message and what is needed to hide, delete or dead-letter it.
+pub(crate) struct SqsMessage {
+    pub(crate) handle: ReceiptHandle,
+    pub(crate) body: Option<Bytes>,
+    /// Milliseconds since the Unix epoch; 0 when the queue did not say.
+    pub(crate) sent_timestamp_ms: i64,
+    /// This delivery included; 0 when the queue did not say.
+    pub(crate) receive_count: u32,
+    pub(crate) attributes: Attributes,
+    /// The `AWSTraceHeader` system attribute.
+    pub(crate) trace_header: Option<String>,
+    /// When the message was last hidden for a whole visibility timeout; `None` once SQS has refused to extend
+    /// this delivery.
+    pub(crate) hidden_since: Option<Instant>,
+    /// Its long time in flight has been logged.
+    pub(crate) is_warned: bool,
+}
+
+/// Shows nothing of the message.
+impl fmt::Debug for SqsMessage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SqsMessage")
+            .field("receive_count", &self.receive_count)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The delivery of a message; `None` when the message has no id or no receipt handle, so that nothing can
+/// settle it.
+pub(crate) fn delivery(message: Message, received: Instant, permit: WindowPermit) -> Option<SqsDelivery> {
+    let mut system = message.attributes.unwrap_or_default();
+    let sqs = SqsMessage {
+        handle: ReceiptHandle::new(message.receipt_handle?),
+        body: message.body.map(Bytes::from),
+        sent_timestamp_ms: number(&system, &MessageSystemAttributeName::SentTimestamp),
+        receive_count: number(&system, &MessageSystemAttributeName::ApproximateReceiveCount),
+        attributes: message.message_attributes.unwrap_or_default(),
+        trace_header: system.remove(&MessageSystemAttributeName::AwsTraceHeader),
+        hidden_since: Some(received),
+        is_warned: false,
+    };
+    Some(Delivery::new(message.message_id?, sqs, received, permit))
+}
+
+/// What the masker gets of a delivery. The body is shared, not copied.
+pub(crate) fn record(delivery: &SqsDelivery) -> RawRecord {
+    let message = &delivery.message;
+    RawRecord {
+        message_id: delivery.message_id.clone(),
+        body: message.body.clone(),
+        sent_timestamp_ms: message.sent_timestamp_ms,
+        receive_count: message.receive_count,
+        producer: trace_context::producer(&message.attributes, message.trace_header.as_deref()),
+    }
+}
+
+/// How many bytes of the in-flight window a message takes: its body and its attributes.
+pub(crate) fn bytes(message: &Message) -> usize {
+    let attributes = message.message_attributes.as_ref();
+    message.body.as_ref().map_or(0, String::len) + attributes.map_or(0, attributes::total_bytes)
+}
+
+fn number<N>(system: &HashMap<MessageSystemAttributeName, String>, name: &MessageSystemAttributeName) -> N
+where
+    N: FromStr + Default,
+{
+    system.get(name).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod testing {
+    use futures_util::FutureExt;
+    use veilpost_reader_core::{Window, WindowLimits};
+
+    use super::*;
+
+    /// The room of one message.
+    pub(crate) fn permit() -> WindowPermit {
+        let limits =
+            WindowLimits { messages: 1, bytes: 1000, messages_per_receive: 1, largest_message_bytes: 1000 };
+        let reserved = Window::new(limits).reserve().now_or_never();
+        reserved.expect("an empty window has room").permit(1)
+    }
+
+    /// A delivery that has just been received.
+    pub(crate) fn delivered(message: Message) -> SqsDelivery {
+        delivery(message, Instant::now(), permit()).expect("it has an id and a handle")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{delivered, permit};
+    use super::*;
+
+    fn message() -> Message {
+        Message::builder()
+            .message_id("m-1")
+            .receipt_handle("very-secret-handle")
+            .body("very-secret-body")
+            .attributes(MessageSystemAttributeName::SentTimestamp, "1700000000123")
+            .attributes(MessageSystemAttributeName::ApproximateReceiveCount, "2")
+            .build()
+    }
+
+    #[test]
+    fn debug_shows_neither_handle_nor_body() {
+        let delivery = delivered(message());
+        let shown = format!("{delivery:?} {:?} {:?}", delivery.message, delivery.message.handle);
+        assert!(shown.contains("m-1"));
+        assert!(!shown.contains("very-secret"));
+    }
+
+    #[test]
+    fn a_record_carries_what_the_queue_said() {
+        let record = record(&delivered(message()));
+        assert_eq!(record.message_id, "m-1");
+        assert_eq!(record.body.as_deref(), Some(b"very-secret-body".as_slice()));
+        assert_eq!((record.sent_timestamp_ms, record.receive_count), (1_700_000_000_123, 2));
+    }
+
+    #[test]
+    fn a_message_without_a_receipt_handle_is_no_delivery() {
+        let message = Message::builder().message_id("m-1").build();
+        assert!(delivery(message, Instant::now(), permit()).is_none());
+    }
+}
