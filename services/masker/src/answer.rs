@@ -2,7 +2,7 @@
 
 use veilpost_proto::v1::{Outcome, Receipt, Rejection};
 
-use crate::rejected::Rejected;
+use crate::mask::rejection::Rejected;
 
 /// A receipt in the making: every record is left until something else is known of it.
 #[derive(Debug)]

@@ -3,33 +3,24 @@
 mod answer;
 mod batch;
 mod body;
-mod check;
-mod digest;
-mod keys;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod grpc;
 mod mask;
-mod measure;
-mod personal;
-mod pointer;
-mod policy;
-mod policy_file;
+mod metrics;
 #[cfg(test)]
-mod reference;
-mod rejected;
+mod naive_mask;
+mod policy;
 mod service;
 mod settings;
-mod shares;
-mod streams;
-mod strict;
-#[cfg(any(test, fuzzing))]
-pub mod untrusted;
-mod version;
+mod transform;
 
-pub use check::check;
-pub use digest::sha512;
-pub use keys::HmacKeys;
+pub use body::pointer::Pointer;
+pub use mask::rejection::Rejected;
 pub use mask::{Mask, Masked};
-pub use pointer::Pointer;
-pub use policy::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
-pub use rejected::Rejected;
+pub use policy::check::check;
+pub use policy::model::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
 pub use service::serve;
 pub use settings::{Invocation, PolicySettings, Settings};
+pub use transform::hmac_keys::HmacKeys;
+pub use transform::hmac_sha512::sha512;

@@ -4,12 +4,12 @@ use tokio::sync::mpsc;
 use veilpost_proto::v1::masker_server::MaskerServer;
 use veilpost_runtime::{Lifecycle, ToWriter, bind, run_link, serve_grpc};
 
+use crate::grpc::Streams;
 use crate::mask::Mask;
-use crate::measure;
-use crate::personal::warnings;
-use crate::policy::Policy;
+use crate::metrics;
+use crate::policy::model::Policy;
+use crate::policy::personal_data::warnings;
 use crate::settings::Settings;
-use crate::streams::Streams;
 
 /// Batches that wait for the link to take them. One is enough: their tasks wait in turn.
 const WAITING_PARCELS: usize = 1;
@@ -22,7 +22,7 @@ pub async fn serve(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     for warning in warnings(&policy) {
         tracing::warn!("{warning}");
     }
-    measure::describe();
+    metrics::describe();
     let identity = settings.tls.open(&life)?;
     let admission = identity.clone().map(|identity| identity.admitting(&settings.tls_callers)).transpose()?;
     let listener = bind(settings.listen_address).await?;

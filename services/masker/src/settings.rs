@@ -7,7 +7,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use secrecy::SecretString;
 use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, secret};
 
-use crate::keys::HmacKeys;
+use crate::transform::hmac_keys::HmacKeys;
 
 const HMAC_KEYS: &str = "VEILPOST_HMAC_KEYS";
 

@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use veilpost_masker::{Mask, untrusted};
+use veilpost_masker::{Mask, fuzzing};
 
-static MASK: LazyLock<Mask> = LazyLock::new(untrusted::mask);
+static MASK: LazyLock<Mask> = LazyLock::new(fuzzing::mask);
 
-fuzz_target!(|body: &[u8]| untrusted::body(&MASK, body));
+fuzz_target!(|body: &[u8]| fuzzing::body(&MASK, body));

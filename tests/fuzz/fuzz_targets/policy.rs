@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| veilpost_masker::untrusted::policy(text));
+fuzz_target!(|text: &str| veilpost_masker::fuzzing::policy(text));

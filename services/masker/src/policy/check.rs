@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::personal::warnings;
-use crate::policy::{Column, FieldRule, Policy, Transform, UnknownRecord};
+use crate::policy::model::{Column, FieldRule, Policy, Transform, UnknownRecord};
+use crate::policy::personal_data::warnings;
 use crate::settings::PolicySettings;
 
 /// Prints the mapping and the warnings; exit status 2 when the policy is wrong.
@@ -53,7 +53,7 @@ fn row(column: &Column) -> [String; 3] {
 #[cfg(test)]
 mod tests {
     use super::describe;
-    use crate::policy::Policy;
+    use crate::policy::model::Policy;
 
     #[test]
     fn the_mapping_and_the_warnings_are_shown() {

@@ -1,5 +1,7 @@
 //! Applies the policy to one record.
 
+pub(crate) mod rejection;
+
 use std::borrow::Cow;
 
 use jiff::Timestamp;
@@ -8,12 +10,12 @@ use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{MaskedRecord, RawRecord, Reason, Value};
 use veilpost_runtime::BadSettings;
 
-use crate::body::{Body, Field, FieldId, Fields};
-use crate::digest::{KeyedDigest, sha512};
-use crate::keys::HmacKeys;
-use crate::policy::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
-use crate::rejected::Rejected;
-use crate::version::major_version;
+use crate::body::field_tree::{Body, Field, FieldId, Fields};
+use crate::mask::rejection::Rejected;
+use crate::policy::model::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
+use crate::transform::hmac_keys::HmacKeys;
+use crate::transform::hmac_sha512::{KeyedDigest, sha512};
+use crate::transform::major_version::major_version;
 
 /// A policy ready to be applied: pointers gathered, keys taken in.
 #[derive(Debug)]

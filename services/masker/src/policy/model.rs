@@ -6,8 +6,8 @@ use anyhow::Context;
 use veilpost_proto::v1::Target;
 use veilpost_runtime::BadSettings;
 
-use crate::pointer::Pointer;
-use crate::policy_file;
+use crate::body::pointer::Pointer;
+use crate::policy::file;
 
 /// A checked policy. Its columns have distinct names and there is at least one.
 #[derive(Clone, Debug)]
@@ -76,12 +76,15 @@ impl Policy {
     }
 
     fn default_table() -> Result<Self, BadSettings> {
-        Self::parse(include_str!("../../../deploy/policies/user_logins.toml"), "user_logins.toml (built in)")
+        Self::parse(
+            include_str!("../../../../deploy/policies/user_logins.toml"),
+            "user_logins.toml (built in)",
+        )
     }
 
     /// Reads a policy; `name` stands for the file in errors, each of which begins with `name:line:column`.
     pub fn parse(text: &str, name: &str) -> Result<Self, BadSettings> {
-        policy_file::read(text, name)
+        file::read(text, name)
     }
 
     /// What streams to the writer are opened with.

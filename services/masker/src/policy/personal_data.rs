@@ -1,7 +1,7 @@
 //! Guesses from a field's name whether it holds personal data, for the warnings about a policy.
 
-use crate::pointer::Pointer;
-use crate::policy::{FieldRule, Policy, Transform};
+use crate::body::pointer::Pointer;
+use crate::policy::model::{FieldRule, Policy, Transform};
 
 /// Words that stand for something about a person or their devices.
 const PERSONAL: &str = "address birth birthdate birthday city coordinates device deviceid dob email fingerprint firstname \
@@ -83,8 +83,8 @@ fn words(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{looks_personal, warnings, words};
-    use crate::pointer::Pointer;
-    use crate::policy::Policy;
+    use crate::body::pointer::Pointer;
+    use crate::policy::model::Policy;
 
     fn personal(source: &str) -> bool {
         looks_personal(&Pointer::parse(source).unwrap())

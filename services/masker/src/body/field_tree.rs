@@ -9,8 +9,8 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use veilpost_proto::v1::Reason;
 
-use crate::pointer::Pointer;
-use crate::strict::is_strict;
+use crate::body::pointer::Pointer;
+use crate::body::strict::is_strict;
 
 /// The fields to look for: the policy's pointers as a tree of names.
 #[derive(Debug)]
@@ -213,7 +213,7 @@ mod tests {
     use serde_json::Value;
 
     use super::{Field, Fields, Reason};
-    use crate::pointer::Pointer;
+    use crate::body::pointer::Pointer;
 
     /// What `pointer` finds in `body`, as JSON; `None` for what becomes NULL.
     fn find(body: &[u8], pointer: &str) -> Result<Option<Value>, Reason> {

@@ -133,8 +133,8 @@ mod tests {
     use veilpost_proto::v1::{RawRecord, Reason, Rejection, TraceContext};
 
     use super::*;
-    use crate::keys::HmacKeys;
-    use crate::policy::Policy;
+    use crate::policy::model::Policy;
+    use crate::transform::hmac_keys::HmacKeys;
 
     const GOOD: &str = r#"{"user_id":"u"}"#;
     const BAD: &str = "not json";

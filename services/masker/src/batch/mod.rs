@@ -1,5 +1,7 @@
 //! Masks a batch, has the writer store what can be stored, and answers for all of it.
 
+mod chunks;
+
 use std::panic::AssertUnwindSafe;
 
 use jiff::Timestamp;
@@ -11,9 +13,9 @@ use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
 use veilpost_runtime::{Outgoing, telemetry};
 
 use crate::answer::Answer;
+use crate::batch::chunks::{Share, Shares};
 use crate::mask::{Mask, Masked};
-use crate::measure;
-use crate::shares::{Share, Shares};
+use crate::metrics;
 
 /// After so many records other tasks get their turn: a few hundred microseconds.
 const RECORDS_PER_TURN: u32 = 50;
@@ -79,9 +81,9 @@ async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (Answer, Vec<Share>) {
         }
         mask_one(mask, position, &record, now, &mut answer, &mut shares);
     }
-    measure::batch(started.elapsed());
+    metrics::batch(started.elapsed());
     let shares = shares.into_vec();
-    measure::masked(shares.iter().map(|share| share.positions.len()).sum());
+    metrics::masked(shares.iter().map(|share| share.positions.len()).sum());
     (answer, shares)
 }
 
@@ -103,14 +105,14 @@ fn mask_one(
                     column,
                     "no integer before the first dot; storing NULL"
                 );
-                measure::unreadable_version();
+                metrics::unreadable_version();
             }
             if shares.push(position, &masked).is_err() {
                 leave(record, "larger than a batch may be once masked");
             }
         }
         Ok(Err(rejected)) => {
-            measure::rejected(rejected.reason);
+            metrics::rejected(rejected.reason);
             telemetry::note_rejection(&Span::current(), &record.message_id, rejected.reason.name());
             answer.reject(position, rejected);
         }
@@ -121,5 +123,5 @@ fn mask_one(
 /// The answer's outcome for the record stays "leave".
 fn leave(record: &RawRecord, why: &'static str) {
     tracing::error!(message_id = record.message_id, why, "leaving the message");
-    measure::left();
+    metrics::left();
 }

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use veilpost_proto::v1::{RawRecord, Reason};
 
-use crate::keys::HmacKeys;
 use crate::mask::Mask;
-use crate::personal::warnings;
-use crate::policy::Policy;
+use crate::policy::model::Policy;
+use crate::policy::personal_data::warnings;
+use crate::transform::hmac_keys::HmacKeys;
 
 /// Every rule, pointers into depth and into arrays, and the whole body.
 const POLICY: &str = "

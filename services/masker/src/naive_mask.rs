@@ -6,7 +6,7 @@ use sha2::{Digest, Sha512};
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{RawRecord, Reason};
 
-use crate::untrusted::mask;
+use crate::fuzzing::mask;
 
 /// A body before it is written.
 #[derive(Clone, Debug)]

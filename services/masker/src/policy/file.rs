@@ -7,9 +7,9 @@ use serde::Deserialize;
 use toml::Spanned;
 use veilpost_runtime::BadSettings;
 
-use crate::keys::is_key_id;
-use crate::pointer::Pointer;
-use crate::policy::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
+use crate::body::pointer::Pointer;
+use crate::policy::model::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
+use crate::transform::hmac_keys::is_key_id;
 
 const TRANSFORMS: &str =
     "copy, sha512, hmac-sha512, major-version, ingest-date, sent-date, sent-timestamp, message-id";
@@ -253,7 +253,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::read;
-    use crate::policy::{Policy, Transform, UnknownRecord};
+    use crate::policy::model::{Policy, Transform, UnknownRecord};
 
     fn refusal(text: &str) -> String {
         read(text, "p.toml").unwrap_err().to_string()
