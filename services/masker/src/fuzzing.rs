@@ -1,106 +1,97 @@
-//! What holds for whatever bytes come, as functions that take any input.
+//! What must hold for any input, as functions for the fuzz targets in `tests/fuzz` and for the tests below.
 
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use veilpost_proto::v1::{RawRecord, Reason};
 
 use crate::mask::Mask;
-use crate::policy::model::Policy;
-use crate::policy::personal_data::warnings;
-use crate::transform::hmac_keys::HmacKeys;
+use crate::policy::{Policy, warnings};
+use crate::transform::HmacKeys;
 
-/// Every rule, pointers into depth and into arrays, and the whole body.
-const POLICY: &str = "
-    table = 't'
-    [[column]]\nname = 'whole'\nsource = ''\ntransform = 'copy'
-    [[column]]\nname = 'copied'\nsource = '/a'\ntransform = 'copy'
-    [[column]]\nname = 'deep'\nsource = '/a/a/0/a'\ntransform = 'copy'
-    [[column]]\nname = 'digest'\nsource = '/b'\ntransform = 'sha512'
-    [[column]]\nname = 'keyed'\nsource = '/c'\ntransform = 'hmac-sha512'\ndomain = 'd'\nkey = 'k1'
-    [[column]]\nname = 'version'\nsource = '/d'\ntransform = 'major-version'";
+const EVERY_TRANSFORM: &str = include_str!("../tests/every_transform.toml");
 
-/// A mask that does all that masks can do.
+/// A mask with every transform.
 pub fn mask() -> Mask {
     let keys =
         HmacKeys::parse(&format!("k1={}", "0b".repeat(32)).into(), "keys").expect("the key is well-formed");
-    let policy = Policy::parse(POLICY, "p").expect("the policy is well-formed");
+    let policy = Policy::parse(EVERY_TRANSFORM, "p").expect("the policy is well-formed");
     Mask::new(&policy, &keys).expect("the key is there")
 }
 
-/// A body is masked or rejected for the reason that `serde_json` sees too.
+/// A body is masked, or it is rejected for a reason that `serde_json` sees too.
 pub fn body(mask: &Mask, body: &[u8]) {
     let record = RawRecord { body: Some(body.to_vec().into()), ..RawRecord::default() };
     let rejected = mask.apply(&record, Timestamp::UNIX_EPOCH).err().map(|rejected| rejected.reason);
-    match serde_json::from_slice::<Shape>(body) {
-        Ok(Shape::Object) => {
+    match serde_json::from_slice::<TopLevel>(body) {
+        Ok(TopLevel::Object) => {
             let of_fields = [None, Some(Reason::NotAScalar), Some(Reason::NulInText)];
             assert!(of_fields.contains(&rejected), "an object, and {rejected:?}");
         }
-        Ok(Shape::Other) => assert_eq!(rejected, Some(Reason::NotAnObject)),
-        // The one thing that it refuses and that is JSON.
+        Ok(TopLevel::Other) => assert_eq!(rejected, Some(Reason::NotAnObject)),
+        // The only JSON that `serde_json` refuses.
         Err(error) if error.to_string().starts_with("number out of range") => {}
         Err(_) => assert_eq!(rejected, Some(Reason::NotJson)),
     }
 }
 
-/// JSON that `serde_json` reads in full, and of which nothing is kept. Its own `Value` takes an object with the key
-/// `$serde_json::private::RawValue` for something else.
-enum Shape {
+/// What JSON is at its top. `serde_json` reads all of it, and nothing is kept. Its own `Value` does not serve
+/// here: it takes an object with the key `$serde_json::private::RawValue` for something else.
+enum TopLevel {
     Object,
     Other,
 }
 
-impl<'de> Deserialize<'de> for Shape {
+impl<'de> Deserialize<'de> for TopLevel {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(Reading)
+        json.deserialize_any(TopLevelVisitor)
     }
 }
 
-struct Reading;
+struct TopLevelVisitor;
 
-impl<'de> Visitor<'de> for Reading {
-    type Value = Shape;
+impl<'de> Visitor<'de> for TopLevelVisitor {
+    type Value = TopLevel;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_unit<E>(self) -> Result<TopLevel, E> {
+        Ok(TopLevel::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<TopLevel, E> {
+        Ok(TopLevel::Other)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_i64<E>(self, _: i64) -> Result<TopLevel, E> {
+        Ok(TopLevel::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_u64<E>(self, _: u64) -> Result<TopLevel, E> {
+        Ok(TopLevel::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<TopLevel, E> {
+        Ok(TopLevel::Other)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
-        Ok(Shape::Other)
+    fn visit_str<E>(self, _: &str) -> Result<TopLevel, E> {
+        Ok(TopLevel::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Shape, A::Error> {
-        while items.next_element::<Shape>()?.is_some() {}
-        Ok(Shape::Other)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TopLevel, A::Error> {
+        while items.next_element::<TopLevel>()?.is_some() {}
+        Ok(TopLevel::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Shape, A::Error> {
-        while members.next_entry::<String, Shape>()?.is_some() {}
-        Ok(Shape::Object)
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<TopLevel, A::Error> {
+        while members.next_entry::<String, TopLevel>()?.is_some() {}
+        Ok(TopLevel::Object)
     }
 }
 
-/// A policy is read, or refused with its place.
+/// A policy is read, or it is refused with the place of each problem.
 pub fn policy(text: &str) {
     match Policy::parse(text, "p") {
         Ok(policy) => {

@@ -1,6 +1,47 @@
-//! Veilpost's masker: applies the policy to raw records and passes on masked ones.
+//! Veilpost's masker: applies the policy to raw records and passes masked ones on to the writers.
+//!
+//! A [`Policy`] says which field of a message's JSON body becomes which column of the table, and by which
+//! transform. Together with the [`HmacKeys`] it becomes a [`Mask`], which turns one raw record into a masked
+//! record, or rejects it with a reason:
+//!
+//! ```
+//! use veilpost_masker::{HmacKeys, Mask, Policy};
+//! use veilpost_proto::v1::value::Kind;
+//! use veilpost_proto::v1::{RawRecord, Reason};
+//!
+//! let policy = r#"
+//!     table = "logins"
+//!
+//!     [[column]]
+//!     name = "user_id"
+//!     source = "/user/id"
+//!     transform = "copy"
+//!
+//!     [[column]]
+//!     name = "masked_ip"
+//!     source = "/ip"
+//!     transform = "sha512"
+//! "#;
+//! let policy = Policy::parse(policy, "logins.toml")?;
+//! let mask = Mask::new(&policy, &HmacKeys::default())?;
+//!
+//! let record = |body: &'static str| RawRecord { body: Some(body.into()), ..RawRecord::default() };
+//! let now = jiff::Timestamp::now();
+//!
+//! let masked = mask.apply(&record(r#"{"user":{"id":"u1"},"ip":"203.0.113.7"}"#), now)?;
+//! let values = masked.record.values;
+//! assert_eq!(values[0].kind, Some(Kind::Text("u1".to_owned())));
+//! assert!(matches!(&values[1].kind, Some(Kind::Text(digest)) if digest.len() == 128));
+//!
+//! let rejected = mask.apply(&record("not json"), now).err().unwrap();
+//! assert_eq!(rejected.reason, Reason::NotJson);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A record takes this way: `grpc` receives its batch, `batch` has every record masked and sends the writers
+//! what can be stored, `mask` applies the policy to one record, `body` finds the fields in its JSON, and a
+//! file in `transform` makes the value. `policy` reads the file that says so.
 
-mod answer;
 mod batch;
 mod body;
 #[cfg(any(test, fuzzing))]
@@ -8,19 +49,14 @@ pub mod fuzzing;
 mod grpc;
 mod mask;
 mod metrics;
-#[cfg(test)]
-mod naive_mask;
 mod policy;
 mod service;
 mod settings;
+mod spans;
 mod transform;
 
-pub use body::pointer::Pointer;
-pub use mask::rejection::Rejected;
-pub use mask::{Mask, Masked};
-pub use policy::check::check;
-pub use policy::model::{Column, FieldRule, KeyName, MessageRule, Policy, Transform, UnknownRecord};
+pub use mask::{Mask, Masked, Rejected};
+pub use policy::{Policy, check};
 pub use service::serve;
 pub use settings::{Invocation, PolicySettings, Settings};
-pub use transform::hmac_keys::HmacKeys;
-pub use transform::hmac_sha512::sha512;
+pub use transform::HmacKeys;

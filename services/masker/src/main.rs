@@ -6,7 +6,7 @@ use veilpost_masker::{Invocation, check, serve};
 
 fn main() -> ExitCode {
     match Invocation::parse() {
-        Invocation::Check(settings) => check(&settings),
+        Invocation::Check(settings) => check(settings.policy.as_deref()),
         Invocation::Serve(settings) => {
             let (common, admin_address) = (settings.common.clone(), settings.admin_address);
             veilpost_runtime::run("masker", &common, admin_address, async move |life| {

@@ -1,20 +1,23 @@
-//! The masker's service: policy and keys at start, then the server upstream and the link downstream.
+//! The masker from start to end: reads policy and keys, serves readers and sends to writers.
 
 use tokio::sync::mpsc;
 use veilpost_proto::v1::masker_server::MaskerServer;
-use veilpost_runtime::{Lifecycle, ToWriter, bind, run_link, serve_grpc};
+use veilpost_runtime::{ByteBudget, Lifecycle, ToWriter, bind, run_link, serve_grpc};
 
-use crate::grpc::Streams;
+use crate::grpc::MaskerService;
 use crate::mask::Mask;
 use crate::metrics;
-use crate::policy::model::Policy;
-use crate::policy::personal_data::warnings;
+use crate::policy::{Policy, warnings};
 use crate::settings::Settings;
 
-/// Batches that wait for the link to take them. One is enough: their tasks wait in turn.
-const WAITING_PARCELS: usize = 1;
+/// Batches that wait for the link to take them. One is enough, because the tasks that bring them wait too.
+const WAITING_BATCHES: usize = 1;
 
-/// Serves readers until the service drains and everything taken is answered.
+/// Serves readers until the service drains and every batch that was taken is answered.
+///
+/// # Errors
+/// When the settings, the policy or the keys are wrong, the address is taken, or the server or the link
+/// fails.
 pub async fn serve(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     settings.link.check(&settings.tls)?;
     let policy = Policy::load(settings.policy.policy.as_deref())?;
@@ -26,14 +29,14 @@ pub async fn serve(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     let identity = settings.tls.open(&life)?;
     let admission = identity.clone().map(|identity| identity.admitting(&settings.tls_callers)).transpose()?;
     let listener = bind(settings.listen_address).await?;
-    let (link, parcels) = mpsc::channel(WAITING_PARCELS);
-    let streams = Streams::new(mask, link, settings.in_flight_bytes, life.clone());
+    let (link, to_send) = mpsc::channel(WAITING_BATCHES);
+    let service = MaskerService::new(mask, link, ByteBudget::new(settings.in_flight_bytes), life.clone());
     let to_writer = ToWriter { target: policy.target() };
     let link_life = life.clone();
     life.spawn(
         "link",
-        async move { run_link(to_writer, parcels, &settings.link, identity, &link_life).await },
+        async move { run_link(to_writer, to_send, &settings.link, identity, &link_life).await },
     );
     life.set_ready(true);
-    serve_grpc(MaskerServer::new(streams), listener, admission, &life).await
+    serve_grpc(MaskerServer::new(service), listener, admission, &life).await
 }

@@ -7,7 +7,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use secrecy::SecretString;
 use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, secret};
 
-use crate::transform::hmac_keys::HmacKeys;
+use crate::transform::HmacKeys;
 
 const HMAC_KEYS: &str = "VEILPOST_HMAC_KEYS";
 
@@ -16,15 +16,15 @@ const HMAC_KEYS: &str = "VEILPOST_HMAC_KEYS";
 #[command(
     name = "veilpost-masker",
     version,
-    after_help = "The keys of hmac-sha512 come from --hmac-keys-file or from the variable VEILPOST_HMAC_KEYS, in lines \
-                  of id=hex with at least 32 bytes each, made with `openssl rand -hex 32`. There is no flag for them: \
-                  other users of the machine could read it."
+    after_help = "The keys of hmac-sha512 come from --hmac-keys-file or from the variable VEILPOST_HMAC_KEYS: \
+                  one line of id=hex for each key, at least 32 bytes long, made with `openssl rand -hex 32`. \
+                  There is no flag for keys, because other users of the machine could read it."
 )]
 pub struct Settings {
     #[command(flatten)]
     pub policy: PolicySettings,
 
-    /// File with the keys of hmac-sha512, in lines of id=hex; # begins a comment
+    /// File with the keys of hmac-sha512, one line of id=hex for each; # begins a comment
     #[arg(long, env = "VEILPOST_HMAC_KEYS_FILE", value_name = "FILE", help_heading = "Masking")]
     pub hmac_keys_file: Option<PathBuf>,
 
@@ -48,7 +48,7 @@ pub struct Settings {
     )]
     pub admin_address: SocketAddr,
 
-    /// Raw batches of all readers that may be in work together; readers beyond it wait
+    /// Memory for batches in work, over all readers; while it is used up, readers wait
     #[arg(
         long,
         env = "VEILPOST_IN_FLIGHT_BYTES",
@@ -57,13 +57,14 @@ pub struct Settings {
         value_name = "BYTES",
         help_heading = "Serving"
     )]
-    pub in_flight_bytes: u32,
+    pub in_flight_bytes: usize,
 
     #[command(flatten)]
     pub tls: TlsSettings,
 
-    /// Who may send records: names of which a caller's certificate has one among its alternative names, each a DNS name or a
-    /// URI such as spiffe://cluster.local/ns/veilpost/sa/reader. Several are separated by commas
+    /// Callers that may send records. A caller's certificate must have one of these names as a subject
+    /// alternative name: a DNS name, or a URI such as spiffe://cluster.local/ns/veilpost/sa/reader. Separate
+    /// several with commas
     #[arg(
         long,
         env = "VEILPOST_TLS_CALLERS",
@@ -81,9 +82,10 @@ pub struct Settings {
     pub common: CommonSettings,
 }
 
+/// The settings that `check` and serving share.
 #[derive(Args, Clone, Debug)]
 pub struct PolicySettings {
-    /// Policy: which field becomes which column, and how [default: the one for user_logins that is built in]
+    /// Policy file: which field becomes which column, and how [default: the built-in policy for user_logins]
     #[arg(long, env = "VEILPOST_POLICY", value_name = "FILE", global = true, help_heading = "Masking")]
     pub policy: Option<PathBuf>,
 }
@@ -97,7 +99,7 @@ pub enum Invocation {
 }
 
 impl Invocation {
-    /// Reads the process's arguments and variables; ends the process with exit status 2 where they are wrong.
+    /// Reads the process's arguments and variables. Ends the process with exit status 2 when they are wrong.
     pub fn parse() -> Self {
         Self::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
@@ -115,12 +117,15 @@ impl Invocation {
 
 fn command() -> Command {
     let check = Command::new("check")
-        .about("Read a policy, show what it does, and end: with exit status 2 when it is wrong");
+        .about("Read a policy and show what it does; the exit status is 2 when the policy is wrong");
     Settings::command().subcommand(check).subcommand_negates_reqs(true)
 }
 
 impl Settings {
     /// The keys of the file or of the variable; none when there is neither.
+    ///
+    /// # Errors
+    /// When both are given, the file cannot be read, or a line is wrong. The error never shows a key.
     pub fn hmac_keys(&self) -> anyhow::Result<HmacKeys> {
         let variable = match std::env::var(HMAC_KEYS) {
             Ok(keys) => Some(SecretString::from(keys)),
@@ -136,13 +141,16 @@ impl Settings {
     }
 }
 
-/// At least one whole batch must fit.
-fn parse_in_flight_bytes(text: &str) -> Result<u32, String> {
+/// The largest batch must fit, and a byte budget ends at 4 GiB.
+fn parse_in_flight_bytes(text: &str) -> Result<usize, String> {
     let bytes = parse_bytes(text)?;
     if bytes < veilpost_proto::MAX_BATCH_BYTES {
-        return Err(format!("`{text}` is less than one batch can have; give at least 3MiB"));
+        return Err(format!("`{text}` is less than the largest batch; give at least 3MiB"));
     }
-    u32::try_from(bytes).map_err(|_| format!("`{text}` is 4 GiB or more"))
+    if u32::try_from(bytes).is_err() {
+        return Err(format!("`{text}` is 4 GiB or more"));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The whole masker over loopback gRPC, between a client that plays the reader and a server that plays the writer.
+//! The whole masker over loopback gRPC: the test plays its reader and its writer.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
@@ -18,7 +18,7 @@ use veilpost_proto::v1::writer_server::{Writer, WriterServer};
 use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
 use veilpost_runtime::Lifecycle;
 
-/// Says of every record that it is stored, and passes on what it got.
+/// A writer that reports every record as stored, and passes on what it got to the test.
 struct StoresAll {
     seen: mpsc::Sender<MaskedBatch>,
     life: Lifecycle,
@@ -49,7 +49,7 @@ impl Writer for StoresAll {
     }
 }
 
-/// Starts the writer; its address and what it gets.
+/// Starts the writer; gives its address and the batches that it gets.
 async fn writer(life: &Lifecycle) -> (SocketAddr, mpsc::Receiver<MaskedBatch>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Divides masked records into batches that fit a stream: masking can make records larger than they came.
+//! Divides masked records into batches that fit a stream, because masking can make records larger.
 
 use veilpost_proto::MAX_BATCH_BYTES;
 use veilpost_proto::masked::RecordEncoder;
@@ -7,39 +7,40 @@ use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch};
 /// Tag and length around a record within its batch.
 const RECORD_FRAME_BYTES: usize = 6;
 
-/// One batch for the writer, and where its records stood in the raw batch.
+/// One batch for the writer, and the positions that its records had in the raw batch.
 #[allow(missing_debug_implementations, reason = "holds what producers wrote")]
-pub(crate) struct Share {
-    pub(crate) positions: Vec<u32>,
-    pub(crate) batch: MaskedBatch,
+pub(super) struct Chunk {
+    pub(super) positions: Vec<usize>,
+    pub(super) batch: MaskedBatch,
 }
 
-/// The record is larger than a batch may be.
+/// A record that is larger than a batch may be.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge;
+pub(super) struct TooLarge;
 
-pub(crate) struct Shares {
+/// The chunks of one raw batch, filled one after the other.
+pub(super) struct Chunks {
     /// A batch without records: pipeline and trace context are those of the raw batch.
     empty: MaskedBatch,
     limit: usize,
-    full: Vec<Share>,
-    /// The share that records are added to.
-    positions: Vec<u32>,
+    full: Vec<Chunk>,
+    /// Of the records in the chunk that is being filled.
+    positions: Vec<usize>,
     encoder: RecordEncoder,
     free: usize,
 }
 
-impl Shares {
-    pub(crate) fn of(raw: &mut RawBatch) -> Self {
+impl Chunks {
+    pub(super) fn of(raw: &mut RawBatch) -> Self {
         let pipeline = std::mem::take(&mut raw.pipeline);
         let empty = MaskedBatch { id: u64::MAX, pipeline, trace: raw.trace.take(), ..MaskedBatch::default() };
         let limit = MAX_BATCH_BYTES.saturating_sub(prost::Message::encoded_len(&empty));
-        // Often about as much comes out as went in: digests are long, and many fields stay behind.
+        // Masked records are often about as large as raw ones: digests are long, but many fields are left out.
         let encoder = RecordEncoder::with_capacity(prost::Message::encoded_len(raw).min(limit));
         Self { empty, limit, full: Vec::new(), positions: Vec::new(), encoder, free: limit }
     }
 
-    pub(crate) fn push(&mut self, position: u32, record: &MaskedRecord) -> Result<(), TooLarge> {
+    pub(super) fn push(&mut self, position: usize, record: &MaskedRecord) -> Result<(), TooLarge> {
         let size = self.encoder.push(record) + RECORD_FRAME_BYTES;
         if size > self.free {
             self.encoder.pop();
@@ -54,17 +55,17 @@ impl Shares {
         Ok(())
     }
 
-    /// Ends the share that records are added to, if it has any, and begins another.
+    /// Ends the chunk that is being filled, unless it is empty, and begins another.
     fn close(&mut self) {
         let records = std::mem::take(&mut self.encoder).finish();
         let positions = std::mem::take(&mut self.positions);
         if !positions.is_empty() {
-            self.full.push(Share { positions, batch: MaskedBatch { records, ..self.empty.clone() } });
+            self.full.push(Chunk { positions, batch: MaskedBatch { records, ..self.empty.clone() } });
         }
         self.free = self.limit;
     }
 
-    pub(crate) fn into_vec(mut self) -> Vec<Share> {
+    pub(super) fn into_vec(mut self) -> Vec<Chunk> {
         self.close();
         self.full
     }
@@ -97,41 +98,41 @@ mod tests {
 
     #[test]
     fn what_fits_is_one_batch_with_pipeline_and_trace_of_the_raw_one() {
-        let mut shares = Shares::of(&mut raw());
+        let mut chunks = Chunks::of(&mut raw());
         for position in 0..1000 {
-            assert_eq!(shares.push(position, &record(100)), Ok(()));
+            assert_eq!(chunks.push(position, &record(100)), Ok(()));
         }
-        let shares = shares.into_vec();
-        assert_eq!(shares.len(), 1);
-        assert_eq!(shares[0].batch.pipeline, "q");
-        assert_eq!(shares[0].batch.trace, raw().trace);
+        let chunks = chunks.into_vec();
+        assert_eq!(chunks.len(), 1);
+        assert_eq!(chunks[0].batch.pipeline, "q");
+        assert_eq!(chunks[0].batch.trace, raw().trace);
     }
 
     #[test]
     fn a_record_larger_than_a_batch_may_be_stays_out_and_its_neighbours_do_not() {
-        let mut shares = Shares::of(&mut raw());
-        assert_eq!(shares.push(0, &record(1)), Ok(()));
-        assert_eq!(shares.push(1, &record(MAX_BATCH_BYTES)), Err(TooLarge));
-        assert_eq!(shares.push(2, &record(1)), Ok(()));
-        let shares = shares.into_vec();
-        assert_eq!(shares[0].positions, [0, 2]);
+        let mut chunks = Chunks::of(&mut raw());
+        assert_eq!(chunks.push(0, &record(1)), Ok(()));
+        assert_eq!(chunks.push(1, &record(MAX_BATCH_BYTES)), Err(TooLarge));
+        assert_eq!(chunks.push(2, &record(1)), Ok(()));
+        let chunks = chunks.into_vec();
+        assert_eq!(chunks[0].positions, [0, 2]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn no_share_is_too_large_and_no_record_is_lost(sizes in prop::collection::vec(0_usize..2_000_000, 0..12)) {
-            let mut shares = Shares::of(&mut raw());
-            for (position, size) in (0_u32..).zip(&sizes) {
-                prop_assert_eq!(shares.push(position, &record(*size)), Ok(()));
+        fn no_chunk_is_too_large_and_no_record_is_lost(sizes in prop::collection::vec(0_usize..2_000_000, 0..12)) {
+            let mut chunks = Chunks::of(&mut raw());
+            for (position, size) in sizes.iter().enumerate() {
+                prop_assert_eq!(chunks.push(position, &record(*size)), Ok(()));
             }
-            let shares = shares.into_vec();
-            let positions: Vec<_> = shares.iter().flat_map(|share| share.positions.clone()).collect();
-            prop_assert_eq!(positions, (0_u32..).take(sizes.len()).collect::<Vec<_>>());
-            for mut share in shares {
-                prop_assert_eq!(share.positions.len(), share.batch.records.len());
-                share.batch.id = u64::MAX;
-                prop_assert!(share.batch.encoded_len() <= MAX_BATCH_BYTES);
+            let chunks = chunks.into_vec();
+            let positions: Vec<_> = chunks.iter().flat_map(|chunk| chunk.positions.clone()).collect();
+            prop_assert_eq!(positions, (0..sizes.len()).collect::<Vec<_>>());
+            for mut chunk in chunks {
+                prop_assert_eq!(chunk.positions.len(), chunk.batch.records.len());
+                chunk.batch.id = u64::MAX;
+                prop_assert!(chunk.batch.encoded_len() <= MAX_BATCH_BYTES);
             }
         }
     }

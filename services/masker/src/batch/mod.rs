@@ -1,127 +1,110 @@
-//! Masks a batch, has the writer store what can be stored, and answers for all of it.
+//! Masks a batch, sends the writer what can be stored, and gives one receipt for all of it.
 
 mod chunks;
 
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 use tracing::Span;
-use tracing::field::Empty;
+use veilpost_proto::ReceiptBuilder;
 use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
 use veilpost_runtime::{Outgoing, telemetry};
 
-use crate::answer::Answer;
-use crate::batch::chunks::{Share, Shares};
 use crate::mask::{Mask, Masked};
-use crate::metrics;
+use crate::{metrics, spans};
+use chunks::{Chunk, Chunks};
 
-/// After so many records other tasks get their turn: a few hundred microseconds.
-const RECORDS_PER_TURN: u32 = 50;
+/// After this many records, some hundred microseconds of work, other tasks get their turn.
+const RECORDS_PER_TURN: usize = 50;
 
-/// The span of work on `batch`, within the trace that it carries.
-pub(crate) fn span(batch: &RawBatch) -> Span {
-    let span = tracing::info_span!(
-        "veilpost.v1.Masker/Mask",
-        otel.kind = "server",
-        otel.status_code = Empty,
-        error.type = Empty,
-        rpc.system.name = "grpc",
-        rpc.method = "veilpost.v1.Masker/Mask",
-        rpc.response.status_code = Empty,
-        veilpost.pipeline = batch.pipeline,
-        veilpost.batch.records = i64::try_from(batch.records.len()).unwrap_or(i64::MAX),
-    );
-    telemetry::parent(&span, batch.trace.as_ref());
-    span
-}
-
-/// Answers `batch`. The error says that no receipt can be given, because the service aborts or a peer is at fault.
+/// Gives the receipt for `batch`. It fails when the service aborts or the writer breaks the contract.
 pub(crate) async fn answer(
     mask: &Mask,
     link: &mpsc::Sender<Outgoing<MaskedBatch>>,
     batch: RawBatch,
 ) -> Result<Receipt, Status> {
-    let span = Span::current();
     let suspect = batch.suspect;
-    let (mut answer, shares) = mask_all(mask, batch).await;
-    let mut replies = Vec::with_capacity(shares.len());
-    for Share { positions, batch } in shares {
-        let (reply, receipt) = oneshot::channel();
+    let (mut receipt, chunks) = mask_all(mask, batch).await;
+    let mut replies = Vec::with_capacity(chunks.len());
+    for Chunk { positions, batch } in chunks {
+        let (reply, of_chunk) = oneshot::channel();
         link.send(Outgoing { batch, reply, suspect }).await.map_err(|_| aborted())?;
-        replies.push((positions, receipt));
+        replies.push((positions, of_chunk));
     }
-    for (positions, receipt) in replies {
-        let receipt = receipt.await.map_err(|_| aborted())?;
-        answer
-            .merge(&positions, receipt)
-            .map_err(|_| Status::internal("the writer's receipt has another length"))?;
+    for (positions, of_chunk) in replies {
+        let of_chunk = of_chunk.await.map_err(|_| aborted())?;
+        receipt
+            .merge(&positions, of_chunk)
+            .map_err(|mismatch| Status::internal(format!("the writer sent {mismatch}")))?;
     }
-    span.record("rpc.response.status_code", "OK");
-    Ok(answer.into_receipt())
+    spans::batch_answered();
+    Ok(receipt.finish())
 }
 
 fn aborted() -> Status {
     Status::unavailable("ending before the writer's receipt")
 }
 
-/// Rejects, leaves or shares out every record of the batch.
-async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (Answer, Vec<Share>) {
-    let started = std::time::Instant::now();
+/// Masks every record of the batch. Gives the receipt so far, with the rejections, and the masked records.
+async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (ReceiptBuilder, Vec<Chunk>) {
+    let started = Instant::now();
     let now = Timestamp::now();
-    let mut answer = Answer::new(batch.id, batch.records.len());
+    let mut receipt = ReceiptBuilder::new(batch.id, batch.records.len());
     if let Some(own) = telemetry::context_of(&Span::current()) {
         batch.trace = Some(own);
     }
-    let mut shares = Shares::of(&mut batch);
-    for (position, record) in (0_u32..).zip(batch.records) {
+    let mut chunks = Chunks::of(&mut batch);
+    for (position, record) in batch.records.into_iter().enumerate() {
         if position % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
-        mask_one(mask, position, &record, now, &mut answer, &mut shares);
+        mask_one(mask, position, &record, now, &mut receipt, &mut chunks);
     }
-    metrics::batch(started.elapsed());
-    let shares = shares.into_vec();
-    metrics::masked(shares.iter().map(|share| share.positions.len()).sum());
-    (answer, shares)
+    metrics::record_batch(started.elapsed());
+    let chunks = chunks.into_vec();
+    metrics::count_masked(chunks.iter().map(|chunk| chunk.positions.len()).sum());
+    (receipt, chunks)
 }
 
 fn mask_one(
     mask: &Mask,
-    position: u32,
+    position: usize,
     record: &RawRecord,
     now: Timestamp,
-    answer: &mut Answer,
-    shares: &mut Shares,
+    receipt: &mut ReceiptBuilder,
+    chunks: &mut Chunks,
 ) {
-    // A record that uncovers a defect is left; its neighbours do not pay for it.
+    // A record that makes the masker panic is left in the queue; the other records of its batch go on.
     let masked = std::panic::catch_unwind(AssertUnwindSafe(|| mask.apply(record, now)));
     match masked {
         Ok(Ok(Masked { record: masked, unreadable_versions })) => {
-            for column in unreadable_versions {
-                tracing::warn!(
-                    message_id = record.message_id,
-                    column,
-                    "no integer before the first dot; storing NULL"
-                );
-                metrics::unreadable_version();
-            }
-            if shares.push(position, &masked).is_err() {
+            warn_of_unreadable(record, &unreadable_versions);
+            if chunks.push(position, &masked).is_err() {
                 leave(record, "larger than a batch may be once masked");
             }
         }
         Ok(Err(rejected)) => {
-            metrics::rejected(rejected.reason);
+            metrics::count_rejected(rejected.reason);
             telemetry::note_rejection(&Span::current(), &record.message_id, rejected.reason.name());
-            answer.reject(position, rejected);
+            receipt.reject(position, rejected.reason, rejected.detail);
         }
         Err(_) => leave(record, "masking panicked"),
     }
 }
 
-/// The answer's outcome for the record stays "leave".
+fn warn_of_unreadable(record: &RawRecord, columns: &[&str]) {
+    for column in columns {
+        let message_id = &record.message_id;
+        tracing::warn!(message_id, column, "no integer before the first dot; storing NULL");
+        metrics::count_unreadable_version();
+    }
+}
+
+/// Leaves the message in the queue: its outcome in the receipt stays unspecified.
 fn leave(record: &RawRecord, why: &'static str) {
     tracing::error!(message_id = record.message_id, why, "leaving the message");
-    metrics::left();
+    metrics::count_left();
 }

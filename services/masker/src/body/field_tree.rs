@@ -1,74 +1,52 @@
-//! Finds the policy's fields in a message body without building a tree of it.
+//! The fields that a policy names, and their values in one body.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-
-use serde::Deserializer as _;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use veilpost_proto::v1::Reason;
 
-use crate::body::pointer::Pointer;
-use crate::body::strict::is_strict;
+use super::children::keep_children;
+use super::field::Field;
+use super::node::Node;
+use super::pointer::Pointer;
+use super::strict::is_strict;
 
-/// The fields to look for: the policy's pointers as a tree of names.
+/// The policy's pointers as a tree of names.
 #[derive(Debug)]
-pub(crate) struct Fields {
+pub(crate) struct FieldTree {
     root: Node,
     slots: usize,
 }
 
-/// One name on the way to a field; `slot` is where its value is kept while a body is read.
-#[derive(Debug, Default)]
-struct Node {
-    slot: usize,
-    /// The name as a position, for a body that has an array here.
-    position: Option<usize>,
-    children: BTreeMap<Box<str>, Node>,
-}
-
-/// Says which of the [`Fields`] is meant.
+/// Names one field of a [`FieldTree`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FieldId(usize);
 
-/// What a field holds. It is clear text: no `Debug`.
-pub(crate) enum Field<'a> {
-    Text(Cow<'a, str>),
-    /// As the producer wrote it.
-    Number(&'a str),
-    Boolean(bool),
-    /// An object or array, as the producer wrote it.
-    Json(&'a str),
-}
-
-/// The raw values of the fields of one body.
+/// The values of the fields of one body, as the producer wrote them.
 pub(crate) struct Body<'a> {
     found: Vec<Option<&'a str>>,
 }
 
-impl Fields {
+impl FieldTree {
     pub(crate) fn new() -> Self {
         Self { root: Node::default(), slots: 1 }
     }
 
     pub(crate) fn add(&mut self, pointer: &Pointer) -> FieldId {
         let mut node = &mut self.root;
-        for name in pointer.segments() {
+        for name in pointer.names() {
             node = node.children.entry(name.as_str().into()).or_insert_with(|| {
                 let slot = self.slots;
                 self.slots += 1;
-                Node { slot, position: position(name), children: BTreeMap::new() }
+                Node::new(slot, &name)
             });
         }
         FieldId(node.slot)
     }
 
-    /// Reads a body. Of duplicate keys the last one counts. The error says why it is none that can be stored.
+    /// Reads a body. Of duplicate keys the last one counts. The error says why the body cannot be stored.
     pub(crate) fn find<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Reason> {
         let text =
             std::str::from_utf8(body).map_err(|_| Reason::NotJson)?.trim_matches([' ', '\t', '\r', '\n']);
-        // Before anything recurses; text that is no JSON anyway may fail here too.
+        // This check comes before anything that recurses. Text that is not JSON may fail it too.
         if !is_strict(text) {
             return Err(Reason::NotJson);
         }
@@ -88,15 +66,10 @@ impl Fields {
 impl<'a> Body<'a> {
     /// The field's value; `None` when it is absent or null.
     pub(crate) fn get(&self, FieldId(slot): FieldId) -> Result<Option<Field<'a>>, Reason> {
-        let Some(raw) = self.found.get(slot).copied().flatten() else { return Ok(None) };
-        Ok(match raw.as_bytes().first() {
-            Some(b'n') => None,
-            Some(b'"') => Some(Field::Text(unquote(raw)?)),
-            Some(b't') => Some(Field::Boolean(true)),
-            Some(b'f') => Some(Field::Boolean(false)),
-            Some(b'{' | b'[') => Some(Field::Json(raw)),
-            _ => Some(Field::Number(raw)),
-        })
+        match self.found.get(slot).copied().flatten() {
+            Some(raw) => Field::read(raw),
+            None => Ok(None),
+        }
     }
 
     /// Whether the field is there and not null.
@@ -112,26 +85,11 @@ impl FieldId {
     }
 }
 
-fn unquote(raw: &str) -> Result<Cow<'_, str>, Reason> {
-    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
-        _ => serde_json::from_str(raw).map(Cow::Owned).map_err(|_| Reason::NotJson),
-    }
-}
-
-/// Only what RFC 6901 takes for an array's position: digits without leading zeros.
-fn position(name: &str) -> Option<usize> {
-    let digits = name.bytes().all(|byte| byte.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
-    if digits { name.parse().ok() } else { None }
-}
-
 /// Keeps the raw values of `node`'s children in the object or array `text`, then looks inside those that have
-/// children themselves. Descending only afterwards is what lets the last of duplicate keys win, and no text is read
-/// more often than the pointers are deep.
+/// children themselves. Because it descends only afterwards, the last of duplicate keys wins, and no text is
+/// read more often than the pointers are deep.
 fn walk<'a>(node: &Node, text: &'a str, found: &mut [Option<&'a str>]) -> serde_json::Result<()> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.deserialize_any(Children { node, found })?;
-    json.end()?;
+    keep_children(node, text, found)?;
     for child in node.children.values().filter(|child| !child.children.is_empty()) {
         let inner = found.get(child.slot).copied().flatten();
         if let Some(inner) = inner.filter(|raw| raw.starts_with(['{', '['])) {
@@ -139,266 +97,4 @@ fn walk<'a>(node: &Node, text: &'a str, found: &mut [Option<&'a str>]) -> serde_
         }
     }
     Ok(())
-}
-
-struct Children<'n, 'f, 'a> {
-    node: &'n Node,
-    found: &'f mut [Option<&'a str>],
-}
-
-impl<'a> Children<'_, '_, 'a> {
-    fn keep(&mut self, child: &Node, raw: &'a RawValue) {
-        if let Some(place) = self.found.get_mut(child.slot) {
-            *place = Some(raw.get());
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Children<'_, '_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object or array")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(child) = map.next_key_seed(Named(self.node))? {
-            match child {
-                Some(child) => self.keep(child, map.next_value()?),
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
-        let mut position = 0;
-        while let Some(raw) = array.next_element()? {
-            let at = |child: &&Node| child.position == Some(position);
-            if let Some(child) = self.node.children.values().find(at) {
-                self.keep(child, raw);
-            }
-            position += 1;
-        }
-        Ok(())
-    }
-}
-
-/// Reads a key and gives the child of that name, so that no key is copied.
-struct Named<'n>(&'n Node);
-
-impl<'de, 'n> DeserializeSeed<'de> for Named<'n> {
-    type Value = Option<&'n Node>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
-        key.deserialize_str(self)
-    }
-}
-
-impl<'n> Visitor<'_> for Named<'n> {
-    type Value = Option<&'n Node>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.children.get(key))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::{Field, Fields, Reason};
-    use crate::body::pointer::Pointer;
-
-    /// What `pointer` finds in `body`, as JSON; `None` for what becomes NULL.
-    fn find(body: &[u8], pointer: &str) -> Result<Option<Value>, Reason> {
-        let mut fields = Fields::new();
-        let id = fields.add(&Pointer::parse(pointer).unwrap());
-        let field = fields.find(body)?.get(id)?;
-        Ok(field.map(|field| match field {
-            Field::Text(text) => Value::String(text.into_owned()),
-            Field::Boolean(boolean) => Value::Bool(boolean),
-            Field::Number(raw) | Field::Json(raw) => {
-                serde_json::from_str(raw).unwrap_or_else(|_| Value::String(format!("raw {raw}")))
-            }
-        }))
-    }
-
-    fn text(body: &str, pointer: &str) -> Option<String> {
-        find(body.as_bytes(), pointer).unwrap().map(|value| value.as_str().unwrap().to_owned())
-    }
-
-    #[test]
-    fn nested_bodies_are_flattened_by_pointer() {
-        let body = r#"{"device":{"id":"d1","os":{"name":"x"}},"":"empty","a/b":{"~":"t"},"l":["p",["q"]]}"#;
-        for (pointer, value) in [
-            ("/device/id", "d1"),
-            ("/device/os/name", "x"),
-            ("/", "empty"),
-            ("/a~1b/~0", "t"),
-            ("/l/0", "p"),
-            ("/l/1/0", "q"),
-        ] {
-            assert_eq!(text(body, pointer).as_deref(), Some(value), "{pointer}");
-        }
-        for pointer in ["/id", "/device/id/0", "/l/2", "/l/-", "/l/00", "/device/os/x"] {
-            assert_eq!(text(body, pointer), None, "{pointer}");
-        }
-    }
-
-    #[test]
-    fn the_last_of_duplicate_keys_counts_whatever_the_earlier_ones_were() {
-        assert_eq!(text(r#"{"a":"1","a":"2"}"#, "/a").as_deref(), Some("2"));
-        assert_eq!(text(r#"{"a":"1","\u0061":"2"}"#, "/a").as_deref(), Some("2"));
-        assert_eq!(text(r#"{"d":{"id":"1"},"d":{"id":"2"}}"#, "/d/id").as_deref(), Some("2"));
-        for later in [r#""x""#, "null", "{}", "[]", "7"] {
-            assert_eq!(text(&format!(r#"{{"d":{{"id":"1"}},"d":{later}}}"#), "/d/id"), None, "{later}");
-        }
-    }
-
-    #[test]
-    fn null_and_absent_are_the_same() {
-        for body in ["{}", r#"{"a":null}"#, r#"{"b":"x"}"#, r#"{"a":"x","a":null}"#] {
-            assert_eq!(find(body.as_bytes(), "/a"), Ok(None), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_json_is_told_from_what_is_no_object() {
-        for body in ["[]", "1", "\"x\"", "null", " true\n", r#"[{"a":1}]"#, "1e400", "-0"] {
-            assert_eq!(find(body.as_bytes(), "/a"), Err(Reason::NotAnObject), "{body}");
-        }
-        let deep_array = format!("{}{}", "[".repeat(128), "]".repeat(128));
-        let deep_field = format!(r#"{{"x":{}{}}}"#, "[".repeat(127), "]".repeat(127));
-        for body in [
-            "",
-            " ",
-            "{",
-            "}",
-            "{}{}",
-            "{} x",
-            "{\"a\":1,}",
-            "{'a':1}",
-            "{a:1}",
-            "[1",
-            "[\"\\ud800\"]",
-            "\u{feff}{}",
-            "{\"a\":01}",
-            "{\"a\":NaN}",
-            "{\"x\":\"\\ud800\"}",
-            "{\"\\udc00\":1}",
-            "{\"x\":\"\u{1}\"}",
-            "{\"x\":\"\\q\"}",
-            "\u{a0}{}",
-            &deep_array,
-            &deep_field,
-        ] {
-            assert_eq!(find(body.as_bytes(), "/a"), Err(Reason::NotJson), "{body}");
-        }
-        assert_eq!(find(b"{\"a\":\"\xff\"}", "/a"), Err(Reason::NotJson));
-        assert_eq!(find(b"\xef\xbb\xbf{}", "/a"), Err(Reason::NotJson), "a byte order mark");
-    }
-
-    #[test]
-    fn nesting_of_127_is_still_json() {
-        let body = format!(r#"{{"x":{}{},"a":"v"}}"#, "[".repeat(126), "]".repeat(126));
-        assert_eq!(text(&body, "/a").as_deref(), Some("v"));
-        let deepest = format!("{}\"v\"{}", r#"{"a":"#.repeat(127), "}".repeat(127));
-        assert_eq!(text(&deepest, &"/a".repeat(127)).as_deref(), Some("v"));
-    }
-
-    #[test]
-    fn numbers_that_no_double_can_hold_are_json() {
-        let body = br#" {"x":1e400,"a":123456789012345678901234567890.10} "#;
-        let mut fields = Fields::new();
-        let id = fields.add(&Pointer::parse("/a").unwrap());
-        let found = fields.find(body).unwrap();
-        assert!(matches!(found.get(id), Ok(Some(Field::Number("123456789012345678901234567890.10")))));
-    }
-
-    #[test]
-    fn the_whole_body_is_its_own_text() {
-        let mut fields = Fields::new();
-        let id = fields.add(&Pointer::parse("").unwrap());
-        let found = fields.find(b" {\"a\": 1.0}\n").unwrap();
-        assert!(matches!(found.get(id), Ok(Some(Field::Json("{\"a\": 1.0}")))));
-    }
-
-    const NAMES: [&str; 7] = ["a", "b", "", "0", "1", "a/b", "~"];
-    const POINTERS: [&str; 12] =
-        ["", "/a", "/b", "/", "/0", "/1", "/a~1b", "/~0", "/a/b", "/a/0", "/a/a/a", "/b/1/a"];
-
-    fn key() -> impl Strategy<Value = String> {
-        (prop::sample::select(&NAMES[..]), any::<bool>()).prop_map(|(name, escaped)| {
-            let escape = |char: char| format!("\\u{:04x}", u32::from(char));
-            let name: String = if escaped { name.chars().map(escape).collect() } else { name.to_owned() };
-            format!("\"{name}\"")
-        })
-    }
-
-    /// JSON texts with duplicate keys, escapes, odd spaces and every kind of value.
-    fn json() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            any::<String>().prop_map(|text| Value::String(text).to_string()),
-            any::<i64>().prop_map(|number| number.to_string()),
-            prop::sample::select(
-                &["null", "true", "false", "1.0", "1E5", "-0", "\"\\ud83d\\ude00\"", "\"\\/\""][..]
-            )
-            .prop_map(str::to_owned),
-        ];
-        leaf.prop_recursive(5, 48, 6, |inner| {
-            let space = prop::sample::select(&["", " ", "\t\r\n"][..]);
-            let member = (key(), space.clone(), inner.clone())
-                .prop_map(|(key, space, value)| format!("{key}{space}:{value}"));
-            prop_oneof![
-                3 => (prop::collection::vec(member, 0..6), space.clone())
-                    .prop_map(|(members, space)| format!("{space}{{{}{space}}}", members.join(","))),
-                1 => (prop::collection::vec(inner, 0..4), space)
-                    .prop_map(|(values, space)| format!("[{}{space}]", values.join(&format!("{space},")))),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn every_pointer_finds_what_serde_json_finds(body in json()) {
-            let whole: Value = serde_json::from_str(&body).unwrap();
-            for pointer in POINTERS {
-                let expected = if whole.is_object() {
-                    Ok(whole.pointer(pointer).filter(|value| !value.is_null()).cloned())
-                } else {
-                    Err(Reason::NotAnObject)
-                };
-                prop_assert_eq!(find(body.as_bytes(), pointer), expected, "{} in {}", pointer, body);
-            }
-        }
-
-        #[test]
-        fn what_serde_json_refuses_is_refused(mut body in json(), at: prop::sample::Index, byte: u8) {
-            let at = at.index(body.len());
-            if body.is_char_boundary(at) {
-                body.insert(at, char::from(byte));
-            }
-            let found = find(body.as_bytes(), "/a");
-            match serde_json::from_str::<Value>(&body) {
-                Ok(whole) => prop_assert_eq!(found.is_ok(), whole.is_object()),
-                // The one thing that serde_json refuses and that is JSON.
-                Err(error) if error.to_string().starts_with("number out of range") => {}
-                Err(_) => prop_assert_eq!(found, Err(Reason::NotJson), "{}", body),
-            }
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(body: Vec<u8>, jsonish in r#"[\[\]{}":,\\uda0-9nulltrue ]{0,64}"#) {
-            for pointer in POINTERS {
-                drop(find(&body, pointer));
-                drop(find(jsonish.as_bytes(), pointer));
-            }
-        }
-    }
 }

@@ -1,5 +1,14 @@
 //! Message bodies: finds the policy's fields in JSON without building a tree of it.
 
-pub(crate) mod field_tree;
-pub(crate) mod pointer;
+mod children;
+mod field;
+mod field_tree;
+mod node;
+mod pointer;
 mod strict;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use field::Field;
+pub(crate) use field_tree::{Body, FieldId, FieldTree};
+pub(crate) use pointer::Pointer;

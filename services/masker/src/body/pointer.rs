@@ -4,14 +4,14 @@ use std::fmt;
 
 /// A pointer from the policy, with its escapes resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer {
+pub(crate) struct Pointer {
     text: String,
     segments: Vec<String>,
 }
 
 impl Pointer {
     /// Reads a pointer; the error says what is wrong and what would be right.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let segments = match text.strip_prefix('/') {
             Some(path) => path.split('/').map(unescape).collect::<Option<_>>(),
             None if text.is_empty() => Some(Vec::new()),
@@ -26,8 +26,12 @@ impl Pointer {
     }
 
     /// The names on the way from the whole body to the value; none for the whole body.
-    pub fn segments(&self) -> &[String] {
-        &self.segments
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.segments.iter().cloned()
+    }
+
+    pub(crate) fn is_whole_body(&self) -> bool {
+        self.segments.is_empty()
     }
 }
 
@@ -55,20 +59,20 @@ fn unescape(segment: &str) -> Option<String> {
 mod tests {
     use super::Pointer;
 
-    fn segments(text: &str) -> Vec<String> {
-        Pointer::parse(text).unwrap().segments().to_vec()
+    fn names(text: &str) -> Vec<String> {
+        Pointer::parse(text).unwrap().names().collect()
     }
 
     #[test]
     fn the_examples_of_rfc_6901_are_read() {
-        assert_eq!(segments(""), Vec::<String>::new());
-        assert_eq!(segments("/foo"), ["foo"]);
-        assert_eq!(segments("/foo/0"), ["foo", "0"]);
-        assert_eq!(segments("/"), [""]);
-        assert_eq!(segments("/a~1b"), ["a/b"]);
-        assert_eq!(segments("/m~0n"), ["m~n"]);
-        assert_eq!(segments("/~01"), ["~1"], "a resolved tilde does not begin another escape");
-        assert_eq!(segments("/ /k\"l/c%d"), [" ", "k\"l", "c%d"]);
+        assert_eq!(names(""), Vec::<String>::new());
+        assert_eq!(names("/foo"), ["foo"]);
+        assert_eq!(names("/foo/0"), ["foo", "0"]);
+        assert_eq!(names("/"), [""]);
+        assert_eq!(names("/a~1b"), ["a/b"]);
+        assert_eq!(names("/m~0n"), ["m~n"]);
+        assert_eq!(names("/~01"), ["~1"], "a resolved tilde does not begin another escape");
+        assert_eq!(names("/ /k\"l/c%d"), [" ", "k\"l", "c%d"]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The two rules of a body that `serde_json` does not check in the parts it skips: nesting and surrogates.
+//! Two rules that `serde_json` does not check in the parts of a body that it skips: nesting and surrogates.
 
 /// The deepest nesting that counts as JSON here; the outermost object or array is level 1.
 const MAX_DEPTH: usize = 127;
 
-/// Whether `json` nests no deeper than [`MAX_DEPTH`] and has no lone surrogate in any string or key. The grammar is not
-/// checked: text that is no JSON gives either answer.
+/// Whether `json` nests no deeper than [`MAX_DEPTH`] and has no lone surrogate in any string or key. The
+/// grammar is not checked: for text that is not JSON, the result can be either.
 pub(crate) fn is_strict(json: &str) -> bool {
     let mut rest = json.as_bytes();
     let mut depth = 0_usize;

@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::policy::model::{Column, FieldRule, Policy, Transform, UnknownRecord};
-use crate::policy::personal_data::warnings;
-use crate::settings::PolicySettings;
+use super::model::{ColumnRule, Policy, UnknownRecord};
+use super::personal_data::warnings;
 
-/// Prints the mapping and the warnings; exit status 2 when the policy is wrong.
-pub fn check(settings: &PolicySettings) -> ExitCode {
-    let (printed, status) = match Policy::load(settings.policy.as_deref()) {
+/// Prints the columns and the warnings of the policy in `file`, or of the built-in one. The exit status is 2 when
+/// the policy is wrong.
+pub fn check(file: Option<&Path>) -> ExitCode {
+    let (printed, status) = match Policy::load(file) {
         Ok(policy) => (std::io::stdout().write_all(describe(&policy).as_bytes()), ExitCode::SUCCESS),
         Err(error) => (writeln!(std::io::stderr(), "{error:#}"), ExitCode::from(2)),
     };
@@ -38,22 +39,20 @@ fn describe(policy: &Policy) -> String {
     text
 }
 
-fn row(column: &Column) -> [String; 3] {
-    let transform = &column.transform;
-    let source = transform.source().map_or("(message)".to_owned(), ToString::to_string);
-    let transform = match transform {
-        Transform::Field { rule: FieldRule::HmacSha512 { domain, key }, .. } => {
-            format!("{}, domain {domain}, key {}", transform.name(), key.id)
-        }
-        _ => transform.name().to_owned(),
-    };
+/// What is shown of one column: its name, its source, its transform with options.
+fn row(column: &ColumnRule) -> [String; 3] {
+    let source = column.transform.source().map_or("(message)".to_owned(), ToString::to_string);
+    let mut transform = column.transform_name.to_owned();
+    for (option, value) in &column.options {
+        // Writing to a String does not fail.
+        write!(transform, ", {option} {value}").ok();
+    }
     [column.name.clone(), source, transform]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::describe;
-    use crate::policy::model::Policy;
+    use super::{Policy, describe};
 
     #[test]
     fn the_mapping_and_the_warnings_are_shown() {

@@ -1,6 +1,15 @@
 //! The policy: which field of a body becomes which column, and how.
 
-pub(crate) mod check;
+mod check;
+mod column;
 mod file;
-pub(crate) mod model;
-pub(crate) mod personal_data;
+mod model;
+mod personal_data;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+pub use check::check;
+pub use model::Policy;
+pub(crate) use model::{ColumnRule, UnknownRecord};
+pub(crate) use personal_data::warnings;

@@ -1,39 +1,43 @@
-//! Guesses from a field's name whether it holds personal data, for the warnings about a policy.
+//! Warnings about a policy: guesses from a field's name whether it holds personal data.
 
-use crate::body::pointer::Pointer;
-use crate::policy::model::{FieldRule, Policy, Transform};
+use super::model::Policy;
+use crate::body::Pointer;
+use crate::transform::{FieldTransform, KeylessTransform, Transform};
 
 /// Words that stand for something about a person or their devices.
-const PERSONAL: &str = "address birth birthdate birthday city coordinates device deviceid dob email fingerprint firstname \
-    fullname gender geo iban idfa imei ip ipaddress ipv lastname lat latitude lng location lon longitude \
-    mac mail mobile msisdn name nickname passport password phone phonenumber postcode ssn street surname \
-    tel telephone username zip";
+const PERSONAL: &str = "address birth birthdate birthday city coordinates device deviceid dob email fingerprint \
+    firstname fullname gender geo iban idfa imei ip ipaddress ipv lastname lat latitude lng location lon longitude \
+    mac mail mobile msisdn name nickname passport password phone phonenumber postcode ssn street surname tel \
+    telephone username zip";
 
-/// Last words that say what sort of thing it is, which is nobody's data: `device_type`, `/device/model`.
+/// Last words that make a name the sort of a thing, which is nobody's data: `device_type`, `/device/model`.
 const KINDS: &str =
     "brand category class count enabled family kind manufacturer model os platform type vendor version";
 
 /// Things whose name is not a person's: `app_name`, `/event/name`.
-const NAMED_THINGS: &str = "app application browser campaign class event feature file model os page platform product queue \
-    screen service";
+const NAMED_THINGS: &str = "app application browser campaign class event feature file model os page platform \
+    product queue screen service";
 
 /// What an operator should know about a policy that works.
 pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut guessable = Vec::new();
     for column in &policy.columns {
-        match &column.transform {
-            Transform::Field { source, rule: FieldRule::Copy } if looks_personal(source) => warnings.push(format!(
-                "column {} is a copy of {source}, which looks personal; sha512 or hmac-sha512 would mask it",
+        let Transform::Field { source, how: FieldTransform::Keyless(how) } = &column.transform else {
+            continue;
+        };
+        match how {
+            KeylessTransform::Copy if looks_personal(source) => warnings.push(format!(
+                "column {} is a copy of {source}, which looks like personal data; sha512 or hmac-sha512 would mask it",
                 column.name
             )),
-            Transform::Field { source, rule: FieldRule::Sha512 } => guessable.push(source.to_string()),
+            KeylessTransform::Sha512 => guessable.push(source.to_string()),
             _ => {}
         }
     }
     if !guessable.is_empty() {
         warnings.push(format!(
-            "plain sha512 does not resist guessing: {} need hmac-sha512 and a key where few values are possible",
+            "plain sha512 does not resist guessing: where few values are possible, {} need hmac-sha512 and a key",
             guessable.join(", ")
         ));
     }
@@ -42,7 +46,7 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
 
 /// Whether the last two names of a pointer, read as one, look like a person's data; the whole body does.
 fn looks_personal(source: &Pointer) -> bool {
-    let names = source.segments();
+    let names: Vec<_> = source.names().collect();
     let nearest = names.len().saturating_sub(2);
     let words: Vec<String> = names.iter().skip(nearest).flat_map(|name| words(name)).collect();
     if words.last().is_some_and(|last| is_one_of(last, KINDS)) {
@@ -53,7 +57,7 @@ fn looks_personal(source: &Pointer) -> bool {
         let of_a_thing = word == "name" && before.is_some_and(|thing| is_one_of(thing, NAMED_THINGS));
         is_one_of(word, PERSONAL) && !of_a_thing
     };
-    names.is_empty() || words.iter().enumerate().any(personal)
+    source.is_whole_body() || words.iter().enumerate().any(personal)
 }
 
 fn is_one_of(word: &str, list: &str) -> bool {
@@ -82,9 +86,7 @@ fn words(name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{looks_personal, warnings, words};
-    use crate::body::pointer::Pointer;
-    use crate::policy::model::Policy;
+    use super::{Pointer, Policy, looks_personal, warnings, words};
 
     fn personal(source: &str) -> bool {
         looks_personal(&Pointer::parse(source).unwrap())

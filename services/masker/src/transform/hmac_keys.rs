@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use veilpost_runtime::BadSettings;
 
-/// Half of a SHA-512 digest: fewer bytes would be the weakest part (RFC 2104, section 3, asks for no fewer than a
-/// digest's worth of strength).
+/// Half of a SHA-512 digest. RFC 2104, section 3, discourages shorter keys, because they weaken the digest.
 const MIN_KEY_BYTES: usize = 32;
 
-/// Keys are wiped when dropped and never shown.
+/// The keys of `hmac-sha512`. They are wiped from memory when dropped, and never shown.
 #[derive(Debug, Default)]
 pub struct HmacKeys(BTreeMap<String, SecretSlice<u8>>);
 
 impl HmacKeys {
-    /// Reads lines of `id=hex`; blank lines and those that begin with `#` are skipped. The error names `origin`, where
-    /// the lines are from, and a line or an id.
+    /// Reads lines of `id=hex`; blank lines and lines that begin with `#` are skipped. `origin` says where the
+    /// lines are from.
+    ///
+    /// # Errors
+    /// When a line is wrong or an id is there twice. The error names `origin` and the line or the id, never a key.
     pub fn parse(lines: &SecretString, origin: &str) -> Result<Self, BadSettings> {
         let bad = |what: &str| BadSettings(format!("{origin}: {what}"));
         let mut keys = BTreeMap::new();
@@ -46,7 +48,7 @@ fn line_of(line: &str) -> Result<(&str, SecretSlice<u8>), String> {
     let (id, hex) = line.split_once('=').ok_or("not of the form id=hex")?;
     let id = id.trim();
     if !is_key_id(id) {
-        // What stands before the sign may be part of a key.
+        // The error does not show the id: what is before the sign may be part of a key.
         return Err("the id before the equals sign is not 1 to 32 of A-Z a-z 0-9 _ -".to_owned());
     }
     let key =

@@ -1,8 +1,8 @@
-//! The `major-version` transform.
+//! `major-version`: the integer before the first dot.
 
-/// The text before the first dot as an integer in its shortest form; `None` when it is none. An integer may have a
-/// sign and any number of digits.
-pub(crate) fn major_version(text: &str) -> Option<String> {
+/// The text before the first dot as an integer in its shortest form; `None` when it is not an integer. An
+/// integer may have a sign and any number of digits.
+pub(super) fn major_version(text: &str) -> Option<String> {
     let major = text.split_once('.').map_or(text, |(major, _)| major);
     let (sign, digits) = match major.strip_prefix('-') {
         Some(digits) => ("-", digits),

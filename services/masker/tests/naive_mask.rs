@@ -1,12 +1,20 @@
-//! A second masker, as naive as can be, that the real one must agree with: it never reads JSON, because it knows the body
-//! before it was written.
+//! A second masker, as simple as possible, with which the real one must agree. It knows each body before it is
+//! written as JSON.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
 use proptest::prelude::*;
 use sha2::{Digest, Sha512};
+use veilpost_masker::{HmacKeys, Mask, Policy};
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{RawRecord, Reason};
 
-use crate::fuzzing::mask;
+const POLICY: &str = include_str!("every_transform.toml");
+
+fn mask() -> Mask {
+    let keys = HmacKeys::parse(&format!("k1={}", "0b".repeat(32)).into(), "keys").unwrap();
+    Mask::new(&Policy::parse(POLICY, "every_transform.toml").unwrap(), &keys).unwrap()
+}
 
 /// A body before it is written.
 #[derive(Clone, Debug)]
@@ -21,7 +29,7 @@ enum Json {
 }
 
 impl Json {
-    /// Every character of a text or name escaped where `escaped`.
+    /// The JSON text; with `escaped`, every character of a text is escaped.
     fn written(&self, escaped: bool) -> String {
         let all = |parts: Vec<String>| parts.join(" , ");
         match self {
@@ -41,7 +49,7 @@ impl Json {
         }
     }
 
-    /// The value that the names lead to, the last of equal names.
+    /// The value that the names lead to; of equal names the last one counts.
     fn at(&self, path: &[&str]) -> Option<&Self> {
         let Some((name, rest)) = path.split_first() else { return Some(self) };
         match self {
@@ -51,7 +59,7 @@ impl Json {
         }
     }
 
-    /// What is hashed; `None` for what cannot be.
+    /// The text that is hashed; `None` for what cannot be hashed.
     fn scalar(&self) -> Option<String> {
         match self {
             Self::Text(text) | Self::Number(text) => Some(text.clone()),
@@ -69,7 +77,7 @@ fn quoted(text: &str, escaped: bool) -> String {
     format!("\"{}\"", units.concat())
 }
 
-/// RFC 2104 by hand, with the key of the mask: 32 bytes of 0x0b.
+/// RFC 2104 by hand, with the key of [`mask`]: 32 bytes of 0x0b.
 fn hmac(message: &[u8]) -> String {
     let pad = |byte: u8| -> Vec<u8> { (0..128).map(|at| if at < 32 { 0x0b ^ byte } else { byte }).collect() };
     let inner = Sha512::digest([pad(0x36), message.to_vec()].concat());
@@ -99,12 +107,17 @@ fn version(value: Option<&Json>) -> Result<Option<Kind>, Reason> {
         None | Some(Json::Null) => return Ok(None),
         Some(value) => value.scalar().ok_or(Reason::NotAScalar)?,
     };
-    // Small numbers do here; an integer of any size is tested beside the code.
+    // Small numbers are enough here. Integers of any size are tested beside the code.
     let number = text.split('.').next().and_then(|major| major.parse::<i128>().ok());
     Ok(number.map(|number| Kind::Number(number.to_string())))
 }
 
-/// What the mask of [`mask`] makes of a body.
+#[allow(clippy::unnecessary_wraps, reason = "stands for a column's value")]
+fn text(text: &str) -> Option<Kind> {
+    Some(Kind::Text(text.to_owned()))
+}
+
+/// What [`mask`] must make of a body: one value for each column of `every_transform.toml`.
 fn expected(body: &Json, escaped: bool) -> Result<Vec<Option<Kind>>, Reason> {
     if !matches!(body, Json::Object(_)) {
         return Err(Reason::NotAnObject);
@@ -117,6 +130,10 @@ fn expected(body: &Json, escaped: bool) -> Result<Vec<Option<Kind>>, Reason> {
         hashed(body.at(&["b"]), sha512)?,
         hashed(body.at(&["c"]), |text| format!("k1.{}", hmac(&[b"d\0", text.as_bytes()].concat())))?,
         version(body.at(&["d"]))?,
+        text("2026-11-29"),
+        text("1970-01-02"),
+        text("1970-01-02T00:00:00.007Z"),
+        text("m1"),
     ])
 }
 
@@ -146,9 +163,15 @@ proptest! {
 
     #[test]
     fn the_masker_does_what_the_naive_one_does(body in json(), escaped: bool) {
-        let record = RawRecord { body: Some(body.written(escaped).into()), ..RawRecord::default() };
+        let record = RawRecord {
+            message_id: "m1".to_owned(),
+            sent_timestamp_ms: 86_400_007,
+            body: Some(body.written(escaped).into()),
+            ..RawRecord::default()
+        };
+        let now = "2026-11-29T23:59:59Z".parse().unwrap();
         let mask = mask();
-        let masked = mask.apply(&record, jiff::Timestamp::UNIX_EPOCH);
+        let masked = mask.apply(&record, now);
         let masked = masked.map(|masked| masked.record.values.into_iter().map(|value| value.kind).collect::<Vec<_>>());
         prop_assert_eq!(masked.map_err(|rejected| rejected.reason), expected(&body, escaped));
     }

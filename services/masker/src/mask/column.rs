@@ -1,0 +1,75 @@
+//! How one column gets its value.
+
+use jiff::Timestamp;
+use veilpost_proto::v1::value::Kind;
+use veilpost_proto::v1::{RawRecord, Reason};
+use veilpost_runtime::BadSettings;
+
+use super::rejection::Rejected;
+use crate::body::{Body, FieldId, FieldTree};
+use crate::policy::ColumnRule;
+use crate::transform::{HmacKeys, MessageTransform, ReadyTransform, Transform};
+
+/// One column of the policy, ready to be applied.
+#[derive(Debug)]
+pub(super) struct ColumnMask {
+    name: String,
+    transform_name: &'static str,
+    transform: ColumnTransform,
+}
+
+#[derive(Debug)]
+enum ColumnTransform {
+    Field(FieldId, ReadyTransform),
+    Message(MessageTransform),
+}
+
+impl ColumnMask {
+    /// Fails when `keys` do not hold the key that the column names.
+    pub(super) fn new(
+        rule: &ColumnRule,
+        fields: &mut FieldTree,
+        keys: &HmacKeys,
+    ) -> Result<Self, BadSettings> {
+        let transform = match &rule.transform {
+            Transform::Field { source, how } => ColumnTransform::Field(fields.add(source), how.ready(keys)?),
+            Transform::Message(what) => ColumnTransform::Message(*what),
+        };
+        Ok(Self { name: rule.name.clone(), transform_name: rule.transform_name, transform })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The column's value; `None` is NULL.
+    pub(super) fn value(
+        &self,
+        body: &Body<'_>,
+        record: &RawRecord,
+        now: Timestamp,
+    ) -> Result<Option<Kind>, Rejected> {
+        let value = match &self.transform {
+            ColumnTransform::Field(id, transform) => of_field(body, *id, transform),
+            ColumnTransform::Message(transform) => transform.apply(record, now),
+        };
+        value.map_err(|reason| Rejected::column(reason, &self.name, self.transform_name))
+    }
+
+    /// Whether the field that the value is from is there and not null.
+    pub(super) fn has_field(&self, body: &Body<'_>) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(id, _) if body.has(*id))
+    }
+
+    /// Whether the value is from the whole body.
+    pub(super) fn is_whole_body(&self) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(id, _) if id.is_whole_body())
+    }
+}
+
+fn of_field(body: &Body<'_>, id: FieldId, transform: &ReadyTransform) -> Result<Option<Kind>, Reason> {
+    match body.get(id)? {
+        Some(field) => transform.apply(field),
+        None => Ok(None),
+    }
+}

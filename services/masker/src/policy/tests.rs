@@ -1,0 +1,132 @@
+//! Policies that are read, and those that are refused.
+
+use proptest::prelude::*;
+
+use super::{Policy, UnknownRecord};
+use crate::transform::{FieldTransform, Transform};
+
+fn refusal(text: &str) -> String {
+    Policy::parse(text, "p.toml").unwrap_err().to_string()
+}
+
+/// A policy of one column, whose keys are `keys`; they begin in line 3.
+fn column(keys: &str) -> String {
+    format!("table = \"t\"\n[[column]]\n{keys}\n")
+}
+
+#[test]
+fn the_default_policy_is_the_table_of_the_design() {
+    let policy = Policy::load(None).unwrap();
+    assert_eq!(policy.table, "user_logins");
+    assert_eq!(policy.unknown_record, UnknownRecord::Store);
+    let columns: Vec<_> = policy
+        .columns
+        .iter()
+        .map(|column| {
+            let source = column.transform.source().map(ToString::to_string).unwrap_or_default();
+            format!("{} {} {source}", column.name, column.transform_name)
+        })
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            "user_id copy /user_id",
+            "device_type copy /device_type",
+            "masked_ip sha512 /ip",
+            "masked_device_id sha512 /device_id",
+            "locale copy /locale",
+            "app_version major-version /app_version",
+            "create_date ingest-date ",
+        ]
+    );
+}
+
+#[test]
+fn every_transform_is_read() {
+    for name in ["copy", "sha512", "major-version"] {
+        let policy =
+            Policy::parse(&column(&format!("name='c'\nsource='/a'\ntransform='{name}'")), "p.toml").unwrap();
+        assert_eq!(policy.columns[0].transform_name, name);
+    }
+    for name in ["ingest-date", "sent-date", "sent-timestamp", "message-id"] {
+        let policy = Policy::parse(&column(&format!("name='c'\ntransform='{name}'")), "p.toml").unwrap();
+        assert_eq!(policy.columns[0].transform_name, name);
+    }
+    let keyed = column("name='c'\nsource='/a'\ntransform='hmac-sha512'\ndomain='ip'\nkey='k1'");
+    let policy = Policy::parse(&keyed, "p.toml").unwrap();
+    assert!(matches!(
+        &policy.columns[0].transform,
+        Transform::Field { how: FieldTransform::HmacSha512(_), .. }
+    ));
+    assert_eq!(policy.columns[0].transform_name, "hmac-sha512");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_a_way_out() {
+    let cases: [(&str, &str, &str); 16] = [
+        ("name='c'\ntransform='copy'", "p.toml:4:11", "needs a `source`"),
+        ("name='c'\nsource='ip'\ntransform='copy'", "p.toml:4:8", "\"/ip\""),
+        ("name='c'\nsource='/~'\ntransform='copy'", "p.toml:4:8", "~0"),
+        ("name='c'\nsource='/a'\ntransform='md5'", "p.toml:5:11", "hmac-sha512"),
+        ("name='c'\nsource='/a'", "p.toml:3:6", "no `transform`"),
+        ("transform='copy'\nsource='/a'", "p.toml:2:1", "no `name`"),
+        ("name=''\ntransform='message-id'", "p.toml:3:6", "column name"),
+        ("name='c'\ntransform='message-id'\nsource='/a'", "p.toml:5:8", "remove it"),
+        ("name='c'\nsource='/a'\ntransform='sha512'\nkey='k1'", "p.toml:6:5", "hmac-sha512"),
+        ("name='c'\nsource='/a'\ntransform='hmac-sha512'\nkey='k1'", "p.toml:5:11", "`domain`"),
+        ("name='c'\nsource='/a'\ntransform='hmac-sha512'\ndomain='d'", "p.toml:5:11", "`key`"),
+        ("name='c'\nsource='/a'\ntransform='hmac-sha512'\ndomain=''\nkey='k'", "p.toml:6:8", "not empty"),
+        ("name='c'\nsource='/a'\ntransform='hmac-sha512'\ndomain='d'\nkey='k.1'", "p.toml:7:5", "key id"),
+        ("name='c'\nsource=''\ntransform='sha512'", "p.toml:4:8", "whole body"),
+        ("name='c'\nsuorce='/a'\ntransform='copy'", "p.toml:4:1", "suorce"),
+        ("name=5\ntransform='message-id'", "p.toml:3:6", "string"),
+    ];
+    for (keys, place, advice) in cases {
+        let refusal = refusal(&column(keys));
+        assert!(refusal.starts_with(&format!("{place}: ")), "{keys}: {refusal}");
+        assert!(refusal.contains(advice), "{keys}: {refusal}");
+    }
+}
+
+#[test]
+fn the_table_and_the_columns_must_be_there() {
+    let id = "[[column]]\nname='c'\ntransform='message-id'\n";
+    assert!(refusal(id).starts_with("p.toml:1:1: `table` is missing"));
+    assert!(refusal(&format!("table=''\n{id}")).contains("schema.table"));
+    assert!(refusal(&format!("table='a.b.c'\n{id}")).starts_with("p.toml:1:7: "));
+    assert!(refusal("table='t'").contains("no columns"));
+    assert!(refusal("table='t'\ntable='u'").starts_with("p.toml:2:1: "));
+    assert!(refusal("table=").starts_with("p.toml:1:7: "));
+    assert!(refusal("table='t'\n[column]\nname='c'").contains("[[column]]"));
+    assert!(refusal(&format!("table='t'\nunknown_record='drop'\n{id}")).starts_with("p.toml:2:16: "));
+}
+
+#[test]
+fn a_column_has_one_entry() {
+    let id = "[[column]]\nname='c'\ntransform='message-id'\n";
+    assert!(refusal(&format!("table='t'\n{id}{id}")).starts_with("p.toml:6:6: column \"c\" is there twice"));
+}
+
+#[test]
+fn a_policy_that_could_only_reject_is_refused() {
+    let id = "[[column]]\nname='c'\ntransform='message-id'\n";
+    let refusal = refusal(&format!("table='t'\nunknown_record='reject'\n{id}"));
+    assert!(refusal.starts_with("p.toml:2:16: "), "{refusal}");
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_their_order() {
+    let text = "table=''\n[[column]]\nname='c'\n[[column]]\nname='d'\ntransform='rot13'\n";
+    let refusal = refusal(text);
+    let places: Vec<_> = refusal.lines().filter_map(|line| line.split(": ").next()).collect();
+    assert_eq!(places, ["p.toml:1:7", "p.toml:3:6", "p.toml:6:11"]);
+}
+
+proptest! {
+    #[test]
+    fn every_refusal_of_any_text_has_a_place(text in r"([ -~\n]|table|\[\[column\]\]|name='c'\n|source){0,12}") {
+        if let Err(error) = Policy::parse(&text, "p.toml") {
+            prop_assert!(error.to_string().starts_with("p.toml:"));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `copy`: the field as the producer wrote it.
+
+use veilpost_proto::v1::Reason;
+use veilpost_proto::v1::value::Kind;
+
+use super::storable::storable;
+use crate::body::Field;
+
+pub(super) fn copy(field: Field<'_>) -> Result<Kind, Reason> {
+    Ok(match field {
+        Field::Text(text) => Kind::Text(storable(text.into_owned())?),
+        Field::Number(number) => Kind::Number(number.to_owned()),
+        Field::Boolean(boolean) => Kind::Boolean(boolean),
+        Field::Json(json) => Kind::Json(json.to_owned()),
+    })
+}
