@@ -2,57 +2,40 @@
 
 use std::fmt;
 
-/// A pointer from the policy, with its escapes resolved.
+use jsonptr::{ParseError, PointerBuf};
+
+/// A pointer from the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pointer {
-    text: String,
-    segments: Vec<String>,
-}
+pub(crate) struct Pointer(PointerBuf);
 
 impl Pointer {
     /// Reads a pointer; the error says what is wrong and what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let segments = match text.strip_prefix('/') {
-            Some(path) => path.split('/').map(unescape).collect::<Option<_>>(),
-            None if text.is_empty() => Some(Vec::new()),
-            None => {
-                return Err(format!("{text:?} is not a JSON Pointer; one begins with a slash: \"/{text}\""));
+        match jsonptr::Pointer::parse(text) {
+            Ok(pointer) => Ok(Self(pointer.to_buf())),
+            Err(ParseError::NoLeadingSlash) => {
+                Err(format!("{text:?} is not a JSON Pointer: it must begin with a slash, as in \"/{text}\""))
             }
-        };
-        let segments = segments.ok_or_else(|| {
-            format!("{text:?} is not a JSON Pointer; a tilde is written ~0 in one, and a slash in a name ~1")
-        })?;
-        Ok(Self { text: text.to_owned(), segments })
+            Err(ParseError::InvalidEncoding { .. }) => Err(format!(
+                "{text:?} is not a JSON Pointer: in a name, write ~0 for a tilde and ~1 for a slash"
+            )),
+        }
     }
 
-    /// The names on the way from the whole body to the value; none for the whole body.
+    /// The names on the way from the whole body to the value, without escapes; none for the whole body.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        self.segments.iter().cloned()
+        self.0.tokens().map(|token| token.decoded().into_owned())
     }
 
     pub(crate) fn is_whole_body(&self) -> bool {
-        self.segments.is_empty()
+        self.0.is_root()
     }
 }
 
 impl fmt::Display for Pointer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.text.is_empty() { "(the whole body)" } else { &self.text })
+        formatter.write_str(if self.is_whole_body() { "(the whole body)" } else { self.0.as_str() })
     }
-}
-
-fn unescape(segment: &str) -> Option<String> {
-    let mut parts = segment.split('~');
-    let mut name = parts.next()?.to_owned();
-    for part in parts {
-        let (escaped, rest) = part
-            .strip_prefix('0')
-            .map(|rest| ('~', rest))
-            .or_else(|| part.strip_prefix('1').map(|rest| ('/', rest)))?;
-        name.push(escaped);
-        name.push_str(rest);
-    }
-    Some(name)
 }
 
 #[cfg(test)]
