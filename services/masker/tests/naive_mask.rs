@@ -1,5 +1,5 @@
-//! A second masker, as simple as possible, with which the real one must agree. It knows each body before it is
-//! written as JSON.
+//! A second masker, as simple as possible, with which the real one must agree. It knows each body before it
+//! is written as JSON.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers")]
 

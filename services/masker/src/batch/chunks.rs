@@ -35,7 +35,8 @@ impl Chunks {
         let pipeline = std::mem::take(&mut raw.pipeline);
         let empty = MaskedBatch { id: u64::MAX, pipeline, trace: raw.trace.take(), ..MaskedBatch::default() };
         let limit = MAX_BATCH_BYTES.saturating_sub(prost::Message::encoded_len(&empty));
-        // Masked records are often about as large as raw ones: digests are long, but many fields are left out.
+        // Masked records are often about as large as raw ones: digests are long, but many fields are left
+        // out.
         let encoder = RecordEncoder::with_capacity(prost::Message::encoded_len(raw).min(limit));
         Self { empty, limit, full: Vec::new(), positions: Vec::new(), encoder, free: limit }
     }

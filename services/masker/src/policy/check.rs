@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use super::model::{ColumnRule, Policy, UnknownRecord};
 use super::personal_data::warnings;
 
-/// Prints the columns and the warnings of the policy in `file`, or of the built-in one. The exit status is 2 when
-/// the policy is wrong.
+/// Prints the columns and the warnings of the policy in `file`, or of the built-in one. The exit status is 2
+/// when the policy is wrong.
 pub fn check(file: Option<&Path>) -> ExitCode {
     let (printed, status) = match Policy::load(file) {
         Ok(policy) => (std::io::stdout().write_all(describe(&policy).as_bytes()), ExitCode::SUCCESS),

@@ -13,11 +13,12 @@ const MIN_KEY_BYTES: usize = 32;
 pub struct HmacKeys(BTreeMap<String, SecretSlice<u8>>);
 
 impl HmacKeys {
-    /// Reads lines of `id=hex`; blank lines and lines that begin with `#` are skipped. `origin` says where the
-    /// lines are from.
+    /// Reads lines of `id=hex`; blank lines and lines that begin with `#` are skipped. `origin` says where
+    /// the lines are from.
     ///
     /// # Errors
-    /// When a line is wrong or an id is there twice. The error names `origin` and the line or the id, never a key.
+    /// When a line is wrong or an id is there twice. The error names `origin` and the line or the id, never a
+    /// key.
     pub fn parse(lines: &SecretString, origin: &str) -> Result<Self, BadSettings> {
         let bad = |what: &str| BadSettings(format!("{origin}: {what}"));
         let mut keys = BTreeMap::new();

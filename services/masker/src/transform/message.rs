@@ -22,8 +22,8 @@ pub(crate) enum MessageTransform {
 impl MessageTransform {
     /// The column's value; `now` is the time of ingestion.
     ///
-    /// A sent time outside the calendar gives `None`, which becomes NULL. The masker does not reject the record,
-    /// because the writer judges it by this time anyway.
+    /// A sent time outside the calendar gives `None`, which becomes NULL. The masker does not reject the
+    /// record, because the writer judges it by this time anyway.
     pub(crate) fn apply(self, record: &RawRecord, now: Timestamp) -> Result<Option<Kind>, Reason> {
         let sent = Timestamp::from_millisecond(record.sent_timestamp_ms).ok();
         let text = match self {
