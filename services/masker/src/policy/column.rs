@@ -37,7 +37,7 @@ struct TransformSyntax {
 type Read = fn(&GivenTransform<'_>) -> Result<Transform, PolicyProblem>;
 
 /// Every transform, in the order in which error messages list them.
-const TRANSFORMS: [TransformSyntax; 8] = [
+const TRANSFORMS: &[TransformSyntax] = &[
     syntax("copy", &[], |given| given.keyless(KeylessTransform::Copy)),
     syntax("sha512", &[], |given| given.keyless(KeylessTransform::Sha512)),
     syntax("hmac-sha512", &["domain", "key"], hmac_sha512),
@@ -54,7 +54,7 @@ const fn syntax(name: &'static str, options: &'static [&'static str], read: Read
 
 /// The names that `transform` can have, for error messages.
 fn known_transforms() -> String {
-    TRANSFORMS.each_ref().map(|syntax| syntax.name).join(", ")
+    TRANSFORMS.iter().map(|syntax| syntax.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The transform that an entry gives, with everything that its reading needs.
@@ -64,6 +64,12 @@ struct GivenTransform<'a> {
     name: &'static str,
     /// Where `transform` is.
     at: Range<usize>,
+}
+
+/// An option as an entry gives it.
+struct GivenOption {
+    at: Range<usize>,
+    value: String,
 }
 
 impl ColumnEntry {
@@ -110,22 +116,22 @@ impl ColumnEntry {
     }
 
     /// Every option that a transform can have, in the order in which they are shown.
-    fn options(&self) -> [(&'static str, &Option<Spanned<String>>); 2] {
-        [("domain", &self.domain), ("key", &self.key)]
+    fn options(&self) -> [(&'static str, Option<GivenOption>); 2] {
+        [("domain", given_option(self.domain.as_ref())), ("key", given_option(self.key.as_ref()))]
     }
 
     /// The options that are given; each must be one of the transform's.
     fn options_of(&self, transform: &TransformSyntax) -> Result<Vec<(&'static str, String)>, PolicyProblem> {
         let mut options = Vec::new();
         for (option, given) in self.options() {
-            let Some(given) = given else { continue };
+            let Some(GivenOption { at, value }) = given else { continue };
             if !transform.options.contains(&option) {
                 let takers = TRANSFORMS.iter().filter(|syntax| syntax.options.contains(&option));
                 let takers: Vec<_> = takers.map(|syntax| format!("{:?}", syntax.name)).collect();
                 let why = format!("belongs to transform = {}", takers.join(" or "));
-                return Err(useless(option, given, transform.name, &why));
+                return Err(useless(option, &at, transform.name, &why));
             }
-            options.push((option, given.get_ref().clone()));
+            options.push((option, value));
         }
         Ok(options)
     }
@@ -158,7 +164,8 @@ impl GivenTransform<'_> {
     fn message(&self, what: MessageTransform) -> Result<Transform, PolicyProblem> {
         match &self.entry.source {
             Some(given) => {
-                Err(useless("source", given, self.name, "has no place here: the value is not from the body"))
+                let why = "has no place here: the value is not from the body";
+                Err(useless("source", &given.span(), self.name, why))
             }
             None => Ok(Transform::Message(what)),
         }
@@ -169,8 +176,12 @@ impl GivenTransform<'_> {
     }
 }
 
-fn useless(key: &str, given: &Spanned<String>, transform: &str, why: &str) -> PolicyProblem {
-    PolicyProblem::new(&given.span(), format!("`{key}` with transform = {transform:?}: it {why}; remove it"))
+fn given_option<T: ToString>(option: Option<&Spanned<T>>) -> Option<GivenOption> {
+    option.map(|given| GivenOption { at: given.span(), value: given.get_ref().to_string() })
+}
+
+fn useless(key: &str, at: &Range<usize>, transform: &str, why: &str) -> PolicyProblem {
+    PolicyProblem::new(at, format!("`{key}` with transform = {transform:?}: it {why}; remove it"))
 }
 
 fn hmac_sha512(given: &GivenTransform<'_>) -> Result<Transform, PolicyProblem> {
@@ -205,7 +216,7 @@ mod tests {
     #[test]
     fn the_policy_of_every_transform_has_every_transform() {
         let policy = include_str!("../../tests/every_transform.toml");
-        for transform in &TRANSFORMS {
+        for transform in TRANSFORMS {
             let line = format!("transform = {:?}", transform.name);
             assert!(policy.lines().any(|own| own == line), "tests/every_transform.toml has no {line}");
         }

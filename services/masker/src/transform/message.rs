@@ -12,9 +12,9 @@ use super::storable::storable;
 pub(crate) enum MessageTransform {
     /// The day on which the masker got the message.
     IngestDate,
-    /// The day on which the producer sent the message.
+    /// The day on which the message reached the queue.
     SentDate,
-    /// The millisecond in which the producer sent the message.
+    /// The millisecond in which the message reached the queue.
     SentTimestamp,
     MessageId,
 }

@@ -34,7 +34,7 @@ pub(crate) enum FieldTransform {
 }
 
 /// Transforms that need only the policy and the field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum KeylessTransform {
     Copy,
     Sha512,
@@ -67,7 +67,7 @@ impl FieldTransform {
     /// Takes the key that the policy names from `keys`; fails when it is not there.
     pub(crate) fn ready(&self, keys: &HmacKeys) -> Result<ReadyTransform, BadSettings> {
         Ok(match self {
-            Self::Keyless(keyless) => ReadyTransform::Keyless(*keyless),
+            Self::Keyless(keyless) => ReadyTransform::Keyless(keyless.clone()),
             Self::HmacSha512(keyed) => ReadyTransform::HmacSha512(Box::new(keyed.take_key(keys)?)),
         })
     }
@@ -84,7 +84,7 @@ impl ReadyTransform {
 }
 
 impl KeylessTransform {
-    fn apply(self, field: Field<'_>) -> Result<Option<Kind>, Reason> {
+    fn apply(&self, field: Field<'_>) -> Result<Option<Kind>, Reason> {
         Ok(match self {
             Self::Copy => Some(copy::copy(field)?),
             Self::Sha512 => Some(Kind::Text(sha512::sha512(&field.scalar()?))),
