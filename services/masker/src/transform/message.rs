@@ -5,7 +5,7 @@ use jiff::tz::Offset;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{RawRecord, Reason};
 
-use super::storable::storable;
+use super::storable::storable_text;
 
 /// What of the message becomes the column's value. Days and times are in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +26,15 @@ impl MessageTransform {
     /// record, because the writer judges it by this time anyway.
     pub(crate) fn apply(self, record: &RawRecord, now: Timestamp) -> Result<Option<Kind>, Reason> {
         let sent = Timestamp::from_millisecond(record.sent_timestamp_ms).ok();
-        let text = match self {
+        Ok(match self {
             Self::IngestDate => Some(utc_day(now)),
             Self::SentDate => sent.map(utc_day),
-            Self::SentTimestamp => sent.map(|sent| format!("{sent:.3}")),
-            Self::MessageId => Some(storable(record.message_id.clone())?),
-        };
-        Ok(text.map(Kind::Text))
+            Self::SentTimestamp => sent.map(|sent| Kind::Text(format!("{sent:.3}"))),
+            Self::MessageId => Some(storable_text(record.message_id.clone())?),
+        })
     }
 }
 
-fn utc_day(time: Timestamp) -> String {
-    Offset::UTC.to_datetime(time).date().to_string()
+fn utc_day(time: Timestamp) -> Kind {
+    Kind::Text(Offset::UTC.to_datetime(time).date().to_string())
 }
