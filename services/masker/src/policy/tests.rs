@@ -130,3 +130,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn error_lines_read_well() {
+    let text = "table = 'a.b.c'\n[[column]]\nname = 'ip'\nsource = 'ip'\ntransform = 'sha512'\n\
+                [[column]]\nname = 'mail'\nsource = '/mail'\ntransform = 'sha-512'\n\
+                [[column]]\nname = 'id'\nsource = '/a~b'\ntransform = 'copy'\n\
+                [[column]]\nname = 'day'\ntransform = 'sent-date'\ndomain = 'day'\n";
+    let lines = "p.toml:1:9: \"a.b.c\" is not a table; write \"table\" or \"schema.table\"\n\
+         p.toml:4:10: \"ip\" is not a JSON Pointer: it must begin with a slash, as in \"/ip\"\n\
+         p.toml:9:13: unknown transform \"sha-512\"; the known ones are copy, sha512, hmac-sha512, \
+         major-version, ingest-date, sent-date, sent-timestamp, message-id\n\
+         p.toml:12:10: \"/a~b\" is not a JSON Pointer: in a name, write ~0 for a tilde and ~1 for a slash\n\
+         p.toml:17:10: `domain` with transform = \"sent-date\": it belongs to transform = \"hmac-sha512\"; \
+         remove it";
+    assert_eq!(refusal(text), lines);
+}
