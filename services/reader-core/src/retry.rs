@@ -7,9 +7,12 @@ use veilpost_runtime::{Backoff, Lifecycle};
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Waits before the next attempt when `failures` attempts have failed so far: up to 200 ms after the first
-/// failure, up to 10 s after many. Returns at once when the service aborts. Cancel safe.
-pub async fn pause_before_retry(failures: u32, lifecycle: &Lifecycle) {
+/// Pauses before the items of a call are tried again; `failures` says how often each has failed so far.
+///
+/// The item that has failed most often counts: the pause is up to 200 ms after its first failure, up to 10 s
+/// after many. Returns at once when there are no items, and when the service aborts. Cancel safe.
+pub async fn pause_before_retry(failures: impl Iterator<Item = u32>, lifecycle: &Lifecycle) {
+    let Some(failures) = failures.max() else { return };
     tokio::select! {
         () = tokio::time::sleep(delay(failures)) => {}
         () = lifecycle.aborting() => {}
@@ -37,7 +40,7 @@ mod tests {
         let lifecycle = Lifecycle::for_tests();
         lifecycle.start_abort();
         let before = tokio::time::Instant::now();
-        pause_before_retry(50, &lifecycle).await;
+        pause_before_retry([50].into_iter(), &lifecycle).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 }

@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use tracing::Span;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use veilpost_proto::v1::{RawRecord, TraceContext};
 use veilpost_runtime::{numbers, telemetry};
 
@@ -74,8 +74,7 @@ pub(crate) fn process<'a>(
 /// than this.
 #[derive(Debug)]
 pub struct SettleSpan {
-    /// The span itself, for the call to run in.
-    pub span: Span,
+    span: Span,
     batches: Vec<Span>,
 }
 
@@ -95,6 +94,16 @@ impl SettleSpan {
             telemetry::link(&span, batch);
         }
         Self { span, batches }
+    }
+
+    /// Makes the call within the span and returns its result: the items that need another attempt. If there
+    /// are any, the span says that the call failed. Dropping the future ends the span.
+    pub async fn settle<T>(self, call: impl Future<Output = Vec<T>>) -> Vec<T> {
+        let again = call.instrument(self.span.clone()).await;
+        if !again.is_empty() {
+            telemetry::failed(&self.span, telemetry::OTHER);
+        }
+        again
     }
 }
 

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use metrics::Gauge;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::Instrument;
 use veilpost_reader_core::metrics::SETTLED;
 use veilpost_reader_core::spans::SettleSpan;
 use veilpost_reader_core::{
     AdaptiveConcurrency, CallPool, CompletedDelivery, KnownRejects, RejectedDelivery, pause_before_retry,
 };
-use veilpost_runtime::{Lifecycle, numbers, telemetry};
+use veilpost_runtime::{Lifecycle, numbers};
 
 use crate::dead_letter_message::DeadLetterMessage;
 use crate::error::SqsError;
@@ -60,15 +59,9 @@ impl DeadLetterSender {
     /// Returns the deliveries that need another attempt, after a pause.
     async fn attempt(&self, batch: Vec<RejectedDelivery>, lifecycle: &Lifecycle) -> Vec<RejectedDelivery> {
         let batches = batch.iter().map(|delivery| &delivery.span);
-        let settling = SettleSpan::new("send", self.queue.destination(), batch.len(), batches);
-        let again = self.send(batch).instrument(settling.span.clone()).await;
-        if !again.is_empty() {
-            telemetry::failed(&settling.span, telemetry::OTHER);
-        }
-        drop(settling);
-        if let Some(failures) = again.iter().map(|delivery| delivery.failures).max() {
-            pause_before_retry(failures, lifecycle).await;
-        }
+        let span = SettleSpan::new("send", self.queue.destination(), batch.len(), batches);
+        let again = span.settle(self.send(batch)).await;
+        pause_before_retry(again.iter().map(|delivery| delivery.failures), lifecycle).await;
         again
     }
 

@@ -63,10 +63,10 @@ fn body_text(body: Option<&Bytes>) -> String {
     }
 }
 
-type Named = (String, MessageAttributeValue);
+type NamedAttribute = (String, MessageAttributeValue);
 
 /// The message's own attributes, ordered by name, without those that an earlier rejection added.
-fn own(attributes: &Attributes) -> Vec<Named> {
+fn own(attributes: &Attributes) -> Vec<NamedAttribute> {
     let ours = [REASON, DETAIL, MESSAGE_ID, SENT_TIMESTAMP];
     let own = attributes.iter().filter(|(name, _)| !ours.contains(&name.as_str()));
     let mut own: Vec<_> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -76,7 +76,7 @@ fn own(attributes: &Attributes) -> Vec<Named> {
 
 /// Our attributes, the most important first. A message that came back from the dead-letter queue has a new id
 /// and sent time; the original ones are kept.
-fn ours(delivery: &SqsDelivery, rejection: &Rejection) -> Vec<Named> {
+fn ours(delivery: &SqsDelivery, rejection: &Rejection) -> Vec<NamedAttribute> {
     let message = &delivery.message;
     let original = |name: &str| attributes::text(&message.attributes, name).map(str::to_owned);
     let id = original(MESSAGE_ID).unwrap_or_else(|| delivery.message_id.clone());
@@ -124,7 +124,7 @@ struct Fitted {
 /// Chooses attributes that take at most `room` bytes, and no more of them than SQS takes. Ours are left out
 /// first, except the reason; then the message's own, one by one. The reason is left out only where it alone
 /// has no room.
-fn fit(mut own: Vec<Named>, mut ours: Vec<Named>, room: usize) -> Fitted {
+fn fit(mut own: Vec<NamedAttribute>, mut ours: Vec<NamedAttribute>, room: usize) -> Fitted {
     while ours.len() > 1 && !fits(&own, &ours, room) {
         ours.pop();
     }
@@ -139,13 +139,13 @@ fn fit(mut own: Vec<Named>, mut ours: Vec<Named>, room: usize) -> Fitted {
     Fitted { attributes: own.into_iter().chain(ours).collect(), dropped }
 }
 
-fn fits(own: &[Named], ours: &[Named], room: usize) -> bool {
+fn fits(own: &[NamedAttribute], ours: &[NamedAttribute], room: usize) -> bool {
     let all = own.iter().chain(ours).map(|(name, value)| (name, value));
     own.len() + ours.len() <= MAX_ATTRIBUTES && attributes::total_bytes(all) <= room
 }
 
 /// Removes the last attribute by name where there are too many, and the largest where they are too large.
-fn drop_one(own: &mut Vec<Named>, ours: usize) -> Option<String> {
+fn drop_one(own: &mut Vec<NamedAttribute>, ours: usize) -> Option<String> {
     if own.len() + ours > MAX_ATTRIBUTES {
         return own.pop().map(|(name, _)| name);
     }

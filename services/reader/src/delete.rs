@@ -6,13 +6,12 @@ use std::sync::Arc;
 use metrics::gauge;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::Instrument;
 use veilpost_reader_core::metrics::SETTLED;
 use veilpost_reader_core::spans::SettleSpan;
 use veilpost_reader_core::{
     AdaptiveConcurrency, CallPool, CompletedDelivery, DeliveryNumber, pause_before_retry,
 };
-use veilpost_runtime::{Lifecycle, telemetry};
+use veilpost_runtime::Lifecycle;
 
 use crate::entries::EntryResult;
 use crate::limits::MAX_ENTRIES;
@@ -50,15 +49,9 @@ impl Deleter {
     /// Returns the deliveries that need another attempt, after a pause.
     async fn attempt(&self, batch: Vec<CompletedDelivery>, lifecycle: &Lifecycle) -> Vec<CompletedDelivery> {
         let batches = batch.iter().map(|delivery| &delivery.span);
-        let settling = SettleSpan::new("delete", self.queue.destination(), batch.len(), batches);
-        let again = self.delete(batch).instrument(settling.span.clone()).await;
-        if !again.is_empty() {
-            telemetry::failed(&settling.span, telemetry::OTHER);
-        }
-        drop(settling);
-        if let Some(failures) = again.iter().map(|delivery| delivery.failures).max() {
-            pause_before_retry(failures, lifecycle).await;
-        }
+        let span = SettleSpan::new("delete", self.queue.destination(), batch.len(), batches);
+        let again = span.settle(self.delete(batch)).await;
+        pause_before_retry(again.iter().map(|delivery| delivery.failures), lifecycle).await;
         again
     }
 

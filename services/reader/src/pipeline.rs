@@ -32,12 +32,12 @@ use crate::settings::Settings;
 /// Each stage ends when the one before it has: the pollers with the drain, the link when it has sent
 /// everything and has the last receipt, the others when nothing more comes. A stage that fails drains the
 /// service.
-pub(crate) struct Pipeline {
+pub(crate) struct Stages {
     source: Queue,
     in_flight: Arc<SqsInFlight>,
     known_rejects: Arc<KnownRejects>,
     lifecycle: Lifecycle,
-    stages: TaskTracker,
+    running: TaskTracker,
     heartbeat: TaskTracker,
     stop_heartbeat: CancellationToken,
     /// The room of every channel between stages. No sender ever waits, because what is in a channel is in the
@@ -45,7 +45,7 @@ pub(crate) struct Pipeline {
     channel_room: usize,
 }
 
-impl Pipeline {
+impl Stages {
     pub(crate) fn start(
         settings: &Settings,
         Queues { source, dead_letters }: Queues,
@@ -58,7 +58,7 @@ impl Pipeline {
             in_flight: Arc::default(),
             known_rejects: Arc::default(),
             lifecycle,
-            stages: TaskTracker::new(),
+            running: TaskTracker::new(),
             heartbeat: TaskTracker::new(),
             stop_heartbeat: CancellationToken::new(),
             channel_room: settings.window_messages() + settings.pollers().1 * MAX_ENTRIES,
@@ -81,8 +81,8 @@ impl Pipeline {
     /// Waits for the drain to end. What could not be settled by then is released, and nothing extends it any
     /// more. Once the service aborts this takes three seconds at most, also when SQS does not answer.
     pub(crate) async fn ended(self) {
-        self.stages.close();
-        self.stages.wait().await;
+        self.running.close();
+        self.running.wait().await;
         self.stop_heartbeat.cancel();
         self.heartbeat.close();
         self.heartbeat.wait().await;
@@ -126,7 +126,7 @@ impl Pipeline {
             anyhow::ensure!(lifecycle.is_draining(), "the link has ended, though there is no drain");
             Ok(())
         };
-        self.lifecycle.spawn("link", self.stages.track_future(link));
+        self.lifecycle.spawn("link", self.running.track_future(link));
     }
 
     fn start_settler(
@@ -195,7 +195,7 @@ impl Pipeline {
                 }
             }
         };
-        self.lifecycle.spawn(name, self.stages.track_future(task));
+        self.lifecycle.spawn(name, self.running.track_future(task));
     }
 }
 

@@ -4,7 +4,7 @@ use aws_config::SdkConfig;
 use veilpost_runtime::Lifecycle;
 
 use crate::client::{self, Clients};
-use crate::pipeline::Pipeline;
+use crate::pipeline::Stages;
 use crate::preflight::Queues;
 use crate::settings::Settings;
 
@@ -15,13 +15,19 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Fails where a setting can never work.
+    /// A reader with these settings.
+    ///
+    /// # Errors
+    /// When a setting can never work.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
         settings.check()?;
         Ok(Self { settings })
     }
 
     /// Reads until the drain, with region, endpoint and credentials from the environment.
+    ///
+    /// # Errors
+    /// As [`Self::run_with`], and when the environment names no region or an unusable `AWS_CA_BUNDLE`.
     pub async fn run(self, lifecycle: Lifecycle) -> anyhow::Result<()> {
         let aws = tokio::select! {
             () = lifecycle.draining() => return Ok(()),
@@ -31,6 +37,10 @@ impl Reader {
     }
 
     /// Reads until the drain. Nothing is in flight when this returns: everything is settled or released.
+    ///
+    /// # Errors
+    /// When the TLS files cannot be used, or a queue cannot be used and waiting cannot help. A queue that is
+    /// missing or does not answer is no error: it is waited for.
     pub async fn run_with(self, aws: &SdkConfig, lifecycle: Lifecycle) -> anyhow::Result<()> {
         crate::metrics::describe();
         let identity = self.settings.tls.open(&lifecycle)?;
@@ -41,7 +51,7 @@ impl Reader {
         let rejected = if queues.dead_letters.is_some() { "dead-letter" } else { "leave" };
         tracing::info!(queue, pipeline, rejected, at = clients.place, "reading");
         lifecycle.set_ready(true);
-        Pipeline::start(&self.settings, queues, pipeline, identity, lifecycle).ended().await;
+        Stages::start(&self.settings, queues, pipeline, identity, lifecycle).ended().await;
         Ok(())
     }
 }
