@@ -4,7 +4,6 @@ mod bodies;
 mod cpu;
 mod feed;
 mod figures;
-mod latency_proxy;
 mod queue;
 mod replicas;
 mod report;

@@ -1,6 +1,7 @@
 //! The queue as a process of its own: `veilpost queue`.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -46,6 +47,10 @@ impl QueueProcess {
         let dead_letter_url = create(&client, "bench-dead-letters").await?;
         let sender = Sender::new(&endpoint);
         Ok(Self { child, endpoint, dead_letter_url, client, sender })
+    }
+
+    pub(crate) fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.endpoint.trim_start_matches("http://").parse()?)
     }
 
     pub(crate) fn pid(&self) -> i32 {

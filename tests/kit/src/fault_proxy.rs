@@ -1,21 +1,21 @@
 //! A TCP proxy that fails as a network does: slow, silent, cut, half open, or with lost answers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+
+use crate::acceptor::Acceptor;
 
 /// Passes connections on to one address. Dropping it cuts them all.
 #[derive(Debug)]
 pub struct FaultProxy {
-    address: SocketAddr,
+    acceptor: Acceptor,
     shared: Shared,
-    _tasks: JoinSet<()>,
 }
 
 /// The condition that all connections of a proxy are in.
@@ -51,20 +51,18 @@ struct Shared {
 
 impl FaultProxy {
     pub async fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Shared {
             condition: watch::Sender::new(Condition::Clear),
             cuts: watch::Sender::new(Cut::Reset),
             hits: Arc::default(),
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, upstream, shared.clone()));
-        Ok(Self { address, shared, _tasks: tasks })
+        let of_connections = shared.clone();
+        let serve = move |connection| carry(connection, upstream, of_connections.clone());
+        Ok(Self { acceptor: Acceptor::start(serve).await?, shared })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// From now on data from the upstream is lost; data to it still passes.
@@ -111,14 +109,6 @@ impl Shared {
 
     fn hit(&self) {
         self.hits.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-async fn accept(listener: TcpListener, upstream: SocketAddr, shared: Shared) {
-    let mut connections = JoinSet::new();
-    while let Ok((downstream, _)) = listener.accept().await {
-        connections.spawn(carry(downstream, upstream, shared.clone()));
-        while connections.try_join_next().is_some() {}
     }
 }
 
@@ -222,6 +212,9 @@ async fn swallow(side: &mut TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
 
     const SOON: Duration = Duration::from_secs(5);
 

@@ -1,9 +1,11 @@
 //! What tests of several crates share: proxies that make a connection or a call fail, a whole pipeline of
 //! real service binaries, a trace collector, and certificates. It is never a part of the product.
 
+mod acceptor;
 mod binaries;
 mod fault_proxy;
 mod grpc_frames;
+mod latency_proxy;
 mod messages;
 mod pki;
 mod shared_postgres;
@@ -16,6 +18,7 @@ mod wait;
 pub use binaries::binary;
 pub use fault_proxy::{Cut, FaultProxy};
 pub use grpc_frames::{GrpcFrame, send_frames};
+pub use latency_proxy::LatencyProxy;
 pub use messages::{DeadLetter, login, send_batch};
 pub use pki::{Pki, TlsFiles};
 pub use shared_postgres::SharedPostgres;

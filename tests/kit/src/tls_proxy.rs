@@ -1,6 +1,6 @@
 //! A proxy that puts TLS in front of a server without it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -8,16 +8,16 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use veilpost_local::certificates::IssuedCertificate;
+
+use crate::acceptor::Acceptor;
 
 /// Passes connections on to one address. Dropping it cuts them all.
 #[derive(Debug)]
 pub struct TlsProxy {
-    address: SocketAddr,
-    _tasks: JoinSet<()>,
+    acceptor: Acceptor,
 }
 
 impl TlsProxy {
@@ -28,30 +28,22 @@ impl TlsProxy {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), upstream));
-        Ok(Self { address, _tasks: tasks })
+        let tls = TlsAcceptor::from(Arc::new(config));
+        let serve = move |connection| carry(connection, tls.clone(), upstream);
+        Ok(Self { acceptor: Acceptor::start(serve).await? })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, upstream: SocketAddr) {
-    let mut connections = JoinSet::new();
-    while let Ok((tcp, _)) = listener.accept().await {
-        let acceptor = acceptor.clone();
-        connections.spawn(async move {
-            let (Ok(mut tls), Ok(mut plain)) =
-                (acceptor.accept(tcp).await, TcpStream::connect(upstream).await)
-            else {
-                return;
-            };
-            // Either side may end the connection at any time.
-            let _over = copy_bidirectional(&mut tls, &mut plain).await;
-        });
-    }
+async fn carry(connection: TcpStream, acceptor: TlsAcceptor, upstream: SocketAddr) {
+    let (Ok(mut tls), Ok(mut plain)) =
+        (acceptor.accept(connection).await, TcpStream::connect(upstream).await)
+    else {
+        return;
+    };
+    // Either side may end the connection at any time.
+    let _over = copy_bidirectional(&mut tls, &mut plain).await;
 }

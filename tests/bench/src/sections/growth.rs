@@ -9,12 +9,12 @@ use tokio::time::sleep;
 use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::say;
 use veilpost_local::process::Service;
+use veilpost_testkit::LatencyProxy;
 
 use super::pipeline::{Through, through};
 use crate::bodies::Bodies;
 use crate::cpu::cpu_of;
 use crate::feed::Feed;
-use crate::latency_proxy::LatencyProxy;
 use crate::replicas::Plan;
 use crate::run::Results;
 use crate::testbed::Testbed;
@@ -68,7 +68,7 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
         say(&format!("  answers {latency} ms later"));
         let name = format!("growth.latency.{latency}");
         let proxy =
-            LatencyProxy::before(&testbed.queue.endpoint, Duration::from_millis(latency.into())).await?;
+            LatencyProxy::before(testbed.queue.address()?, Duration::from_millis(latency.into())).await?;
         let adapting = distant(testbed, results, &proxy, &[]).await?;
         results.figures.add(&format!("{name}.rate"), "msg/s", adapting.rate);
         results.figures.add(&format!("{name}.cpu-reader"), "µs", adapting.reader_cpu);
@@ -99,7 +99,7 @@ async fn distant(
 ) -> anyhow::Result<Distant> {
     let plan = Plan {
         queue_url: testbed.new_queue().await?,
-        queue_endpoint: Some(proxy.endpoint.clone()),
+        queue_endpoint: Some(format!("http://{}", proxy.address())),
         reader_arguments: arguments.to_vec(),
         ..Plan::default()
     };

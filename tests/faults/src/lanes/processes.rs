@@ -35,7 +35,7 @@ pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> a
             match fault {
                 ProcessFault::Hang => replica.resume(),
                 ProcessFault::Kill | ProcessFault::KillAll | ProcessFault::Terminate => {
-                    replica.start_again().await?
+                    replica.start_again().await?;
                 }
             }
         }

@@ -1,54 +1,45 @@
-//! A proxy that delays each answer of the queue, as a distant queue does.
+//! A TCP proxy that delays answers, as a distant server does, and still carries as many bytes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// Pieces of answers that are on their way on one connection.
+use crate::acceptor::Acceptor;
+
+/// Pieces of answers in flight on one connection.
 const ON_THE_WAY: usize = 256;
 const PIECE: usize = 64 * 1024;
 
 /// Dropping it ends its connections.
 #[derive(Debug)]
-pub(crate) struct LatencyProxy {
-    pub(crate) endpoint: String,
-    _connections: JoinSet<()>,
+pub struct LatencyProxy {
+    acceptor: Acceptor,
 }
 
 impl LatencyProxy {
-    /// Stands before the queue at `endpoint`.
-    pub(crate) async fn before(endpoint: &str, delay: Duration) -> anyhow::Result<Self> {
-        let address = endpoint.strip_prefix("http://").unwrap_or(endpoint).parse()?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
-        let mut connections = JoinSet::new();
-        connections.spawn(accept(listener, address, delay));
-        Ok(Self { endpoint, _connections: connections })
+    /// Delays what `upstream` answers.
+    pub async fn before(upstream: SocketAddr, delay: Duration) -> anyhow::Result<Self> {
+        let serve = move |connection| carry(connection, upstream, delay);
+        Ok(Self { acceptor: Acceptor::start(serve).await? })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.acceptor.address()
     }
 }
 
-async fn accept(listener: TcpListener, queue: SocketAddr, delay: Duration) {
-    let mut connections = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
-        connections.spawn(carry(client, queue, delay));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-/// Until one of both ends it.
-async fn carry(client: TcpStream, queue: SocketAddr, delay: Duration) {
-    let Ok(queue) = TcpStream::connect(queue).await else { return };
-    if client.set_nodelay(true).is_err() || queue.set_nodelay(true).is_err() {
+async fn carry(client: TcpStream, upstream: SocketAddr, delay: Duration) {
+    let Ok(upstream) = TcpStream::connect(upstream).await else { return };
+    if client.set_nodelay(true).is_err() || upstream.set_nodelay(true).is_err() {
         return;
     }
     let (mut asks, answers) = client.into_split();
-    let (late_answers, mut asked) = queue.into_split();
+    let (late_answers, mut asked) = upstream.into_split();
     tokio::select! {
         _ = tokio::io::copy(&mut asks, &mut asked) => {}
         _ = carry_late(late_answers, answers, delay) => {}
@@ -80,11 +71,12 @@ async fn carry_late(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpListener;
 
     #[tokio::test]
     async fn answers_come_late_and_whole_and_in_their_order() {
         let echo = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", echo.local_addr().unwrap());
+        let upstream = echo.local_addr().unwrap();
         let echoing = async {
             let (mut stream, _) = echo.accept().await.unwrap();
             let (mut read, mut write) = stream.split();
@@ -92,8 +84,8 @@ mod tests {
         };
         let delay = Duration::from_millis(50);
         let asking = async {
-            let proxy = LatencyProxy::before(&endpoint, delay).await.unwrap();
-            let mut stream = TcpStream::connect(proxy.endpoint.trim_start_matches("http://")).await.unwrap();
+            let proxy = LatencyProxy::before(upstream, delay).await.unwrap();
+            let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
             let sent: Vec<u8> = (0..200_000_u32).map(|byte| u8::try_from(byte % 251).unwrap()).collect();
             let began = Instant::now();
             stream.write_all(&sent).await.unwrap();
