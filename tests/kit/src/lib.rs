@@ -26,4 +26,5 @@ pub use sqs_proxy::{ArmedFault, BODILESS, SqsFault, SqsFaultProxy};
 pub use stack::Stack;
 pub use tls_proxy::TlsProxy;
 pub use trace_collector::{ReceivedSpan, TraceCollector};
+pub use veilpost_local::process::free_port;
 pub use wait::eventually;

@@ -4,10 +4,13 @@ use std::sync::{Arc, Weak};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::Mutex;
-use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost_local::postgres::{PostgresOptions, ThrowAwayPostgres, find_or_install};
 
-/// Fast and roomy: tests run side by side, and their data need not survive.
-const SETTINGS: [&str; 3] = ["fsync=off", "max_connections=200", "log_min_messages=error"];
+/// Tests run side by side, their data need not survive, and their roles need no passwords.
+const OPTIONS: PostgresOptions<'static> = PostgresOptions {
+    authentication: "trust",
+    settings: &["fsync=off", "max_connections=200", "log_min_messages=error"],
+};
 
 static SHARED: Mutex<Weak<SharedPostgres>> = Mutex::const_new(Weak::new());
 
@@ -28,14 +31,14 @@ impl SharedPostgres {
             return Ok(server);
         }
         let programs = find_or_install(|_| ()).await?;
-        let server = Arc::new(Self { server: ThrowAwayPostgres::start_with(programs, &SETTINGS).await? });
+        let server = Arc::new(Self { server: ThrowAwayPostgres::start_with(programs, OPTIONS).await? });
         *shared = Arc::downgrade(&server);
         Ok(server)
     }
 
     /// Creates a role that may log in and nothing else.
     pub async fn create_role(&self, role: &str) -> anyhow::Result<()> {
-        self.run(&format!("CREATE ROLE {role} LOGIN PASSWORD '{}'", self.server.password())).await
+        self.run(&format!("CREATE ROLE {role} LOGIN")).await
     }
 
     /// Creates a database, and a role of the same name that owns it.
@@ -44,7 +47,7 @@ impl SharedPostgres {
         self.run(&format!("CREATE DATABASE {name} OWNER {name}")).await
     }
 
-    /// The URL for the superuser or a role that [`Self::create_role`] made.
+    /// The URL for any role.
     pub fn url(&self, role: &str, database: &str) -> String {
         self.server.url_of(role, database)
     }

@@ -7,4 +7,4 @@ mod user;
 
 pub use install::find_or_install;
 pub use programs::Programs;
-pub use server::ThrowAwayPostgres;
+pub use server::{PostgresOptions, ThrowAwayPostgres};

@@ -1,7 +1,6 @@
 //! A throw-away Postgres server: made in a temporary directory, removed when dropped.
 
 use std::fs::{File, Permissions};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::programs::Programs;
 use super::user::User;
-use crate::process::{Child, log_tail};
+use crate::process::{Child, free_port, log_tail};
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
@@ -34,24 +33,37 @@ pub struct ThrowAwayPostgres {
     cluster: Cluster,
 }
 
+/// How a server differs from the usual one.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresOptions<'a> {
+    /// The method of authentication for all roles, as in pg_hba.conf.
+    pub authentication: &'a str,
+    /// Further settings, each as `name=value`.
+    pub settings: &'a [&'a str],
+}
+
 /// What a server is started from.
 struct Cluster {
     programs: Programs,
     user: Option<User>,
     password: String,
-    /// Settings besides the usual ones, as `name=value`.
     settings: Vec<String>,
     directory: TempDir,
 }
 
+impl Default for PostgresOptions<'_> {
+    fn default() -> Self {
+        Self { authentication: "scram-sha-256", settings: &[] }
+    }
+}
+
 impl ThrowAwayPostgres {
     pub async fn start(programs: Programs) -> anyhow::Result<Self> {
-        Self::start_with(programs, &[]).await
+        Self::start_with(programs, PostgresOptions::default()).await
     }
 
-    /// Starts a server with further settings, each as `name=value`.
-    pub async fn start_with(programs: Programs, settings: &[&str]) -> anyhow::Result<Self> {
-        let cluster = Cluster::create(programs, settings).await?;
+    pub async fn start_with(programs: Programs, options: PostgresOptions<'_>) -> anyhow::Result<Self> {
+        let cluster = Cluster::create(programs, options).await?;
         let mut tries = 1;
         loop {
             let port = free_port()?;
@@ -68,14 +80,10 @@ impl ThrowAwayPostgres {
         self.url_of("postgres", "postgres")
     }
 
-    /// The URL for a role that has the superuser's password.
+    /// The URL for another role. It has the superuser's password, so the role needs the same one or no
+    /// password.
     pub fn url_of(&self, role: &str, database: &str) -> String {
         self.cluster.url(self.port, role, database)
-    }
-
-    /// The superuser's password.
-    pub fn password(&self) -> &str {
-        &self.cluster.password
     }
 
     pub fn port(&self) -> u16 {
@@ -135,14 +143,14 @@ impl Drop for ThrowAwayPostgres {
 
 impl Cluster {
     /// Runs `initdb` in a new directory, as a user that Postgres may run as.
-    async fn create(programs: Programs, settings: &[&str]) -> anyhow::Result<Self> {
+    async fn create(programs: Programs, options: PostgresOptions<'_>) -> anyhow::Result<Self> {
         let user = User::other_than_root()?;
         let directory = tempfile::Builder::new().prefix("veilpost-postgres-").tempdir()?;
         let password = format!("{:032x}", rand::rng().random::<u128>());
-        let settings = settings.iter().map(ToString::to_string).collect();
+        let settings = options.settings.iter().map(ToString::to_string).collect();
         let cluster = Self { programs, user, password, settings, directory };
         cluster.keep_private(cluster.directory.path(), 0o700)?;
-        cluster.initdb().await?;
+        cluster.initdb(options.authentication).await?;
         Ok(cluster)
     }
 
@@ -154,13 +162,13 @@ impl Cluster {
         Ok(std::fs::set_permissions(path, Permissions::from_mode(mode))?)
     }
 
-    async fn initdb(&self) -> anyhow::Result<()> {
+    async fn initdb(&self, authentication: &str) -> anyhow::Result<()> {
         let password_file = self.directory.path().join("password");
         std::fs::write(&password_file, &self.password)?;
         self.keep_private(&password_file, 0o600)?;
         let mut command = self.command(&self.programs.initdb())?;
         command.arg("--pgdata").arg(self.data()).arg("--pwfile").arg(&password_file);
-        command.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"]);
+        command.arg("--auth").arg(authentication).args(["--username=postgres", "--encoding=UTF8"]);
         command.args(["--no-locale", "--no-sync"]);
         let status = Child::start("initdb", &mut command)?.wait().await?;
         std::fs::remove_file(&password_file)?;
@@ -224,8 +232,4 @@ impl std::fmt::Debug for Cluster {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Cluster").field("directory", &self.directory).finish_non_exhaustive()
     }
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

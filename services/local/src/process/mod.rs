@@ -4,12 +4,14 @@ mod child;
 mod log;
 pub mod memory;
 mod metrics;
+mod port;
 mod service;
 mod signals;
 
 pub use child::Child;
 pub use log::LogLine;
 pub use metrics::{Histogram, Metrics};
+pub use port::free_port;
 pub use service::{Service, ServiceCommand};
 pub use signals::{EndingSignals, until_signal};
 

@@ -181,13 +181,13 @@ async fn postgres_does_not_log_the_values_that_are_rejected() {
         assert_eq!(receipt.outcomes, [REJECTED], "{column}");
         assert!(!only_rejection(&receipt).1.contains("31337"));
     }
-    assert!(!database.cluster.log().contains("31337"), "{}", database.cluster.log());
+    assert!(!database.postgres.log().contains("31337"), "{}", database.postgres.log());
     // The log would show it: otherwise this test could not fail.
     let mut connection = database.connect().await;
     let control =
         sqlx::raw_sql("INSERT INTO odd (m) VALUES ('control-value-4711')").execute(&mut connection).await;
     control.unwrap_err();
-    assert!(database.cluster.log().contains("control-value-4711"));
+    assert!(database.postgres.log().contains("control-value-4711"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +200,7 @@ async fn postgres_logs_the_row_that_a_constraint_refuses_unless_the_role_may_set
         assert_eq!(stream.store(vec![record(value, vec![text(value)])]).await.outcomes, [REJECTED]);
     };
     store("row-of-a-plain-role").await;
-    assert!(database.cluster.log().contains("row-of-a-plain-role"), "the documented limit");
+    assert!(database.postgres.log().contains("row-of-a-plain-role"), "the documented limit");
     let mut admin = database.connect_as_admin().await;
     let version = sqlx::query_scalar("SELECT current_setting('server_version_num')::int");
     if version.fetch_one(&mut admin).await.is_ok_and(|version: i32| version < 150_000) {
@@ -209,5 +209,5 @@ async fn postgres_logs_the_row_that_a_constraint_refuses_unless_the_role_may_set
     let grant = format!("GRANT SET ON PARAMETER log_error_verbosity TO {}", database.name);
     sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut admin).await.unwrap();
     store("row-of-a-granted-role").await;
-    assert!(!database.cluster.log().contains("row-of-a-granted-role"));
+    assert!(!database.postgres.log().contains("row-of-a-granted-role"));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use veilpost_proto::v1::Reason;
+use veilpost_testkit::SharedPostgres;
 
 use crate::masker::{DUPLICATE, STORED, null, only_rejection, record, text};
 use crate::test_database::TestDatabase;
@@ -124,7 +125,7 @@ async fn the_role_of_writer_role_sql_cannot_even_create_a_temporary_table() {
     std::fs::write(password.path(), "it's a \\ secret\n").unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/postgres/writer-role.sql");
     for _ in 0..2 {
-        let url = database.cluster.url("admin", &database.name);
+        let url = database.postgres.url(SharedPostgres::SUPERUSER, &database.name);
         let mut psql = std::process::Command::new("psql");
         psql.args(["-X", "-q", "-f", script, &url]).env("WRITER_PASSWORD_FILE", password.path());
         let done = psql.output().expect("psql comes with Postgres");
@@ -142,7 +143,7 @@ async fn the_role_of_writer_role_sql_cannot_even_create_a_temporary_table() {
     let right: String =
         sqlx::query_scalar(right).fetch_one(&mut database.connect_as_admin().await).await.unwrap();
     assert_eq!(right, "1", "the password is set");
-    assert!(!database.cluster.log().contains("a \\ secret"));
+    assert!(!database.postgres.log().contains("a \\ secret"));
     let writer = database.start_writer_as("veilpost_writer", &["--migrate", "false"]);
     writer.wait_until_ready().await;
     writer.stop().await;

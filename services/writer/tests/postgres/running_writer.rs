@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::task::JoinSet;
 use veilpost_runtime::Lifecycle;
+use veilpost_testkit::free_port;
 use veilpost_writer::{Arguments, Writer};
 
-use crate::cluster::free_port;
 use crate::test_database::TestDatabase;
 
 /// A writer that runs until it is dropped or stopped.
@@ -25,7 +25,8 @@ impl TestDatabase {
 
     /// A writer that logs in as another role.
     pub(crate) fn start_writer_as(&self, role: &str, arguments: &[&str]) -> RunningWriter {
-        let (url, address) = (self.cluster.url(role, &self.name), format!("127.0.0.1:{}", free_port()));
+        let (url, address) =
+            (self.postgres.url(role, &self.name), format!("127.0.0.1:{}", free_port().unwrap()));
         let own = ["veilpost-writer", "--database-url", &url, "--listen-address", &address];
         let settings = Arguments::try_parse_from([&own, arguments].concat()).unwrap().settings;
         let life = Lifecycle::for_tests();

@@ -40,7 +40,7 @@ async fn the_default_table_is_exactly_the_documented_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_named_like_the_schema_creates_no_table_in_it() {
-    let database = TestDatabase { name: "veilpost".to_owned(), ..TestDatabase::not_created() };
+    let database = TestDatabase { name: "veilpost".to_owned(), ..TestDatabase::not_created().await };
     database.create().await;
     let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
@@ -50,7 +50,7 @@ async fn an_owner_named_like_the_schema_creates_no_table_in_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_database_is_waited_for() {
-    let database = TestDatabase::not_created();
+    let database = TestDatabase::not_created().await;
     let writer = database.start_writer(&[]);
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(!writer.life.is_ready());
@@ -62,7 +62,7 @@ async fn a_missing_database_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_ends_the_wait_for_a_database() {
-    let database = TestDatabase::not_created();
+    let database = TestDatabase::not_created().await;
     let writer = database.start_writer(&[]);
     tokio::time::sleep(Duration::from_millis(100)).await;
     writer.stop().await;

@@ -6,41 +6,36 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clap::Parser;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use veilpost_runtime::Lifecycle;
+use veilpost_testkit::SharedPostgres;
 use veilpost_writer::{Arguments, WriterCommand, migrate};
-
-use crate::cluster::Cluster;
 
 /// A database whose owner is no superuser, as in real life.
 pub(crate) struct TestDatabase {
-    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) postgres: Arc<SharedPostgres>,
     pub(crate) name: String,
 }
 
 impl TestDatabase {
     /// A new database in which `setup` has been run.
     pub(crate) async fn with(setup: &str) -> Self {
-        let database = Self::not_created();
+        let database = Self::not_created().await;
         database.create().await;
         database.sql(setup).await;
         database
     }
 
-    pub(crate) fn not_created() -> Self {
+    pub(crate) async fn not_created() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { cluster: Cluster::shared(), name }
+        Self { postgres: SharedPostgres::get().await.unwrap(), name }
     }
 
     pub(crate) async fn create(&self) {
-        let mut admin = connect(&self.cluster.url("admin", "postgres")).await;
-        let role = format!("CREATE ROLE {} LOGIN", self.name);
-        sqlx::query(AssertSqlSafe(role)).execute(&mut admin).await.unwrap();
-        let database = format!("CREATE DATABASE {0} OWNER {0}", self.name);
-        sqlx::query(AssertSqlSafe(database)).execute(&mut admin).await.unwrap();
+        self.postgres.create_database(&self.name).await.unwrap();
     }
 
     pub(crate) fn url(&self) -> String {
-        self.cluster.url(&self.name, &self.name)
+        self.postgres.url(&self.name, &self.name)
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {
@@ -48,14 +43,13 @@ impl TestDatabase {
     }
 
     pub(crate) async fn connect_as(&self, role: &str) -> PgConnection {
-        connect(&self.cluster.url(role, &self.name)).await
+        connect(&self.postgres.url(role, &self.name)).await
     }
 
     /// A role that may do nothing yet.
     pub(crate) async fn create_writer_role(&self) -> String {
         let role = format!("{}_writer", self.name);
-        let created = sqlx::raw_sql(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN")));
-        created.execute(&mut self.connect_as_admin().await).await.unwrap();
+        self.postgres.create_role(&role).await.unwrap();
         role
     }
 
@@ -69,7 +63,7 @@ impl TestDatabase {
     }
 
     pub(crate) async fn connect_as_admin(&self) -> PgConnection {
-        connect(&self.cluster.url("admin", &self.name)).await
+        connect(&self.postgres.url(SharedPostgres::SUPERUSER, &self.name)).await
     }
 
     pub(crate) async fn sql(&self, sql: &str) {
