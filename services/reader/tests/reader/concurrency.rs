@@ -8,10 +8,10 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
+use veilpost_testkit::SqsFault;
 
 use crate::harness::{PATIENCE, ReaderHarness, eventually};
 use crate::masker::{STORED, ScriptedMasker};
-use crate::sqs::Fault;
 
 /// How many batches of ten are sent in a second.
 const RATE: u64 = 50;
@@ -42,7 +42,7 @@ async fn littles_law_holds(harness: &ReaderHarness, batches: &AtomicU32, latency
         let (since, before, mut most) = (Instant::now(), batches.load(Ordering::Relaxed), 0);
         while since.elapsed() < WATCH {
             sleep(Duration::from_millis(20)).await;
-            most = most.max(harness.sqs.under_way("ReceiveMessage"));
+            most = most.max(harness.sqs.in_flight("ReceiveMessage"));
         }
         let sent = f64::from(batches.load(Ordering::Relaxed) - before);
         let little = sent / since.elapsed().as_secs_f64() * latency.as_secs_f64();
@@ -62,7 +62,7 @@ async fn as_many_receives_are_under_way_as_littles_law_says_and_one_when_the_que
     for latency in [1, 20, 100] {
         let latency = Duration::from_millis(latency);
         for call in ["ReceiveMessage", "DeleteMessageBatch"] {
-            harness.sqs.break_next(usize::MAX, call, Fault::Delays(latency));
+            harness.sqs.break_next(u64::MAX, call, SqsFault::Delay(latency));
         }
         let batches = Arc::<AtomicU32>::default();
         let mut sender = JoinSet::new();
@@ -70,7 +70,7 @@ async fn as_many_receives_are_under_way_as_littles_law_says_and_one_when_the_que
         littles_law_holds(&harness, &batches, latency).await;
         sender.shutdown().await;
         harness.source_has(0, 0).await;
-        eventually("one long poll is left", || harness.sqs.under_way("ReceiveMessage") == 1).await;
+        eventually("one long poll is left", || harness.sqs.in_flight("ReceiveMessage") == 1).await;
     }
     harness.drain().await;
 }
@@ -84,12 +84,12 @@ async fn no_more_is_asked_for_than_the_window_has_room_for() {
         })
     });
     let mut harness = ReaderHarness::new(masker.await).await;
-    harness.sqs.break_next(usize::MAX, "ReceiveMessage", Fault::Delays(Duration::from_millis(20)));
+    harness.sqs.break_next(u64::MAX, "ReceiveMessage", SqsFault::Delay(Duration::from_millis(20)));
     for _ in 0..300 {
         harness.sqs.send(&harness.url, "{}").await;
     }
     harness.read(&["--pollers-min", "1", "--window-messages", "40"]);
     harness.source_has(0, 0).await;
-    assert!(harness.sqs.most_under_way("ReceiveMessage") <= 4);
+    assert!(harness.sqs.most_in_flight("ReceiveMessage") <= 4);
     harness.drain().await;
 }

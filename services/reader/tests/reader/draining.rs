@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use veilpost_proto::v1::Outcome;
+use veilpost_testkit::SqsFault;
 
 use crate::harness::{ReaderHarness, eventually};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
-use crate::sqs::Fault;
 
 #[tokio::test]
 async fn a_drain_under_load_settles_what_is_in_flight_and_hides_nothing() {
@@ -107,7 +107,7 @@ async fn an_idle_reader_drains_when_its_long_polls_return() {
 #[tokio::test]
 async fn a_queue_that_no_longer_answers_does_not_hold_up_the_end() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
-    let never = Fault::Delays(Duration::from_mins(10));
+    let never = SqsFault::Delay(Duration::from_mins(10));
     for call in ["DeleteMessageBatch", "ChangeMessageVisibilityBatch"] {
         harness.sqs.break_next(1000, call, never);
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue};
 use tokio::time::sleep;
 use veilpost_proto::v1::{Outcome, Reason};
+use veilpost_testkit::SqsFault;
 
 use crate::harness::{ReaderHarness, eventually, settings};
 use crate::masker::{STORED, ScriptedMasker, Verdict};
-use crate::sqs::Fault;
 
 const REJECTED: Verdict = Verdict::Rejected(Reason::NotJson, "body: not JSON");
 
@@ -58,7 +58,7 @@ async fn a_rejected_message_is_in_the_dead_letter_queue_before_it_is_deleted() {
     let value = MessageAttributeValue::builder().data_type("String").string_value("blue").build().unwrap();
     let send = harness.sqs.client.send_message().queue_url(&harness.url).message_body("{oops");
     let id = send.message_attributes("colour", value).send().await.unwrap().message_id.unwrap();
-    harness.sqs.break_next(3, "SendMessage", Fault::Fails(500, "InternalFailure"));
+    harness.sqs.break_next(3, "SendMessage", SqsFault::Error(500, "InternalFailure"));
     harness.read(&[]);
     eventually("a failed send", || harness.sqs.calls("SendMessage") > 1).await;
     assert_eq!(harness.sqs.counts(&harness.url).await, (0, 1), "not deleted while it is not safe");
@@ -104,7 +104,7 @@ async fn many_rejected_messages_and_large_ones_all_arrive_in_the_dead_letter_que
         harness.sqs.send(&harness.url, &body).await;
         bodies.insert(body);
     }
-    harness.sqs.break_next(1, "SendMessageBatch", Fault::RefusesEverySecond);
+    harness.sqs.break_next(1, "SendMessageBatch", SqsFault::EntriesRefused);
     harness.read(&[]);
     harness.dead_has(25).await;
     harness.source_has(0, 0).await;
@@ -122,7 +122,7 @@ async fn many_rejected_messages_and_large_ones_all_arrive_in_the_dead_letter_que
 async fn a_message_that_the_dead_letter_queue_refuses_for_good_is_left_and_holds_up_nothing() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| REJECTED).await).await;
     harness.sqs.send(&harness.url, "{oops").await;
-    harness.sqs.break_next(1, "SendMessage", Fault::Fails(400, "InvalidMessageContents"));
+    harness.sqs.break_next(1, "SendMessage", SqsFault::Error(400, "InvalidMessageContents"));
     harness.read(&["--visibility-timeout", "2s"]);
     harness.dead_has(1).await;
     harness.source_has(0, 0).await;
@@ -199,7 +199,11 @@ async fn the_same_message_twice_in_flight_is_settled_twice_and_gone() {
         })
     });
     let mut harness = ReaderHarness::new(masker.await).await;
-    harness.sqs.break_next(1000, "ChangeMessageVisibilityBatch", Fault::RefusesAll("ReceiptHandleIsInvalid"));
+    harness.sqs.break_next(
+        1000,
+        "ChangeMessageVisibilityBatch",
+        SqsFault::AllEntriesRefused("ReceiptHandleIsInvalid"),
+    );
     harness.sqs.send(&harness.url, "{}").await;
     harness.read(&["--visibility-timeout", "2s"]);
     eventually("a second delivery", || harness.masker.records().len() == 2).await;
@@ -219,7 +223,7 @@ async fn entries_that_a_delete_refuses_are_tried_again() {
     for _ in 0..25 {
         harness.sqs.send(&harness.url, "{}").await;
     }
-    harness.sqs.break_next(4, "DeleteMessageBatch", Fault::RefusesEverySecond);
+    harness.sqs.break_next(4, "DeleteMessageBatch", SqsFault::EntriesRefused);
     harness.read(&[]);
     harness.source_has(0, 0).await;
     assert_eq!(harness.masker.records().len(), 25, "nothing came a second time");
@@ -230,7 +234,7 @@ async fn entries_that_a_delete_refuses_are_tried_again() {
 async fn deletes_that_fail_as_a_whole_are_tried_again() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
     harness.sqs.send(&harness.url, "{}").await;
-    harness.sqs.break_next(6, "DeleteMessageBatch", Fault::Fails(503, "ServiceUnavailable"));
+    harness.sqs.break_next(6, "DeleteMessageBatch", SqsFault::Error(503, "ServiceUnavailable"));
     harness.read(&["--visibility-timeout", "2s"]);
     harness.source_has(0, 0).await;
     assert!(harness.sqs.calls("DeleteMessageBatch") > 6);
@@ -242,7 +246,7 @@ async fn deletes_that_fail_as_a_whole_are_tried_again() {
 async fn a_delete_that_can_never_succeed_is_dropped() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
     harness.sqs.send(&harness.url, "{}").await;
-    harness.sqs.break_next(1, "DeleteMessageBatch", Fault::RefusesAll("ReceiptHandleIsInvalid"));
+    harness.sqs.break_next(1, "DeleteMessageBatch", SqsFault::AllEntriesRefused("ReceiptHandleIsInvalid"));
     harness.read(&["--visibility-timeout", "2s"]);
     harness.source_has(0, 0).await;
     assert_eq!(harness.masker.records().len(), 2, "it came again and was deleted then");
@@ -294,7 +298,7 @@ async fn a_message_delivered_too_often_shares_no_batch_with_others() {
 async fn messages_without_an_id_or_a_handle_end_nothing() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
     let strange = r#"{"Messages":[{"MessageId":"strange","Body":"{}"},{"Body":"{}"}]}"#;
-    harness.sqs.break_next(4, "ReceiveMessage", Fault::Says(strange));
+    harness.sqs.break_next(4, "ReceiveMessage", SqsFault::Answer(strange));
     harness.read(&[]);
     eventually("further receives", || harness.sqs.calls("ReceiveMessage") > 4).await;
     harness.sqs.send(&harness.url, "{}").await;
@@ -306,7 +310,7 @@ async fn messages_without_an_id_or_a_handle_end_nothing() {
 #[tokio::test]
 async fn a_queue_that_knows_only_the_older_name_of_the_attributes_gives_sent_times_too() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
-    harness.sqs.break_next(1000, "ReceiveMessage", Fault::Ignores("MessageSystemAttributeNames"));
+    harness.sqs.break_next(1000, "ReceiveMessage", SqsFault::FieldIgnored("MessageSystemAttributeNames"));
     harness.sqs.send(&harness.url, "{}").await;
     harness.read(&[]);
     harness.source_has(0, 0).await;
@@ -339,7 +343,7 @@ async fn heartbeats_keep_up_with_a_slow_queue() {
     for _ in 0..300 {
         harness.sqs.send(&harness.url, "{}").await;
     }
-    let pause = Fault::Delays(Duration::from_millis(1500));
+    let pause = SqsFault::Delay(Duration::from_millis(1500));
     harness.sqs.break_next(1000, "ChangeMessageVisibilityBatch", pause);
     harness.read(&["--visibility-timeout", "6s"]);
     harness.source_has(0, 0).await;

@@ -6,10 +6,11 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::time::sleep;
 use veilpost_reader::{OnReject, Reader};
 use veilpost_runtime::{BadSettings, Lifecycle};
+use veilpost_testkit::SqsFault;
 
 use crate::harness::{ReaderHarness, eventually, settings};
 use crate::masker::{STORED, ScriptedMasker};
-use crate::sqs::{Fault, Sqs, config};
+use crate::sqs::{Sqs, config};
 
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -93,7 +94,7 @@ async fn a_drain_ends_the_wait_for_an_endpoint_that_is_not_there() {
 #[tokio::test]
 async fn refused_credentials_are_waited_out() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
-    harness.sqs.break_next(3, "GetQueueUrl", Fault::Fails(403, "InvalidClientTokenId"));
+    harness.sqs.break_next(3, "GetQueueUrl", SqsFault::Error(403, "InvalidClientTokenId"));
     harness.read(&[]);
     eventually("ready", || harness.lifecycle.is_ready()).await;
     assert!(harness.sqs.calls("GetQueueUrl") > 3);
@@ -103,7 +104,7 @@ async fn refused_credentials_are_waited_out() {
 #[tokio::test]
 async fn failing_receives_back_off_and_recover() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
-    harness.sqs.break_next(12, "ReceiveMessage", Fault::Fails(500, "InternalFailure"));
+    harness.sqs.break_next(12, "ReceiveMessage", SqsFault::Error(500, "InternalFailure"));
     harness.read(&[]);
     sleep(Duration::from_secs(1)).await;
     let calls = harness.sqs.calls("ReceiveMessage");
