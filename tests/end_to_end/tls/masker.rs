@@ -1,4 +1,4 @@
-//! A masker alone, and clients that knock at its door.
+//! A masker alone, and clients that connect to it.
 
 use std::net::SocketAddr;
 use std::time::Duration;

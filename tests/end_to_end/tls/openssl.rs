@@ -1,4 +1,4 @@
-//! The same door with a client that is not rustls: OpenSSL's, where that is installed.
+//! The same masker with another TLS client: OpenSSL's, where that is installed.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -13,7 +13,7 @@ use super::masker::{health, masker, open};
 
 const WARNING: &str = "no TLS: everybody who reaches this address can read and send records";
 
-/// What a client of HTTP/2 says first: the preface, and settings without any.
+/// The first bytes of an HTTP/2 client: the preface, and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,35 +37,34 @@ async fn plain_text_on_more_than_loopback_is_warned_about_and_nothing_else_is() 
     }
 }
 
-/// A connection that has said the preface, if the masker answers it.
-async fn seat(address: SocketAddr) -> Option<TcpStream> {
+/// A connection on which the masker has answered the preface; none if it closes the connection.
+async fn connect(address: SocketAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(PREFACE).await.ok()?;
     let answer = timeout(Duration::from_secs(20), stream.read_u8()).await.expect("an answer or an end");
     answer.ok().map(|_| stream)
 }
 
-/// Addresses beside 127.0.0.1 need no set-up on Linux only, which also tells how many files a process has
-/// open.
+/// Only on Linux does 127.0.0.2 need no set-up, and can the open files of a process be counted.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_opens_thousands_of_connections_keeps_no_other_host_out() {
     let pki = Pki::new().unwrap();
     let mut masker = masker(&pki, None, &[]).await;
     let other = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-    let mut there_before = open(masker.plain_from(other)).await.unwrap();
+    let mut earlier = open(masker.plain_from(other)).await.unwrap();
     let files = format!("/proc/{}/fd", masker.service.pid());
     let open_files = || std::fs::read_dir(&files).unwrap().count();
     let before = open_files();
-    let (mut silent, mut seated, mut refused) = (Vec::new(), Vec::new(), 0);
+    let (mut silent, mut accepted, mut refused) = (Vec::new(), Vec::new(), 0);
     for round in 0..2000 {
-        match seat(masker.address).await {
-            Some(stream) => seated.push(stream),
+        match connect(masker.address).await {
+            Some(stream) => accepted.push(stream),
             None => refused += 1,
         }
         silent.push(TcpStream::connect(masker.address).await.unwrap());
         assert!(open_files() < before + 400, "after {round} rounds");
-        // Fewer descriptors of our own; the masker has ended the oldest itself.
+        // Keeps few descriptors open here; the masker has closed the oldest connections itself.
         if silent.len() > 200 {
             silent.remove(0);
         }
@@ -73,11 +72,11 @@ async fn a_host_that_opens_thousands_of_connections_keeps_no_other_host_out() {
             break;
         }
     }
-    assert!(seated.len() >= 100 && refused == 100, "{} seated, {refused} refused", seated.len());
+    assert!(accepted.len() >= 100 && refused == 100, "{} accepted, {refused} refused", accepted.len());
     health(masker.plain_from(other)).await.unwrap();
     open(masker.plain_from(other)).await.unwrap();
     masker.refusal("connection", "crowded").await;
     assert!(masker.refused("crowded").await >= 100.0);
-    let still = timeout(Duration::from_millis(100), there_before.message()).await;
-    assert!(still.is_err(), "the stream that was there before goes on");
+    let still = timeout(Duration::from_millis(100), earlier.message()).await;
+    assert!(still.is_err(), "the earlier stream goes on");
 }
