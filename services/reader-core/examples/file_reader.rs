@@ -119,8 +119,8 @@ impl Source {
         Ok(())
     }
 
-    /// Message id and sent time must be the same whenever the message is received again: the writer recognises
-    /// a stored message by both.
+    /// Message id and sent time must be the same whenever the message is received again: the writer
+    /// recognises a stored message by both.
     fn remember(&self, line: &str, number: usize, room: &mut Reservation) -> (DeliveryNumber, RawRecord) {
         let message_id = format!("{}:{number}", self.destination.name);
         let permit = room.permit(line.len());

@@ -1,4 +1,4 @@
-//! `veilpost-bench`: how fast Veilpost is, beside how fast it could be.
+//! `veilpost-bench`: how fast Veilpost is, compared with how fast it could be.
 
 mod bodies;
 mod cpu;

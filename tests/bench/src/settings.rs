@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::worker::Work;
 
-/// Measures Veilpost beside bare loops over the same queue, the same bodies and the same Postgres
+/// Measures Veilpost and compares it with bare loops over the same queue, the same bodies and the same
+/// Postgres
 ///
 /// Ratios are medians over repetitions in which both sides take turns. Nothing but Rust and Postgres's server
 /// programs is needed; everything runs on loopback and is gone afterwards.
@@ -112,9 +113,9 @@ pub(crate) struct Settings {
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Section {
-    /// Queue to committed rows, beside a bare receive-and-delete loop
+    /// Queue to committed rows, compared with a bare receive-and-delete loop
     Pipeline,
-    /// One message at a time into an idle pipeline, beside the queue's own wake-up
+    /// One message at a time into an idle pipeline, compared with the queue's own wake-up
     Idle,
     /// One message at a time, one connection a row
     Today,
@@ -122,11 +123,11 @@ pub(crate) enum Section {
     Start,
     /// Peak memory of the services with a long queue
     Memory,
-    /// The masker beside a bare masking loop
+    /// The masker, compared with a bare masking loop
     Masker,
     /// A bare gRPC stream of the same bodies
     Stream,
-    /// The writer beside a bare loop of its own statement, and COPY
+    /// The writer, compared with a bare loop of its own statement, and with COPY
     Writer,
     /// The writer's statement with and without the ledger
     Ledger,

@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// What was measured beside what is wanted.
+/// What was measured, compared with the targets.
 pub(crate) fn rows(figures: &Figures) -> Rows {
     let mut rows = vec![row(["what", "measured", "target", ""])];
     for target in &TARGETS {

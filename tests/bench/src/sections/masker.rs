@@ -1,4 +1,4 @@
-//! The masker as a service beside a bare masking loop over the same bodies in memory.
+//! The masker as a service, compared with a bare masking loop over the same bodies in memory.
 
 use std::time::Instant;
 

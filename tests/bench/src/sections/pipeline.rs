@@ -1,4 +1,4 @@
-//! Queue to committed rows through the three services, beside a bare receive-and-delete loop.
+//! Queue to committed rows through the three services, compared with a bare receive-and-delete loop.
 
 use anyhow::Context;
 use jiff::Timestamp;

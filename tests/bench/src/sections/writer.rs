@@ -1,4 +1,4 @@
-//! The writer fed over gRPC beside a bare loop of its own statement, and beside COPY of the same rows.
+//! The writer fed over gRPC, compared with a bare loop of its own statement, and with COPY of the same rows.
 
 use std::fmt::Write;
 use std::time::Instant;
