@@ -5,7 +5,7 @@
 //! store them: one statement inserts the rows and their keys in the `ledger`, so that a message that comes
 //! again is recognised. Every batch is answered with a receipt that has one outcome for each record.
 //!
-//! The crate is a library so that tests can run the writer in their own process; there is no interface beside
+//! The crate is a library so that tests can run the writer in their own process; there is no interface except
 //! [`Writer`], [`migrate()`] and their settings.
 //!
 //! ```

@@ -20,7 +20,7 @@ use crate::target::ResolvedTarget;
 /// How long a search may hold its transaction open; the parts that are left then have another one.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// When more than one in so many records is to blame, parts are tried record by record.
+/// When more than one record in `MANY` is to blame, parts are tried record by record.
 const MANY: usize = 3;
 
 /// What a search has found, after its transaction.
@@ -190,7 +190,7 @@ mod tests {
         ServerError::with_sqlstate("23514").into()
     }
 
-    /// A search for the records at certain positions that is given up after so many statements, and the
+    /// A search for the records at certain positions that is given up after `give_up_after` statements, and the
     /// number of statements that it took.
     fn search(records: usize, to_blame: impl Fn(usize) -> bool, give_up_after: usize) -> (Search, usize) {
         let mut search = Search::new(segment(records));

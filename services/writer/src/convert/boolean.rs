@@ -2,7 +2,7 @@
 
 use veilpost_proto::masked::Given;
 
-use super::{Input, Verdict};
+use super::verdict::{Input, Verdict};
 
 pub(super) fn convert(given: Given<'_>) -> Verdict {
     match given {

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use veilpost_proto::masked::Given;
 
-use super::{Input, Verdict};
+use super::verdict::{Input, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DateTimeType {

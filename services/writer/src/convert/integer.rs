@@ -3,7 +3,7 @@
 use veilpost_proto::masked::Given;
 
 use super::decimal::Decimal;
-use super::{Input, Verdict};
+use super::verdict::{Input, Verdict};
 
 pub(super) fn convert(given: Given<'_>, least: i64, greatest: i64) -> Verdict {
     match given {

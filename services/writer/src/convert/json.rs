@@ -6,7 +6,7 @@ use veilpost_proto::v1::Reason;
 
 use super::decimal::Decimal;
 use super::number::{MOST_WHOLE_DIGITS, SURE_FRACTION_DIGITS};
-use super::{Input, Verdict};
+use super::verdict::{Input, Verdict};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonType {

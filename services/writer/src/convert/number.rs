@@ -3,7 +3,7 @@
 use veilpost_proto::masked::Given;
 
 use super::decimal::Decimal;
-use super::{Input, Verdict};
+use super::verdict::{Input, Verdict};
 use crate::catalogue::NumericShape;
 
 /// Postgres's numeric holds at most this many digits before the decimal point.

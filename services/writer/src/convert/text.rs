@@ -3,11 +3,11 @@
 use veilpost_proto::masked::Given;
 use veilpost_proto::v1::Reason;
 
-use super::{Input, Verdict, spelled};
+use super::verdict::{Input, Verdict};
 use crate::catalogue::TextLimit;
 
 pub(super) fn convert(given: Given<'_>, limit: TextLimit) -> Verdict {
-    let input = spelled(given);
+    let input = Input::spelled(given);
     let text = match &input {
         Input::AsGiven => given.text().unwrap_or_default(),
         Input::Made(text) => text,

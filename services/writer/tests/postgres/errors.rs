@@ -1,4 +1,4 @@
-//! An error that is a record's fault costs that record and no other.
+//! A record with an error is rejected or left, and all other records are stored.
 
 use tonic::Code;
 use veilpost_proto::v1::{MaskedRecord, Reason, Rejection};
@@ -52,7 +52,7 @@ async fn a_batch_with_many_poison_records_is_stored_in_few_transactions() {
     let counts = "SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins";
     assert_eq!(database.text(counts).await, "900 900");
     assert_eq!(database.count("veilpost.ledger").await, 900, "a rejected record has no key");
-    // One, and one more for each second that the machine took; each half by itself would be hundreds.
+    // One, and one more for each second of searching; halving alone would take hundreds.
     let transactions = database.text("SELECT count(DISTINCT transaction)::text FROM user_logins").await;
     assert!(transactions.parse::<u32>().unwrap() <= 20, "{transactions} transactions");
 }

@@ -9,7 +9,7 @@ use veilpost_runtime::Lifecycle;
 use veilpost_testkit::SharedPostgres;
 use veilpost_writer::{Arguments, WriterCommand, migrate};
 
-/// A database whose owner is no superuser, as in real life.
+/// A database whose owner is not a superuser, as in production.
 pub(crate) struct TestDatabase {
     pub(crate) postgres: Arc<SharedPostgres>,
     pub(crate) name: String,
