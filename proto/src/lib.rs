@@ -1,5 +1,5 @@
-//! The contract between Veilpost's services: `veilpost/v1/veilpost.proto`, compiled at build time without
-//! protoc, and what every service needs to speak it.
+//! The contract between Veilpost's services, `veilpost/v1/veilpost.proto`, and what every service needs to
+//! speak it.
 //!
 //! ```text
 //!  reader ══ RawBatch ══> masker ══ MaskedBatch ══> writer

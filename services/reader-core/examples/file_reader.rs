@@ -90,10 +90,10 @@ async fn read(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     life.spawn("copy rejected lines", source.clone().copy_rejected(rejecting, completed));
     life.spawn("complete", source.complete(settings.file, completing));
     let limits = BatchLimits { records: 1000, bytes: 1 << 20 };
-    let batcher = Batcher::new(name, destination, limits, arriving, pending);
+    let outgoing = Batcher::new(name, destination, limits, arriving, pending);
     life.set_ready(true);
     // Ends when `receive` has ended and the last batch has its receipt; then the other tasks end too.
-    run_link(ToMasker, batcher, &settings.link, identity, &life).await
+    run_link(ToMasker, outgoing, &settings.link, identity, &life).await
 }
 
 impl Source {

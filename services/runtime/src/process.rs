@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::server::Admin;
 use crate::telemetry::{MetricsHandle, Telemetry};
-use crate::{BadSettings, CommonSettings, Lifecycle, memory};
+use crate::{BadSettings, CommonSettings, Lifecycle, allocator, memory};
 
 /// How long blocking work may delay the end of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -39,7 +39,8 @@ where
     let code = runtime.block_on(async {
         match Telemetry::start(name, common) {
             Ok(telemetry) => {
-                tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
+                let version = env!("CARGO_PKG_VERSION");
+                tracing::info!(service = name, version, allocator = allocator::NAME, "starting");
                 if let Err(error) = memory::keep_private() {
                     tracing::warn!(
                         error = error.to_string(),

@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use divan::Bencher;
+use divan::counter::BytesCount;
 use jiff::Timestamp;
 use sha2::{Digest, Sha512};
 use veilpost_masker::{HmacKeys, Mask, Policy};
@@ -21,42 +22,50 @@ domain = "ip"
 key = "k1"
 "#;
 
-fn record(body: String) -> RawRecord {
-    RawRecord { message_id: "m".to_owned(), body: Some(body.into()), ..RawRecord::default() }
+fn main() {
+    divan::main();
 }
 
-fn masks() -> [(&'static str, Mask); 2] {
-    let usual = Policy::load(None).expect("the built-in policy is good");
-    let keyed = Policy::parse(KEYED, "bench").expect("the policy above is good");
+fn default_policy() -> Mask {
+    let policy = Policy::load(None).expect("the built-in policy is good");
+    Mask::new(&policy, &HmacKeys::default()).expect("no key is needed")
+}
+
+fn one_keyed_digest() -> Mask {
+    let policy = Policy::parse(KEYED, "bench").expect("the policy above is good");
     let key = format!("k1={}", "0f".repeat(32));
     let keys = HmacKeys::parse(&key.into(), "bench").expect("the key above is good");
-    let mask = |policy: &Policy| Mask::new(policy, &keys).expect("every key is there");
-    [("default policy", mask(&usual)), ("one keyed digest", mask(&keyed))]
+    Mask::new(&policy, &keys).expect("the key is there")
 }
 
-fn apply(criterion: &mut Criterion) {
-    let padded = format!("{{\"padding\":\"{}\",{}", "x".repeat(16_384), LOGIN.trim_start_matches('{'));
-    let bodies = [("200 B", LOGIN.to_owned()), ("16 KiB", padded)];
+/// Padding in bytes, which tells the two bodies apart.
+const PADDINGS: [usize; 2] = [0, 16_384];
+
+#[divan::bench(args = PADDINGS)]
+fn mask_by_the_default_policy(bencher: Bencher, padding: usize) {
+    apply(bencher, &default_policy(), padding);
+}
+
+#[divan::bench(args = PADDINGS)]
+fn mask_with_one_keyed_digest(bencher: Bencher, padding: usize) {
+    apply(bencher, &one_keyed_digest(), padding);
+}
+
+fn apply(bencher: Bencher, mask: &Mask, padding: usize) {
+    let body = format!("{{\"padding\":\"{}\",{}", "x".repeat(padding), LOGIN.trim_start_matches('{'));
+    let bytes = BytesCount::new(body.len());
+    let record = RawRecord { message_id: "m".to_owned(), body: Some(body.into()), ..RawRecord::default() };
     let now = Timestamp::UNIX_EPOCH;
-    for (policy, mask) in masks() {
-        let mut group = criterion.benchmark_group(format!("mask/{policy}"));
-        for (size, body) in &bodies {
-            group.throughput(Throughput::Bytes(u64::try_from(body.len()).unwrap_or(u64::MAX)));
-            let record = record(body.clone());
-            group.bench_function(*size, |bencher| {
-                bencher.iter(|| mask.apply(black_box(&record), now).is_ok());
-            });
-        }
-    }
+    bencher.counter(bytes).bench_local(|| mask.apply(black_box(&record), now).is_ok());
 }
 
-fn digest(criterion: &mut Criterion) {
+#[divan::bench]
+fn hex_of_64_bytes(bencher: Bencher) {
     let bytes: [u8; 64] = std::array::from_fn(|index| u8::try_from(index * 3).unwrap_or_default());
-    criterion.bench_function("hex/64 bytes", |bencher| bencher.iter(|| const_hex::encode(black_box(bytes))));
-    criterion.bench_function("sha512/in hex", |bencher| {
-        bencher.iter(|| const_hex::encode(Sha512::digest(black_box("199.172.111.135"))));
-    });
+    bencher.bench_local(|| const_hex::encode(black_box(bytes)));
 }
 
-criterion_group!(benches, apply, digest);
-criterion_main!(benches);
+#[divan::bench]
+fn sha512_in_hex() -> String {
+    const_hex::encode(Sha512::digest(black_box("199.172.111.135")))
+}

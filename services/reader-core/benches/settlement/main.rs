@@ -2,11 +2,16 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use divan::Bencher;
+use divan::counter::ItemsCount;
 use veilpost_proto::v1::{Reason, Receipt, Rejection};
 use veilpost_reader_core::settlements;
 
 const RECORDS: usize = 1_000;
+
+fn main() {
+    divan::main();
+}
 
 fn receipt(rejected_every: usize) -> Receipt {
     let outcomes = (0..RECORDS).map(|index| if index % rejected_every == rejected_every - 1 { 3 } else { 1 });
@@ -19,14 +24,9 @@ fn receipt(rejected_every: usize) -> Receipt {
     Receipt { batch_id: 1, outcomes: outcomes.collect(), rejections: rejected.map(rejection).collect() }
 }
 
-fn settle(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("settle/1,000 records");
-    group.throughput(Throughput::Elements(u64::try_from(RECORDS).unwrap_or_default()));
-    for (name, rejected_every) in [("all stored", RECORDS + 1), ("every tenth rejected", 10)] {
-        let receipt = receipt(rejected_every);
-        group.bench_function(name, |bencher| bencher.iter(|| settlements(black_box(&receipt), RECORDS)));
-    }
+/// Once with everything stored, once with every tenth record rejected.
+#[divan::bench(args = [RECORDS + 1, 10])]
+fn settle(bencher: Bencher, rejected_every: usize) {
+    let receipt = receipt(rejected_every);
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| settlements(black_box(&receipt), RECORDS));
 }
-
-criterion_group!(benches, settle);
-criterion_main!(benches);

@@ -7,26 +7,27 @@ use std::panic::PanicHookInfo;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, Layer, layer};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::{BadSettings, LogFormat};
 
 /// Silences the AWS SDK about a metadata service that is absent, as it is on most machines. Where that
 /// matters, our own line says what is missing.
-const QUIET: &str = "aws_config::imds=error";
+const QUIET: (&str, Level) = ("aws_config::imds", Level::ERROR);
 
 /// The filter that `directives` describe, without the SDK's search for a region unless they name the SDK.
 /// When they cannot be parsed: the default filter, and the error.
-pub(super) fn filter(directives: &str) -> (EnvFilter, Option<anyhow::Error>) {
-    match EnvFilter::builder().parse(directives) {
+pub(super) fn filter(directives: &str) -> (Targets, Option<anyhow::Error>) {
+    match directives.parse::<Targets>() {
         Ok(filter) if directives.contains("aws_config") => (filter, None),
-        Ok(filter) => (filter.add_directive(QUIET.parse().unwrap_or_default()), None),
+        Ok(filter) => (filter.with_target(QUIET.0, QUIET.1), None),
         Err(error) => {
             let refused = BadSettings(format!("--log `{directives}`: {error}"));
-            (EnvFilter::new("info"), Some(refused.into()))
+            (Targets::new().with_default(Level::INFO), Some(refused.into()))
         }
     }
 }

@@ -15,10 +15,10 @@ pub(crate) use replica_gauge::ReplicaGauge;
 pub use spans::{context_of, lasts_until_now, link, link_to, note_rejection, parent};
 pub use traces::Traces;
 
-use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::{CommonSettings, LogFormat};
 
@@ -67,7 +67,7 @@ impl Telemetry {
 /// would want every span and event of every library, and each call to SQS makes dozens of them.
 fn layers(
     traces: &Traces,
-    filter: EnvFilter,
+    filter: Targets,
     log_format: LogFormat,
 ) -> Vec<Box<dyn Layer<Registry> + Send + Sync>> {
     let loggable = filter_fn(logs::is_loggable).with_max_level_hint(LevelFilter::TRACE);

@@ -1,6 +1,7 @@
 //! Reads the target table's definition from the catalogue.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row};
 
 use super::{ColumnKind, Table, TableColumn, TableName};
 use crate::database::{DbError, Session, within};
@@ -58,7 +59,6 @@ const COLUMNS: &str = "
     JOIN pg_namespace n ON n.oid = t.typnamespace
     ORDER BY a.attnum";
 
-#[derive(FromRow)]
 struct TableRow {
     oid: i64,
     schema: String,
@@ -68,7 +68,6 @@ struct TableRow {
     unfit: Option<String>,
 }
 
-#[derive(FromRow)]
 struct ColumnRow {
     name: String,
     not_null: bool,
@@ -79,6 +78,35 @@ struct ColumnRow {
     is_built_in: bool,
     typmod: i32,
     cast_type: String,
+}
+
+impl FromRow<'_, PgRow> for TableRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            oid: row.try_get("oid")?,
+            schema: row.try_get("schema")?,
+            name: row.try_get("name")?,
+            visible: row.try_get("visible")?,
+            has_before_triggers: row.try_get("has_before_triggers")?,
+            unfit: row.try_get("unfit")?,
+        })
+    }
+}
+
+impl FromRow<'_, PgRow> for ColumnRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            name: row.try_get("name")?,
+            not_null: row.try_get("not_null")?,
+            has_default: row.try_get("has_default")?,
+            unusable: row.try_get("unusable")?,
+            type_oid: row.try_get("type_oid")?,
+            type_name: row.try_get("type_name")?,
+            is_built_in: row.try_get("is_built_in")?,
+            typmod: row.try_get("typmod")?,
+            cast_type: row.try_get("cast_type")?,
+        })
+    }
 }
 
 pub(super) async fn read(session: &mut Session, name: &TableName) -> Result<Table, ReadError> {

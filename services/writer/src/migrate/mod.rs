@@ -1,6 +1,7 @@
 //! Migrations: embedded in the executable, safe when several writers start at once.
 
 mod grants;
+mod migrations;
 
 use anyhow::Context;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -11,8 +12,7 @@ use crate::database::{Database, DbError, Session, within};
 use crate::settings::MigrateSettings;
 use crate::start_retry::{StartError, StartRetry};
 use grants::grant_when_possible;
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
+use migrations::migrations;
 
 /// Runs the pending migrations, grants the role in `settings` what the writer needs, and returns. Waits for
 /// Postgres where that may help.
@@ -60,7 +60,7 @@ async fn try_migrate(database: &Database) -> Result<(), StartError> {
 async fn run(session: &mut Session) -> Result<(), StartError> {
     let schema = sqlx::query_scalar("SELECT to_regnamespace('veilpost') IS NULL");
     let is_missing: bool = within(session.deadline(), schema.fetch_one(session.connection())).await?;
-    let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+    let mut migrator = Migrator::with_migrations(migrations());
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("veilpost.migrations");
     if is_missing {
