@@ -6,12 +6,9 @@
 
 pub mod certificates;
 pub mod events;
-mod executables;
 pub mod numbers;
 pub mod output;
 pub mod postgres;
 pub mod process;
 pub mod queue;
 pub mod table;
-
-pub use executables::Executables;

@@ -56,7 +56,7 @@ mod spans;
 mod transform;
 
 pub use mask::{Mask, Masked, Rejected};
-pub use policy::{Policy, check};
-pub use service::serve;
-pub use settings::{Invocation, PolicySettings, Settings};
+pub use policy::Policy;
+pub use service::{run, serve};
+pub use settings::{PolicySettings, Settings};
 pub use transform::HmacKeys;

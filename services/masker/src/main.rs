@@ -1,17 +1,7 @@
-//! The masker: applies the policy to what readers send and passes masked records on to the writers.
+//! The program `veilpost-masker`.
 
 use std::process::ExitCode;
 
-use veilpost_masker::{Invocation, check, serve};
-
 fn main() -> ExitCode {
-    match Invocation::parse() {
-        Invocation::Check(settings) => check(settings.policy.as_deref()),
-        Invocation::Serve(settings) => {
-            let (common, admin_address) = (settings.common.clone(), settings.admin_address);
-            veilpost_runtime::run("masker", &common, admin_address, async move |life| {
-                serve(*settings, life).await
-            })
-        }
-    }
+    veilpost_masker::run(std::env::args_os())
 }

@@ -1,5 +1,8 @@
 //! The masker from start to end: reads policy and keys, serves readers and sends to writers.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 use tokio::sync::mpsc;
 use veilpost_proto::v1::masker_server::MaskerServer;
 use veilpost_runtime::{ByteBudget, Lifecycle, ToWriter, bind, run_link, serve_grpc};
@@ -7,11 +10,25 @@ use veilpost_runtime::{ByteBudget, Lifecycle, ToWriter, bind, run_link, serve_gr
 use crate::grpc::MaskerService;
 use crate::mask::Mask;
 use crate::metrics;
-use crate::policy::{Policy, warnings};
-use crate::settings::Settings;
+use crate::policy::{Policy, check, warnings};
+use crate::settings::{Invocation, Settings};
 
 /// Batches that wait for the link to take them. One is enough, because the tasks that bring them wait too.
 const WAITING_BATCHES: usize = 1;
+
+/// The process of the masker: reads its command line, whose first argument is the name of the program, and
+/// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Invocation::parse_from(arguments) {
+        Invocation::Check(settings) => check(settings.policy.as_deref()),
+        Invocation::Serve(settings) => {
+            let (common, admin_address) = (settings.common.clone(), settings.admin_address);
+            veilpost_runtime::run("masker", &common, admin_address, async move |life| {
+                serve(*settings, life).await
+            })
+        }
+    }
+}
 
 /// Serves readers until the service drains and every batch that was taken is answered.
 ///

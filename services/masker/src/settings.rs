@@ -1,5 +1,6 @@
 //! The masker's command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -92,19 +93,20 @@ pub struct PolicySettings {
 
 /// What the command line asks for.
 #[derive(Debug)]
-pub enum Invocation {
+pub(crate) enum Invocation {
     Serve(Box<Settings>),
     /// Read a policy and show what it does.
     Check(PolicySettings),
 }
 
 impl Invocation {
-    /// Reads the process's arguments and variables. Ends the process with exit status 2 when they are wrong.
-    pub fn parse() -> Self {
-        Self::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    /// Reads the arguments and the process's variables. Ends the process with exit status 2 when they are
+    /// wrong.
+    pub(crate) fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self::from_arguments(arguments).unwrap_or_else(|error| error.exit())
     }
 
-    fn from_arguments<T: Into<std::ffi::OsString> + Clone>(
+    fn from_arguments<T: Into<OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
         let matches = command().try_get_matches_from(arguments)?;

@@ -33,5 +33,5 @@ mod settings;
 mod spans;
 mod trace_context;
 
-pub use service::Reader;
+pub use service::{Reader, run};
 pub use settings::{OnReject, Settings};

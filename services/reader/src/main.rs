@@ -1,14 +1,7 @@
-//! The reader's process.
+//! The program `veilpost-reader`.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use veilpost_reader::{Reader, Settings};
-
 fn main() -> ExitCode {
-    let settings = Settings::parse();
-    let common = settings.common.clone();
-    veilpost_runtime::run("reader", &common, settings.admin_address, async move |lifecycle| {
-        Reader::new(settings)?.run(lifecycle).await
-    })
+    veilpost_reader::run(std::env::args_os())
 }

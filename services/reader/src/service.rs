@@ -1,12 +1,26 @@
 //! The reader, from its settings to the end of its drain.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 use aws_config::SdkConfig;
+use clap::Parser;
 use veilpost_runtime::Lifecycle;
 
 use crate::client::{self, Clients};
 use crate::pipeline::Stages;
 use crate::preflight::Queues;
 use crate::settings::Settings;
+
+/// The process of the reader: reads its command line, whose first argument is the name of the program, and
+/// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let settings = Settings::parse_from(arguments);
+    let common = settings.common.clone();
+    veilpost_runtime::run("reader", &common, settings.admin_address, async move |lifecycle| {
+        Reader::new(settings)?.run(lifecycle).await
+    })
+}
 
 /// A reader that is ready to run.
 #[derive(Debug)]

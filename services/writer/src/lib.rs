@@ -42,5 +42,5 @@ mod target;
 #[cfg(feature = "bench")]
 pub use bench::{PreparedRecords, StatementLoop};
 pub use migrate::migrate;
-pub use service::Writer;
+pub use service::{Writer, run};
 pub use settings::{Arguments, DatabaseSettings, MigrateSettings, Settings, WriterCommand};

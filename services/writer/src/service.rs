@@ -1,7 +1,11 @@
 //! The writer from start to end: what it waits for, the tasks that it runs, how it stops.
 
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::Parser;
 use veilpost_proto::v1::writer_server::WriterServer;
 use veilpost_runtime::{Lifecycle, bind, serve_grpc};
 
@@ -11,9 +15,29 @@ use crate::database::{Database, within};
 use crate::grpc::WriterService;
 use crate::ledger::Upkeep;
 use crate::metrics;
-use crate::migrate::migrate_when_possible;
-use crate::settings::Settings;
+use crate::migrate::{migrate, migrate_when_possible};
+use crate::settings::{Arguments, Settings, WriterCommand};
 use crate::start_retry::{StartError, StartRetry};
+
+/// The process of the writer: reads its command line, whose first argument is the name of the program, and
+/// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Arguments { command, settings } = Arguments::parse_from(arguments);
+    match command {
+        Some(WriterCommand::Migrate(settings)) => {
+            let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            veilpost_runtime::run("writer", &settings.common.clone(), any_port, async move |life| {
+                migrate(settings, life).await
+            })
+        }
+        None => veilpost_runtime::run(
+            "writer",
+            &settings.common.clone(),
+            settings.admin_address,
+            async move |life| Writer::new(settings)?.run(life).await,
+        ),
+    }
+}
 
 /// The writer, not yet started.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod cpu;
+mod executables;
 mod feed;
 mod figures;
 mod queue;

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::executables::Executables;
 use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
-use veilpost_local::Executables;
 use veilpost_local::process::Child;
 use veilpost_local::queue::client_for;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use veilpost_local::Executables;
+use crate::executables::Executables;
 use veilpost_local::process::{Service, ServiceCommand};
 use veilpost_local::queue::{CREDENTIALS, REGION};
 

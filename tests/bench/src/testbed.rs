@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use crate::executables::Executables;
 use anyhow::Context;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
-use veilpost_local::Executables;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
 

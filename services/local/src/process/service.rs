@@ -52,6 +52,13 @@ impl ServiceCommand {
         }
     }
 
+    /// A service that `program` contains beside other commands, under the name `subcommand`.
+    pub fn within(name: &str, program: impl Into<PathBuf>, subcommand: &str) -> Self {
+        let mut command = Self::new(name, program);
+        command.arguments.insert(0, subcommand.to_owned());
+        command
+    }
+
     #[must_use]
     pub fn arg(mut self, flag: &str, value: impl Into<String>) -> Self {
         self.arguments.extend([flag.to_owned(), value.into()]);

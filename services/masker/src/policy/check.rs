@@ -10,7 +10,7 @@ use super::personal_data::warnings;
 
 /// Prints the columns and the warnings of the policy in `file`, or of the built-in one. The exit status is 2
 /// when the policy is wrong.
-pub fn check(file: Option<&Path>) -> ExitCode {
+pub(crate) fn check(file: Option<&Path>) -> ExitCode {
     let (printed, status) = match Policy::load(file) {
         Ok(policy) => (std::io::stdout().write_all(describe(&policy).as_bytes()), ExitCode::SUCCESS),
         Err(error) => (writeln!(std::io::stderr(), "{error:#}"), ExitCode::from(2)),

@@ -9,7 +9,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
-pub use check::check;
+pub(crate) use check::check;
 pub use model::Policy;
 pub(crate) use model::{ColumnRule, UnknownRecord};
 pub(crate) use personal_data::warnings;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::report::Memory;
-use veilpost_local::Executables;
-use veilpost_local::process::Service;
+use veilpost_local::process::{Service, ServiceCommand};
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 
 /// Longer than the services' own grace period.
@@ -33,16 +32,16 @@ pub(super) struct Surroundings<'a> {
 
 impl Pipeline {
     /// Starts them from the end: each one finds its downstream there.
-    pub(super) async fn start(executables: &Executables, around: &Surroundings<'_>) -> anyhow::Result<Self> {
-        let writer = executables.command("writer", "writer").arg("--listen-address", "127.0.0.1:0");
+    pub(super) async fn start(around: &Surroundings<'_>) -> anyhow::Result<Self> {
+        let writer = service("writer")?.arg("--listen-address", "127.0.0.1:0");
         let mut writer = writer.env("DATABASE_URL", around.database_url).start(around.directory)?;
         writer.ready().await?;
-        let masker = executables.command("masker", "masker").arg("--listen-address", "127.0.0.1:0");
+        let masker = service("masker")?.arg("--listen-address", "127.0.0.1:0");
         let downstream = format!("http://{}", writer.grpc_address().await?);
         let mut masker = masker.arg("--downstream", downstream).start(around.directory)?;
         masker.ready().await?;
         let downstream = format!("http://{}", masker.grpc_address().await?);
-        let mut reader = start_reader(executables, around, downstream)?;
+        let mut reader = start_reader(around, downstream)?;
         reader.ready().await?;
         Ok(Self { reader, masker, writer })
     }
@@ -86,14 +85,9 @@ impl Pipeline {
 }
 
 /// An idle poll is short, so that the end of the demo does not wait for it.
-fn start_reader(
-    executables: &Executables,
-    around: &Surroundings<'_>,
-    downstream: String,
-) -> anyhow::Result<Service> {
+fn start_reader(around: &Surroundings<'_>, downstream: String) -> anyhow::Result<Service> {
     let (key, secret) = CREDENTIALS;
-    let reader = executables.command("reader", "reader");
-    reader
+    service("reader")?
         .arg("--queue", &around.queue.url)
         .arg("--dead-letter-queue-url", &around.queue.dead_letter_url)
         .arg("--pipeline", around.pipeline)
@@ -106,4 +100,10 @@ fn start_reader(
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .start(around.directory)
         .context("cannot start the reader")
+}
+
+/// This program once more, as the service `name`.
+fn service(name: &str) -> anyhow::Result<ServiceCommand> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    Ok(ServiceCommand::within(name, program, name))
 }

@@ -13,7 +13,6 @@ use super::settings::DemoSettings;
 use super::store::Store;
 use super::watch::{Progress, admit, until_settled};
 use crate::progress::progress;
-use veilpost_local::Executables;
 use veilpost_local::numbers::float;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
@@ -63,7 +62,6 @@ impl Run {
     }
 
     async fn start(settings: &DemoSettings) -> anyhow::Result<Self> {
-        let executables = Executables::find().await?;
         let queue = EmbeddedQueue::start(([127, 0, 0, 1], 0).into()).await?;
         let pair = queue.create_pair(QUEUE, &format!("{QUEUE}-dead-letter")).await?;
         say(&format!("  queue     {}", pair.url));
@@ -80,7 +78,7 @@ impl Run {
             pipeline: &name,
             directory: directory.path(),
         };
-        let mut pipeline = Pipeline::start(&executables, &around).await?;
+        let mut pipeline = Pipeline::start(&around).await?;
         for (service, admin) in pipeline.admin_addresses().await? {
             say(&format!("  {service:<9} {admin}/metrics"));
         }

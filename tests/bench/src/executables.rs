@@ -6,21 +6,21 @@ use std::process::Stdio;
 use anyhow::Context;
 use tokio::process::Command;
 
-use crate::output::say;
-use crate::process::{Child, ServiceCommand};
+use veilpost_local::output::say;
+use veilpost_local::process::{Child, ServiceCommand};
 
 const SERVICES: [&str; 3] = ["reader", "masker", "writer"];
 
 /// A directory that holds the three services' executables.
 #[derive(Clone, Debug)]
-pub struct Executables {
+pub(crate) struct Executables {
     directory: PathBuf,
 }
 
 impl Executables {
-    /// Under `cargo run` and `cargo test` the services are built first, in the same profile, so that they are
-    /// as fresh as this program. Otherwise they must exist.
-    pub async fn find() -> anyhow::Result<Self> {
+    /// Under `cargo run` and `cargo test` the services are built first, in the profile and with the allocator
+    /// of this program, so that they are as fresh. Otherwise they must exist.
+    pub(crate) async fn find() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let directory = output_directory(&program).context("this program is in no directory")?;
         if let Some(cargo) = Cargo::from_environment() {
@@ -30,11 +30,11 @@ impl Executables {
     }
 
     /// The executables in `directory`, however they were built.
-    pub fn in_directory(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn in_directory(directory: &Path) -> anyhow::Result<Self> {
         let missing = SERVICES.iter().find(|name| !directory.join(executable(name)).is_file());
         if let Some(missing) = missing {
             anyhow::bail!(
-                "{} is not in {}; build the services with: cargo build --release",
+                "{} is not in {}; build the services with: cargo build --profile dist --features jemalloc",
                 executable(missing),
                 directory.display()
             );
@@ -43,12 +43,12 @@ impl Executables {
     }
 
     /// The directory that holds them.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// `service` is reader, masker or writer; `name` distinguishes several processes of one service.
-    pub fn command(&self, service: &str, name: &str) -> ServiceCommand {
+    pub(crate) fn command(&self, service: &str, name: &str) -> ServiceCommand {
         ServiceCommand::new(name, self.directory.join(executable(service)))
     }
 }
@@ -84,6 +84,9 @@ impl Cargo {
         let mut command = Command::new(&self.program);
         command.args(["build", "--profile", profile(directory)]).arg("--manifest-path").arg(&self.manifest);
         command.arg("--target-dir").arg(target).args(["--package", "veilpost"]);
+        if cfg!(feature = "jemalloc") {
+            command.args(["--features", "jemalloc"]);
+        }
         for service in SERVICES {
             command.arg("--package").arg(executable(service));
         }
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn the_profile_is_read_from_the_directory() {
         assert_eq!(profile(Path::new("/x/target/debug")), "dev");
-        assert_eq!(profile(Path::new("/x/target/release")), "release");
+        assert_eq!(profile(Path::new("/x/target/dist")), "dist");
     }
 
     #[test]
