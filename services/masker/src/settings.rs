@@ -16,7 +16,7 @@ const HMAC_KEYS: &str = "VEILPOST_HMAC_KEYS";
 #[derive(Parser, Clone, Debug)]
 #[command(
     name = "veilpost-masker",
-    version,
+    version = veilpost_version::VERSION,
     after_help = "The keys of hmac-sha512 come from --hmac-keys-file or from the variable VEILPOST_HMAC_KEYS: \
                   one line of id=hex for each key, at least 32 bytes long, made with `openssl rand -hex 32`. \
                   There is no flag for keys, because other users of the machine could read it."

@@ -19,7 +19,7 @@ use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY, MAX_WAIT};
 /// AWS_ACCESS_KEY_ID, AWS_PROFILE and so on. AWS_CA_BUNDLE names a PEM file with the CAs to trust instead of
 /// the system's.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "veilpost-reader", version)]
+#[command(name = "veilpost-reader", version = veilpost_version::VERSION)]
 pub struct Settings {
     /// Queue to read, by name or URL; FIFO queues are refused
     #[arg(long, env = "VEILPOST_QUEUE", value_name = "NAME|URL", help_heading = "Queue")]

@@ -15,7 +15,7 @@ use veilpost_local::process::{EndingSignals, until_signal};
 
 /// Veilpost's command line: see the pipeline work, feed it, or run a part of it
 #[derive(Debug, Parser)]
-#[command(name = "veilpost", version, max_term_width = 110)]
+#[command(name = "veilpost", version = veilpost_version::VERSION, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -13,7 +13,7 @@ use crate::database::Database;
 
 /// Veilpost's writer: stores masked records in Postgres, each exactly once.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "veilpost-writer", version, args_conflicts_with_subcommands = true)]
+#[command(name = "veilpost-writer", version = veilpost_version::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Option<WriterCommand>,
