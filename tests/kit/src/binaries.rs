@@ -28,9 +28,9 @@ fn build() -> anyhow::Result<PathBuf> {
     if std::env::var_os(BUILT).is_none() {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--bins"]).args(PACKAGES.iter().flat_map(|package| ["-p", package]));
-        if directory.file_name().is_some_and(|profile| profile == "release") {
-            cargo.arg("--release");
-        }
+        // cargo names the directory after the profile, except for the one called dev.
+        let profile = directory.file_name().and_then(|name| name.to_str()).unwrap_or("debug");
+        cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
         anyhow::ensure!(cargo.status()?.success(), "the services could not be built");
     }
     Ok(directory)

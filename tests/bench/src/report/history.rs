@@ -15,8 +15,11 @@ const MEASURED: [&str; 4] = [":/services", ":/proto", ":/Cargo.lock", ":/Cargo.t
 /// error. A shallow clone and an archive cannot tell, which is said and is no error.
 pub(crate) fn check(root: &Path, origin: &Origin, checks: &mut Checks) {
     checks.that(!origin.changed, || "what was measured had changes that no commit has".to_owned());
-    let profile = origin.versions.get("profile").map(String::as_str);
-    checks.that(profile == Some("release"), || "what was measured was no release build".to_owned());
+    let version = |name| origin.versions.get(name).map(String::as_str);
+    let built = (version("profile"), version("allocator"));
+    // Until the profile `dist` existed, `release` was what it is now, and jemalloc was in every build.
+    let shipped = matches!(built, (Some("dist"), Some("jemalloc")) | (Some("release"), None));
+    checks.that(shipped, || format!("what was measured is not what images contain: {built:?}"));
     let commit = &origin.commit;
     if !git(root, &["cat-file", "-e", &format!("{commit}^{{commit}}")]) {
         say(&format!("this clone does not have commit {commit}, so it cannot tell how old the figures are"));

@@ -54,6 +54,7 @@ impl Origin {
         let versions = [
             ("veilpost", env!("CARGO_PKG_VERSION").to_owned()),
             ("profile", profile.into_owned()),
+            ("allocator", if cfg!(feature = "jemalloc") { "jemalloc" } else { "system" }.to_owned()),
             ("rustc", output("rustc", &["--version"])),
             ("postgres", testbed.postgres_version().await?),
         ];
