@@ -2,7 +2,6 @@
 
 mod bodies;
 mod cpu;
-mod executables;
 mod feed;
 mod figures;
 mod queue;

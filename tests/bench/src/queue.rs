@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::executables::Executables;
 use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -14,6 +13,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 use veilpost_local::process::Child;
 use veilpost_local::queue::client_for;
+use veilpost_testkit::Executables;
 
 use crate::sender::Sender;
 
@@ -38,7 +38,7 @@ impl QueueProcess {
     ) -> anyhow::Result<Self> {
         let output = directory.join(format!("{name}.log"));
         let file = File::create(&output)?;
-        let mut command = Command::new(executables.directory().join("veilpost"));
+        let mut command = Command::new(executables.path("veilpost"));
         command.args(["queue", "--address", "127.0.0.1:0"]).stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);
         let mut child = Child::start("queue", &mut command)?;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::executables::Executables;
 use veilpost_local::process::{Service, ServiceCommand};
 use veilpost_local::queue::{CREDENTIALS, REGION};
+use veilpost_testkit::Executables;
 
 use crate::cpu::cpu_of;
 use crate::queue::QueueProcess;

@@ -2,16 +2,19 @@
 
 use std::path::Path;
 
-use crate::executables::Executables;
 use anyhow::Context;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
+use veilpost_testkit::Executables;
 
 use crate::queue::QueueProcess;
 use crate::replicas::{Plan, Replicas};
 use crate::settings::Settings;
+
+/// The services are built with the allocator of this program.
+const FEATURES: &[&str] = if cfg!(feature = "jemalloc") { &["jemalloc"] } else { &[] };
 
 /// Dropping it ends everything that it has started.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl Testbed {
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         let executables = match &settings.binaries {
             Some(directory) => Executables::in_directory(directory)?,
-            None => Executables::find().await?,
+            None => Executables::build(FEATURES)?,
         };
         let directory = tempfile::Builder::new().prefix("veilpost-bench-").tempdir()?;
         let queue = QueueProcess::start(&executables, directory.path(), "queue").await?;

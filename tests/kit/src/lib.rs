@@ -2,7 +2,7 @@
 //! real service binaries, a trace collector, and certificates. It is never a part of the product.
 
 mod acceptor;
-mod binaries;
+mod executables;
 mod fault_proxy;
 mod grpc_frames;
 mod latency_proxy;
@@ -15,7 +15,7 @@ mod tls_proxy;
 mod trace_collector;
 mod wait;
 
-pub use binaries::binary;
+pub use executables::{Executables, binary};
 pub use fault_proxy::{Cut, FaultProxy};
 pub use grpc_frames::{GrpcFrame, send_frames};
 pub use latency_proxy::LatencyProxy;

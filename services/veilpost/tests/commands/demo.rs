@@ -27,10 +27,6 @@ impl Demo {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_veilpost"));
         command.arg("demo").args(arguments).env("TMPDIR", directory.path());
-        if std::env::var_os("VEILPOST_TEST_BINARIES_BUILT").is_some() {
-            // Without cargo it uses the services in its own directory instead of building them.
-            command.env_remove("CARGO");
-        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Child::start("demo", &mut command).unwrap();
         let (stdout, stderr) = child.take_output().unwrap();
