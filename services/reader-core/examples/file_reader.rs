@@ -72,7 +72,7 @@ async fn read(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     let source = Source { destination: destination.clone(), in_flight: Arc::default(), life: life.clone() };
     // Every channel has room for everything that can be in flight, so that no task waits for another.
     let (arrivals, arriving) = mpsc::channel(LIMITS.messages);
-    let (pending, batches) = mpsc::channel(LIMITS.messages);
+    let (pending, receipts) = mpsc::channel(LIMITS.messages);
     let (completed, completing) = mpsc::channel(LIMITS.messages);
     let (rejected, rejecting) = mpsc::channel(LIMITS.messages);
     let settler = Settler {
@@ -84,7 +84,7 @@ async fn read(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     };
     life.spawn("receive", source.clone().receive(settings.file.clone(), arrivals));
     life.spawn("settle", async move {
-        settler.run(batches).await;
+        settler.run(receipts).await;
         Ok(())
     });
     life.spawn("copy rejected lines", source.clone().copy_rejected(rejecting, completed));
