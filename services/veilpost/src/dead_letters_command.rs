@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, Mess
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use veilpost_local::output::{print, say};
-use veilpost_local::queue::{Target, in_one_line};
+use veilpost_local::queue::{QueueClient, in_one_line};
 use veilpost_local::table;
 
 /// How long a message is hidden while the rest is read, in seconds: none comes twice.
@@ -27,7 +27,7 @@ pub(crate) struct DeadLettersSettings {
 
 /// What is shown of a message.
 #[derive(Debug, PartialEq, Eq)]
-struct DeadLetter {
+struct ListedDeadLetter {
     sent: Option<Timestamp>,
     message_id: String,
     reason: String,
@@ -36,22 +36,22 @@ struct DeadLetter {
 
 /// Looks, and puts everything back: the messages stay in the queue, and can be seen again at once.
 pub(crate) async fn run(settings: &DeadLettersSettings) -> anyhow::Result<ExitCode> {
-    let target = Target::find(&settings.queue).await?;
+    let queue = QueueClient::find(&settings.queue).await?;
     let mut messages = Vec::new();
-    let read = read(&target, settings.limit, &mut messages).await;
-    put_back(&target, &messages).await?;
+    let read = read(&queue, settings.limit, &mut messages).await;
+    put_back(&queue, &messages).await?;
     read?;
-    let mut dead_letters: Vec<_> = messages.iter().map(DeadLetter::of).collect();
+    let mut dead_letters: Vec<_> = messages.iter().map(ListedDeadLetter::of).collect();
     dead_letters.sort_by_key(|dead_letter| dead_letter.sent);
     print(&listing(&dead_letters))?;
-    say(&format!("{} messages in {}", dead_letters.len(), target.url));
+    say(&format!("{} messages in {}", dead_letters.len(), queue.url));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read(target: &Target, limit: usize, found: &mut Vec<Message>) -> anyhow::Result<()> {
+async fn read(queue: &QueueClient, limit: usize, found: &mut Vec<Message>) -> anyhow::Result<()> {
     while found.len() < limit {
         let room = i32::try_from(limit - found.len()).unwrap_or(i32::MAX).min(10);
-        let request = target.client.receive_message().queue_url(&target.url).max_number_of_messages(room);
+        let request = queue.client.receive_message().queue_url(&queue.url).max_number_of_messages(room);
         let request = request.visibility_timeout(HIDDEN).wait_time_seconds(1).message_attribute_names("All");
         let request = request.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
         let answer = request.send().await.map_err(|error| in_one_line(&error));
@@ -64,7 +64,7 @@ async fn read(target: &Target, limit: usize, found: &mut Vec<Message>) -> anyhow
     Ok(())
 }
 
-async fn put_back(target: &Target, messages: &[Message]) -> anyhow::Result<()> {
+async fn put_back(queue: &QueueClient, messages: &[Message]) -> anyhow::Result<()> {
     for some in messages.chunks(10) {
         let entries = some.iter().enumerate().map(|(number, message)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
@@ -74,14 +74,14 @@ async fn put_back(target: &Target, messages: &[Message]) -> anyhow::Result<()> {
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        let request = target.client.change_message_visibility_batch().queue_url(&target.url);
+        let request = queue.client.change_message_visibility_batch().queue_url(&queue.url);
         let answer = request.set_entries(Some(entries)).send().await.map_err(|error| in_one_line(&error));
         answer.context("cannot put messages back; they are hidden for two minutes")?;
     }
     Ok(())
 }
 
-impl DeadLetter {
+impl ListedDeadLetter {
     /// A message that the reader did not send has been moved by the queue itself, after too many receives.
     fn of(message: &Message) -> Self {
         let attribute = |name: &str| message.message_attributes.as_ref()?.get(name)?.string_value.clone();
@@ -105,9 +105,9 @@ impl DeadLetter {
     }
 }
 
-fn listing(dead_letters: &[DeadLetter]) -> String {
+fn listing(dead_letters: &[ListedDeadLetter]) -> String {
     let header = ["sent", "message id", "reason", "detail"].map(str::to_owned);
-    table::of_words(std::iter::once(header).chain(dead_letters.iter().map(DeadLetter::cells)))
+    table::of_words(std::iter::once(header).chain(dead_letters.iter().map(ListedDeadLetter::cells)))
 }
 
 /// Whoever may send to the queue chooses these texts: they must not steer a terminal.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_dead_letter_shows_the_original_id_and_time_the_reason_and_the_detail_but_not_the_body() {
-        let dead_letter = DeadLetter::of(&message(&[
+        let dead_letter = ListedDeadLetter::of(&message(&[
             ("veilpost.reason", "not-json"),
             ("veilpost.detail", "the body\u{1b}[2J is not JSON"),
             ("veilpost.message-id", "first-id"),
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_message_moved_by_the_queue_itself_was_received_too_often() {
-        let text = listing(&[DeadLetter::of(&message(&[]))]);
+        let text = listing(&[ListedDeadLetter::of(&message(&[]))]);
         assert!(text.contains("2023-11-14T22:13:20Z own-id"), "{text}");
         assert!(text.ends_with("received-too-often\n"), "{text}");
     }

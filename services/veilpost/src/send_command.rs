@@ -7,7 +7,7 @@ use clap::Args;
 use veilpost_local::events::{DEFAULT_SEED, ExpectedOutcome, SampleEvents, Shape};
 use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::{grouped, print, say};
-use veilpost_local::queue::{Sender, Target};
+use veilpost_local::queue::{QueueClient, Sender};
 use veilpost_runtime::telemetry;
 
 use crate::progress::progress;
@@ -33,12 +33,12 @@ pub(crate) struct SendSettings {
     count: u64,
 
     #[command(flatten)]
-    mix: Mix,
+    mix: EventMix,
 }
 
 /// Which events.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Mix {
+pub(crate) struct EventMix {
     /// The share of odd events, 0 to 1; half of them are to be rejected
     #[arg(long, env = "VEILPOST_ODD", default_value = "0.2", value_parser = parse_share, value_name = "SHARE",
           help_heading = "Events")]
@@ -49,7 +49,7 @@ pub(crate) struct Mix {
     seed: u64,
 }
 
-impl Mix {
+impl EventMix {
     pub(crate) fn events(self) -> SampleEvents {
         SampleEvents::new(self.seed, self.odd)
     }
@@ -70,9 +70,9 @@ pub(crate) async fn run(settings: &SendSettings) -> anyhow::Result<ExitCode> {
     if let Err(error) = &traces {
         say(&format!("traces are off: {error:#}"));
     }
-    let target = Target::find(&settings.queue).await?;
+    let queue = QueueClient::find(&settings.queue).await?;
     let concurrency = settings.concurrency.into();
-    let sender = Sender { target, concurrency, rate: settings.rate, traced: true };
+    let sender = Sender { queue, concurrency, rate: settings.rate, traced: true };
     let bar = progress(settings.count);
     let started = Instant::now();
     let advance = |batch: Vec<_>| bar.inc(u64::try_from(batch.len()).unwrap_or_default());
@@ -82,7 +82,7 @@ pub(crate) async fn run(settings: &SendSettings) -> anyhow::Result<ExitCode> {
         traces.flush().await;
     }
     result?;
-    print(&summary(settings, &sender.target.url, started.elapsed().as_secs_f64()))?;
+    print(&summary(settings, &sender.queue.url, started.elapsed().as_secs_f64()))?;
     Ok(ExitCode::SUCCESS)
 }
 

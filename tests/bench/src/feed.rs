@@ -10,7 +10,7 @@ use veilpost_local::numbers::{float, whole};
 
 use crate::bodies::Bodies;
 use crate::queue::{QueueProcess, messages_left};
-use crate::sender::Sender;
+use crate::sender::PlainSender;
 
 /// Sends on their way at once.
 const SENDS: usize = 8;
@@ -30,7 +30,7 @@ const STALL: Duration = Duration::from_mins(1);
 #[allow(missing_debug_implementations, reason = "holds what producers write")]
 pub(crate) struct Feed<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) sender: &'a Sender,
+    pub(crate) sender: &'a PlainSender,
     pub(crate) url: &'a str,
     pub(crate) bodies: &'a Bodies,
     pub(crate) count: u64,

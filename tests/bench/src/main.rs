@@ -20,10 +20,10 @@ use clap::Parser;
 use veilpost_local::output::say;
 use veilpost_local::process::{EndingSignals, until_signal};
 
-use settings::{Arguments, Command};
+use settings::{BenchArguments, BenchCommand};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = BenchArguments::parse();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -37,16 +37,16 @@ fn main() -> ExitCode {
 }
 
 /// A signal drops what runs, which ends everything that it has started.
-async fn interruptible(arguments: Arguments) -> anyhow::Result<ExitCode> {
+async fn interruptible(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
     let mut signals = EndingSignals::install()?;
     Box::pin(until_signal(&mut signals, dispatch(arguments))).await
 }
 
-async fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
+async fn dispatch(arguments: BenchArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         None => Box::pin(run::run(arguments.settings)).await,
-        Some(Command::Check) => report::check(),
-        Some(Command::Render) => report::render(),
-        Some(Command::Worker(work)) => work.run().await,
+        Some(BenchCommand::Check) => report::check(),
+        Some(BenchCommand::Render) => report::render(),
+        Some(BenchCommand::Worker(work)) => work.run().await,
     }
 }

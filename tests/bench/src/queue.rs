@@ -15,7 +15,7 @@ use veilpost_local::process::Child;
 use veilpost_local::queue::client_for;
 use veilpost_testkit::Executables;
 
-use crate::sender::Sender;
+use crate::sender::PlainSender;
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,7 +27,7 @@ pub(crate) struct QueueProcess {
     pub(crate) endpoint: String,
     pub(crate) dead_letter_url: String,
     pub(crate) client: Client,
-    pub(crate) sender: Sender,
+    pub(crate) sender: PlainSender,
 }
 
 impl QueueProcess {
@@ -45,7 +45,7 @@ impl QueueProcess {
         let endpoint = endpoint(&output, &mut child).await?;
         let client = client_for(&endpoint);
         let dead_letter_url = create(&client, "bench-dead-letters").await?;
-        let sender = Sender::new(&endpoint);
+        let sender = PlainSender::new(&endpoint);
         Ok(Self { child, endpoint, dead_letter_url, client, sender })
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 use veilpost_local::queue::{CREDENTIALS, REGION};
 use veilpost_testkit::Executables;
 
@@ -47,9 +47,9 @@ impl Default for Plan {
 /// Running services, in the order in which they are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Replicas {
-    pub(crate) readers: Vec<Service>,
-    pub(crate) maskers: Vec<Service>,
-    pub(crate) writers: Vec<Service>,
+    pub(crate) readers: Vec<ServiceProcess>,
+    pub(crate) maskers: Vec<ServiceProcess>,
+    pub(crate) writers: Vec<ServiceProcess>,
 }
 
 /// CPU time by service, in seconds.
@@ -101,13 +101,14 @@ impl Replicas {
         Ok(replicas)
     }
 
-    fn each(&mut self) -> impl Iterator<Item = &mut Service> {
+    fn each(&mut self) -> impl Iterator<Item = &mut ServiceProcess> {
         self.readers.iter_mut().chain(&mut self.maskers).chain(&mut self.writers)
     }
 
     pub(crate) fn cpu(&self) -> anyhow::Result<ReplicasCpu> {
-        let sum =
-            |services: &[Service]| services.iter().map(|service| cpu_of(service.pid())).sum::<Result<_, _>>();
+        let sum = |services: &[ServiceProcess]| {
+            services.iter().map(|service| cpu_of(service.pid())).sum::<Result<_, _>>()
+        };
         Ok(ReplicasCpu {
             reader: sum(&self.readers)?,
             masker: sum(&self.maskers)?,
@@ -116,7 +117,7 @@ impl Replicas {
     }
 
     pub(crate) fn ensure_running(&mut self) -> anyhow::Result<()> {
-        self.each().try_for_each(Service::ensure_running)
+        self.each().try_for_each(ServiceProcess::ensure_running)
     }
 
     /// Drains all, readers first; each must exit with status 0.
@@ -156,12 +157,12 @@ pub(crate) fn reader(
     plan.reader_arguments.iter().fold(reader, |reader, (flag, value)| reader.arg(flag, value))
 }
 
-async fn ready(mut service: Service) -> anyhow::Result<Service> {
+async fn ready(mut service: ServiceProcess) -> anyhow::Result<ServiceProcess> {
     service.ready().await?;
     Ok(service)
 }
 
-async fn uris(services: &mut [Service], otherwise: &str) -> anyhow::Result<String> {
+async fn uris(services: &mut [ServiceProcess], otherwise: &str) -> anyhow::Result<String> {
     let mut uris = Vec::new();
     for service in services {
         uris.push(format!("http://{}", service.grpc_address().await?));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use veilpost_local::output::{print, say};
 
 use crate::figures::{Checks, Figures};
-use crate::report::{self, Origin, Report};
+use crate::report::{self, BenchReport, Origin};
 use crate::sections;
 use crate::settings::{Section, Settings};
 use crate::testbed::Testbed;
@@ -28,7 +28,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         Box::pin(measure(section, &mut testbed, &mut results)).await?;
     }
     drop(testbed);
-    let report = Report::new(origin, results.figures);
+    let report = BenchReport::new(origin, results.figures);
     print(&report.text())?;
     report::write(&report, &settings)?;
     print(&results.checks.summary())?;

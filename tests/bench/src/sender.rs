@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Connections are kept; clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Sender {
+pub(crate) struct PlainSender {
     endpoint: String,
     client: Client<HttpConnector, String>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Sender {
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Call<'a> {
+struct SendCall<'a> {
     queue_url: &'a str,
     entries: Vec<Entry<'a>>,
 }
@@ -38,7 +38,7 @@ struct Answer {
     successful: Vec<IgnoredAny>,
 }
 
-impl Sender {
+impl PlainSender {
     pub(crate) fn new(endpoint: &str) -> Self {
         Self { endpoint: endpoint.to_owned(), client: Client::builder(TokioExecutor::new()).build_http() }
     }
@@ -55,7 +55,7 @@ impl Sender {
         let request = http::Request::post(&self.endpoint)
             .header(CONTENT_TYPE, "application/x-amz-json-1.0")
             .header("X-Amz-Target", "AmazonSQS.SendMessageBatch")
-            .body(serde_json::to_string(&Call { queue_url: url, entries })?)?;
+            .body(serde_json::to_string(&SendCall { queue_url: url, entries })?)?;
         let answer = self.client.request(request).await.context("the queue cannot be reached")?;
         let status = answer.status();
         anyhow::ensure!(status.is_success(), "the queue answers {status}");

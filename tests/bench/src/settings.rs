@@ -13,16 +13,16 @@ use crate::worker::Work;
 /// programs is needed; everything runs on loopback and is gone afterwards.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "veilpost-bench", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
-pub(crate) struct Arguments {
+pub(crate) struct BenchArguments {
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub(crate) command: Option<BenchCommand>,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
 }
 
 #[derive(Subcommand, Clone, Debug)]
-pub(crate) enum Command {
+pub(crate) enum BenchCommand {
     /// Compare every figure in README and docs with docs/performance.json
     Check,
     /// Write README's and docs' figures and the picture again from docs/performance.json
@@ -188,12 +188,12 @@ mod tests {
     use clap::CommandFactory;
 
     fn settings(more: &[&str]) -> Settings {
-        Arguments::try_parse_from([&["veilpost-bench"], more].concat()).unwrap().settings
+        BenchArguments::try_parse_from([&["veilpost-bench"], more].concat()).unwrap().settings
     }
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        BenchArguments::command().debug_assert();
     }
 
     #[test]
@@ -205,6 +205,6 @@ mod tests {
 
     #[test]
     fn a_smoke_test_never_becomes_documentation() {
-        assert!(Arguments::try_parse_from(["veilpost-bench", "--smoke", "--update"]).is_err());
+        assert!(BenchArguments::try_parse_from(["veilpost-bench", "--smoke", "--update"]).is_err());
     }
 }

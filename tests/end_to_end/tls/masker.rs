@@ -8,18 +8,18 @@ use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use veilpost_local::certificates::{Authority, IssuedCertificate};
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 use veilpost_proto::v1::masker_client::MaskerClient;
 use veilpost_proto::v1::{RawBatch, Receipt};
-use veilpost_testkit::{Pki, TlsFiles, binary, eventually};
+use veilpost_testkit::{CertificateFiles, Pki, binary, eventually};
 
 pub(super) struct LoneMasker {
-    pub(super) service: Service,
+    pub(super) service: ServiceProcess,
     pub(super) address: SocketAddr,
 }
 
 /// Starts a masker that has no writer.
-pub(super) async fn masker(pki: &Pki, files: Option<&TlsFiles>, more: &[(&str, &str)]) -> LoneMasker {
+pub(super) async fn masker(pki: &Pki, files: Option<&CertificateFiles>, more: &[(&str, &str)]) -> LoneMasker {
     let scheme = if files.is_some() { "https" } else { "http" };
     let downstream = format!("{scheme}://127.0.0.1:1");
     let usual = [("--listen-address", "127.0.0.1:0"), ("--downstream", downstream.as_str())];
@@ -28,7 +28,7 @@ pub(super) async fn masker(pki: &Pki, files: Option<&TlsFiles>, more: &[(&str, &
     for (flag, value) in usual.chain(more) {
         command = command.arg(flag, *value);
     }
-    for (flag, value) in files.map(TlsFiles::flags).unwrap_or_default() {
+    for (flag, value) in files.map(CertificateFiles::flags).unwrap_or_default() {
         command = command.arg(flag, value);
     }
     let directory = tempfile::Builder::new().prefix("masker").tempdir_in(pki.path()).unwrap().keep();

@@ -5,12 +5,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use veilpost_local::certificates::Role;
-use veilpost_testkit::{Pki, TlsFiles};
+use veilpost_testkit::{CertificateFiles, Pki};
 
 use super::masker::masker;
 
 /// What `openssl s_client` says of a connection; nothing without OpenSSL.
-async fn s_client(address: SocketAddr, ca: &Path, own: Option<&TlsFiles>, more: &[&str]) -> Option<String> {
+async fn s_client(
+    address: SocketAddr,
+    ca: &Path,
+    own: Option<&CertificateFiles>,
+    more: &[&str],
+) -> Option<String> {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &address.to_string(), "-alpn", "h2", "-verify_return_error"]);
     command.args(["-verify_hostname", "masker", "-CAfile"]).arg(ca).args(more);

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use veilpost_local::certificates::{Authority, CertificateRequest, Role};
-use veilpost_local::process::Service;
-use veilpost_testkit::{Pki, Stack, TlsFiles, eventually};
+use veilpost_local::process::ServiceProcess;
+use veilpost_testkit::{CertificateFiles, Pki, Stack, eventually};
 
 use super::masker::{LoneMasker, masker};
 
@@ -15,12 +15,12 @@ pub(super) async fn stack() -> Stack {
     stack
 }
 
-pub(super) fn files(stack: &Stack, role: Role) -> TlsFiles {
+pub(super) fn files(stack: &Stack, role: Role) -> CertificateFiles {
     stack.pki.as_ref().unwrap().files_of(role).unwrap()
 }
 
 /// Waits for a log line that has all of `words`, and gives how many there are.
-pub(super) async fn says(service: &Service, words: &[&str]) -> usize {
+pub(super) async fn says(service: &ServiceProcess, words: &[&str]) -> usize {
     let ask = async || {
         let log = std::fs::read_to_string(service.log_file()).unwrap();
         match log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count() {
@@ -71,7 +71,7 @@ async fn a_masker_that_the_writer_does_not_admit_says_so_and_tries_calmly() {
 
 /// A masker as a client of another one that has `server`'s files; gives it once it has tried. Its first try
 /// may end before it has been told why, so the server, which is given too, has to live for further ones.
-async fn client_of(pki: &Pki, server: Option<&TlsFiles>, host: &str) -> [LoneMasker; 2] {
+async fn client_of(pki: &Pki, server: Option<&CertificateFiles>, host: &str) -> [LoneMasker; 2] {
     let server = masker(pki, server, &[]).await;
     let downstream = format!("https://{host}:{}", server.address.port());
     let client = pki.files_named("client", &Role::Masker.request(&[])).unwrap();

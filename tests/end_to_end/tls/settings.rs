@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use veilpost_local::certificates::Role;
-use veilpost_testkit::{Pki, TlsFiles, binary};
+use veilpost_testkit::{CertificateFiles, Pki, binary};
 
 /// Runs a masker that must refuse its settings, and returns what it writes.
 fn refusal(files: &[(&str, String)], downstream: &str) -> String {
@@ -41,7 +41,7 @@ fn the_downstreams_scheme_has_to_fit() {
 #[test]
 fn unusable_files_are_named() {
     let pki = Pki::new().unwrap();
-    let broken = |name: &str, spoil: &dyn Fn(&TlsFiles)| {
+    let broken = |name: &str, spoil: &dyn Fn(&CertificateFiles)| {
         let files = pki.files_named(name, &Role::Masker.request(&[])).unwrap();
         spoil(&files);
         refusal(&files.flags(), "https://127.0.0.1:1")

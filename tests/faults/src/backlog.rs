@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use veilpost_local::output::say;
-use veilpost_local::process::{Service, memory};
+use veilpost_local::process::{ServiceProcess, memory};
 use veilpost_testkit::{Stack, login, send_batch};
 
 use crate::round::Check;
@@ -215,7 +215,7 @@ async fn drained(stack: &Stack) -> anyhow::Result<Duration> {
 
 fn pids(stack: &Stack) -> Vec<i32> {
     let services = [&stack.readers, &stack.maskers, &stack.writers];
-    services.into_iter().flatten().map(Service::pid).collect()
+    services.into_iter().flatten().map(ServiceProcess::pid).collect()
 }
 
 /// What a reader, a masker and a writer have in RAM now, in bytes.

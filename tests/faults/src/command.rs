@@ -7,7 +7,7 @@ use clap::Parser;
 use veilpost_local::output::{print, say};
 
 use crate::backlog::{Backlog, Size};
-use crate::round::Round;
+use crate::round::FaultRound;
 use crate::schedule::Schedule;
 use crate::summary::Summary;
 
@@ -20,7 +20,7 @@ const SEEDS: [u64; 2] = [1, 2];
 /// exit status 1 when something failed.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "tests/faults/run")]
-pub(crate) struct Arguments {
+pub(crate) struct FaultArguments {
     /// Run the schedule of this seed; may be given several times
     #[arg(long, value_name = "N")]
     seed: Vec<u64>,
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     dry: bool,
 }
 
-impl Arguments {
+impl FaultArguments {
     /// Runs what was asked for.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         if self.dry {
@@ -77,7 +77,7 @@ async fn round(seed: u64, summary: &mut Summary) {
     let schedule = Schedule::new(seed);
     say(&schedule.to_string());
     let begun = Instant::now();
-    match Round::run(&schedule).await {
+    match FaultRound::run(&schedule).await {
         Ok(round) => {
             summary.add(&round);
             say(&line(&round, begun.elapsed()));
@@ -117,7 +117,7 @@ async fn long(hours: f64, summary: &mut Summary) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(round: &Round, took: Duration) -> String {
+fn line(round: &FaultRound, took: Duration) -> String {
     let drained = round.drained_in.map_or("not".to_owned(), |time| format!("in {:.1} s", time.as_secs_f64()));
     let account = &round.account;
     format!(
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Arguments::command().debug_assert();
+        FaultArguments::command().debug_assert();
     }
 
     #[test]

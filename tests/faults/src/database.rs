@@ -79,12 +79,12 @@ const EXPECTED_KEYS: &str = "
 
 /// Where to reach the server without a proxy.
 #[derive(Clone, Debug)]
-pub(crate) struct Database {
+pub(crate) struct FaultDatabase {
     url: String,
     log: PathBuf,
 }
 
-impl Database {
+impl FaultDatabase {
     pub(crate) fn of(postgres: &ThrowAwayPostgres) -> Self {
         Self { url: postgres.url(), log: postgres.log_file() }
     }

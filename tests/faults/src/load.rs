@@ -8,8 +8,8 @@ use anyhow::Context;
 use tokio::time::{MissedTickBehavior, interval};
 use veilpost_testkit::send_batch;
 
-use crate::mix::{Expected, Message, Mix};
-use crate::pipeline::Pipeline;
+use crate::mix::{Expected, Message, MessageMix};
+use crate::pipeline::ProxiedPipeline;
 
 /// One batch of ten each time.
 const PACE: Duration = Duration::from_millis(60);
@@ -33,7 +33,11 @@ pub(crate) struct SentMessage {
 }
 
 /// Sends until `over`.
-pub(crate) async fn send(pipeline: &Pipeline, mix: Mix, over: &AtomicBool) -> anyhow::Result<Sent> {
+pub(crate) async fn send(
+    pipeline: &ProxiedPipeline,
+    mix: MessageMix,
+    over: &AtomicBool,
+) -> anyhow::Result<Sent> {
     let mut sent = Sent::new();
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -54,14 +58,18 @@ pub(crate) async fn send(pipeline: &Pipeline, mix: Mix, over: &AtomicBool) -> an
     Ok(sent)
 }
 
-async fn send_alone(pipeline: &Pipeline, message: Message, sent: &mut Sent) -> anyhow::Result<()> {
+async fn send_alone(pipeline: &ProxiedPipeline, message: Message, sent: &mut Sent) -> anyhow::Result<()> {
     let call = pipeline.sqs.send_message().queue_url(&pipeline.pair.url).message_body(message.body);
     let id = call.send().await?.message_id.context("the queue gave no message id")?;
     sent.insert(id, SentMessage { expected: message.expected, at: Instant::now() });
     Ok(())
 }
 
-async fn send_small(pipeline: &Pipeline, messages: Vec<Message>, sent: &mut Sent) -> anyhow::Result<()> {
+async fn send_small(
+    pipeline: &ProxiedPipeline,
+    messages: Vec<Message>,
+    sent: &mut Sent,
+) -> anyhow::Result<()> {
     if messages.is_empty() {
         return Ok(());
     }

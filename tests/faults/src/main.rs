@@ -23,11 +23,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use veilpost_local::process::{EndingSignals, until_signal};
 
-use command::Arguments;
+use command::FaultArguments;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let arguments = FaultArguments::parse();
     let mut signals = EndingSignals::install()?;
     // A signal drops what runs, which takes its processes with it.
     Box::pin(until_signal(&mut signals, arguments.run())).await

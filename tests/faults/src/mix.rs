@@ -23,7 +23,7 @@ const LARGEST: usize = 950_000;
 
 /// A reproducible sequence of messages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mix {
+pub(crate) struct MessageMix {
     events: SampleEvents,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Expected {
     pub(crate) fingerprint: u64,
 }
 
-impl Mix {
+impl MessageMix {
     pub(crate) fn new(seed: u64) -> Self {
         Self { events: SampleEvents::new(seed, ODD_PER_MILLION) }
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_thousand_messages_have_every_reason_and_are_mostly_stored() {
-        let messages: Vec<_> = (0..1000).map(|number| Mix::new(4).message(number)).collect();
+        let messages: Vec<_> = (0..1000).map(|number| MessageMix::new(4).message(number)).collect();
         let reasons: BTreeSet<_> = messages.iter().filter_map(|message| message.expected.reason).collect();
         assert_eq!(
             reasons.into_iter().collect::<Vec<_>>(),
@@ -169,6 +169,6 @@ mod tests {
 
     #[test]
     fn no_message_is_larger_than_sqs_accepts() {
-        assert!((0..200).all(|number| Mix::new(1).message(number).body.len() < 1024 * 1024));
+        assert!((0..200).all(|number| MessageMix::new(1).message(number).body.len() < 1024 * 1024));
     }
 }

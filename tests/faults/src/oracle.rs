@@ -32,7 +32,7 @@ pub(crate) struct FoundDeadLetter {
 
 /// What was found when the faults were over and the queue had drained.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     pub(crate) rows: Vec<FoundRow>,
     pub(crate) letters: Vec<FoundDeadLetter>,
     /// Rows whose key is not in the ledger, by the database's own arithmetic.
@@ -43,7 +43,7 @@ pub(crate) struct Found {
 
 /// What has become of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
+pub(crate) enum MessageVerdict {
     Right,
     Lost,
     Twice,
@@ -56,7 +56,7 @@ pub(crate) enum Verdict {
 
 /// The comparison.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Reconciliation {
     /// Messages with a row.
     pub(crate) stored: u64,
     pub(crate) stored_rows: u64,
@@ -64,14 +64,14 @@ pub(crate) struct Account {
     /// Further copies of letters: the dead-letter queue is at-least-once.
     pub(crate) copies: u64,
     /// Every message that was sent, with what has become of it.
-    pub(crate) verdicts: HashMap<String, Verdict>,
+    pub(crate) verdicts: HashMap<String, MessageVerdict>,
     /// Rows and dead letters of messages that were never sent.
     pub(crate) strangers: u64,
     pub(crate) ledger_differs: u64,
 }
 
-impl Account {
-    pub(crate) fn of(sent: &HashMap<String, Expected>, found: &Found) -> Self {
+impl Reconciliation {
+    pub(crate) fn of(sent: &HashMap<String, Expected>, found: &Findings) -> Self {
         let mut rows: HashMap<&str, Vec<&FoundRow>> = HashMap::new();
         for row in &found.rows {
             rows.entry(&row.message_id).or_default().push(row);
@@ -98,35 +98,35 @@ impl Account {
         }
     }
 
-    pub(crate) fn with(&self, verdict: Verdict) -> u64 {
+    pub(crate) fn with(&self, verdict: MessageVerdict) -> u64 {
         count(self.verdicts.values().filter(|found| **found == verdict).count())
     }
 
     /// How many messages have each verdict but the right one, with the id of one of them.
-    pub(crate) fn wrong(&self) -> BTreeMap<Verdict, (u64, &str)> {
-        let mut wrong: BTreeMap<Verdict, (u64, &str)> = BTreeMap::new();
-        for (id, verdict) in self.verdicts.iter().filter(|(_, verdict)| **verdict != Verdict::Right) {
+    pub(crate) fn wrong(&self) -> BTreeMap<MessageVerdict, (u64, &str)> {
+        let mut wrong: BTreeMap<MessageVerdict, (u64, &str)> = BTreeMap::new();
+        for (id, verdict) in self.verdicts.iter().filter(|(_, verdict)| **verdict != MessageVerdict::Right) {
             wrong.entry(*verdict).or_insert((0, id)).0 += 1;
         }
         wrong
     }
 }
 
-fn verdict(expected: &Expected, rows: &[&FoundRow], letters: &[&FoundDeadLetter]) -> Verdict {
+fn verdict(expected: &Expected, rows: &[&FoundRow], letters: &[&FoundDeadLetter]) -> MessageVerdict {
     match (expected.reason, rows, letters) {
-        (_, [], []) => Verdict::Lost,
-        (_, [_, _, ..], _) => Verdict::Twice,
-        (_, [_], [_, ..]) => Verdict::RowAndDeadLetter,
-        (Some(_), [_], []) | (None, [], [_, ..]) => Verdict::WrongFate,
+        (_, [], []) => MessageVerdict::Lost,
+        (_, [_, _, ..], _) => MessageVerdict::Twice,
+        (_, [_], [_, ..]) => MessageVerdict::RowAndDeadLetter,
+        (Some(_), [_], []) | (None, [], [_, ..]) => MessageVerdict::WrongFate,
         (Some(reason), [], letters) if letters.iter().any(|letter| letter.reason != reason) => {
-            Verdict::WrongReason
+            MessageVerdict::WrongReason
         }
         (Some(_), [], letters) if letters.iter().any(|letter| letter.fingerprint != expected.fingerprint) => {
-            Verdict::WrongBody
+            MessageVerdict::WrongBody
         }
-        (Some(_), [], _) => Verdict::Right,
-        (None, [row], []) if is_masked(expected, row) => Verdict::Right,
-        (None, [_], []) => Verdict::WrongDigest,
+        (Some(_), [], _) => MessageVerdict::Right,
+        (None, [row], []) if is_masked(expected, row) => MessageVerdict::Right,
+        (None, [_], []) => MessageVerdict::WrongDigest,
     }
 }
 
@@ -180,9 +180,9 @@ mod tests {
         reason: Option<&'static str>,
         rows: Vec<FoundRow>,
         letters: Vec<FoundDeadLetter>,
-    ) -> Verdict {
+    ) -> MessageVerdict {
         let sent = HashMap::from([("a".to_owned(), expected(reason))]);
-        let account = Account::of(&sent, &Found { rows, letters, ..Found::default() });
+        let account = Reconciliation::of(&sent, &Findings { rows, letters, ..Findings::default() });
         account.verdicts["a"]
     }
 
@@ -190,25 +190,30 @@ mod tests {
     fn every_wrong_outcome_has_its_own_verdict() {
         let not_json = Some("not-json");
         for (reason, rows, letters, expected) in [
-            (None, vec![row("a")], vec![], Verdict::Right),
-            (not_json, vec![], vec![letter("a", "not-json")], Verdict::Right),
-            (not_json, vec![], vec![letter("a", "not-json"), letter("a", "not-json")], Verdict::Right),
-            (None, vec![], vec![], Verdict::Lost),
-            (not_json, vec![], vec![], Verdict::Lost),
-            (None, vec![row("a"), row("a")], vec![], Verdict::Twice),
-            (None, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndDeadLetter),
-            (not_json, vec![row("a")], vec![letter("a", "not-json")], Verdict::RowAndDeadLetter),
-            (not_json, vec![row("a")], vec![], Verdict::WrongFate),
-            (None, vec![], vec![letter("a", "not-json")], Verdict::WrongFate),
-            (not_json, vec![], vec![letter("a", "no-body")], Verdict::WrongReason),
-            (not_json, vec![], vec![letter("a", "")], Verdict::WrongReason),
+            (None, vec![row("a")], vec![], MessageVerdict::Right),
+            (not_json, vec![], vec![letter("a", "not-json")], MessageVerdict::Right),
+            (not_json, vec![], vec![letter("a", "not-json"), letter("a", "not-json")], MessageVerdict::Right),
+            (None, vec![], vec![], MessageVerdict::Lost),
+            (not_json, vec![], vec![], MessageVerdict::Lost),
+            (None, vec![row("a"), row("a")], vec![], MessageVerdict::Twice),
+            (None, vec![row("a")], vec![letter("a", "not-json")], MessageVerdict::RowAndDeadLetter),
+            (not_json, vec![row("a")], vec![letter("a", "not-json")], MessageVerdict::RowAndDeadLetter),
+            (not_json, vec![row("a")], vec![], MessageVerdict::WrongFate),
+            (None, vec![], vec![letter("a", "not-json")], MessageVerdict::WrongFate),
+            (not_json, vec![], vec![letter("a", "no-body")], MessageVerdict::WrongReason),
+            (not_json, vec![], vec![letter("a", "")], MessageVerdict::WrongReason),
             (
                 not_json,
                 vec![],
                 vec![FoundDeadLetter { fingerprint: 8, ..letter("a", "not-json") }],
-                Verdict::WrongBody,
+                MessageVerdict::WrongBody,
             ),
-            (None, vec![FoundRow { masked_ip: Some("x".into()), ..row("a") }], vec![], Verdict::WrongDigest),
+            (
+                None,
+                vec![FoundRow { masked_ip: Some("x".into()), ..row("a") }],
+                vec![],
+                MessageVerdict::WrongDigest,
+            ),
         ] {
             assert_eq!(verdict_on(reason, rows, letters), expected);
         }
@@ -218,8 +223,9 @@ mod tests {
     fn rows_and_dead_letters_of_unsent_messages_are_counted_and_so_are_copies() {
         let sent = HashMap::from([("a".to_owned(), expected(Some("not-json")))]);
         let letters = vec![letter("a", "not-json"), letter("a", "not-json"), letter("b", "not-json")];
-        let account = Account::of(&sent, &Found { rows: vec![row("c")], letters, ..Found::default() });
-        assert_eq!((account.strangers, account.copies, account.with(Verdict::Right)), (2, 1, 1));
+        let account =
+            Reconciliation::of(&sent, &Findings { rows: vec![row("c")], letters, ..Findings::default() });
+        assert_eq!((account.strangers, account.copies, account.with(MessageVerdict::Right)), (2, 1, 1));
     }
 
     #[test]

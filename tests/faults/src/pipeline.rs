@@ -12,7 +12,7 @@ use veilpost_local::process::ServiceCommand;
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
 
-use crate::database::{self, Database};
+use crate::database::{self, FaultDatabase};
 use crate::fault::Hop;
 use crate::replica::Replica;
 use crate::small_disk::SmallDisk;
@@ -34,7 +34,7 @@ const MAX_RECEIVE_COUNT: u32 = 1000;
 
 /// Everything is up from the start. Dropping it ends everything.
 #[derive(Debug)]
-pub(crate) struct Pipeline {
+pub(crate) struct ProxiedPipeline {
     readers: Vec<Mutex<Replica>>,
     maskers: Vec<Mutex<Replica>>,
     writers: Vec<Mutex<Replica>>,
@@ -42,7 +42,7 @@ pub(crate) struct Pipeline {
     masker_proxies: Vec<FaultProxy>,
     writer_proxies: Vec<FaultProxy>,
     postgres_proxies: Vec<FaultProxy>,
-    pub(crate) database: Database,
+    pub(crate) database: FaultDatabase,
     pub(crate) sqs: Client,
     pub(crate) pair: QueuePair,
     /// Where the table is; the error says why it is not on one.
@@ -52,7 +52,7 @@ pub(crate) struct Pipeline {
     directory: PathBuf,
 }
 
-impl Pipeline {
+impl ProxiedPipeline {
     /// With `encrypted` the services speak mutual TLS with each other.
     pub(crate) async fn start(encrypted: bool) -> anyhow::Result<Self> {
         let stack = Stack::bare().await?;
@@ -61,7 +61,7 @@ impl Pipeline {
         stack.file("keys", &database::keys())?;
         let disk = SmallDisk::mount(stack.postgres.directory().join("small"), stack.postgres.directory());
         let disk = disk.map_err(|error| format!("{error:#}"));
-        let database = Database::of(&stack.postgres);
+        let database = FaultDatabase::of(&stack.postgres);
         database.prepare(disk.as_ref().ok()).await?;
         let postgres = ([127, 0, 0, 1], stack.postgres.port()).into();
         let mut pipeline = Self {
@@ -144,7 +144,7 @@ impl Pipeline {
                 .arg("--hmac-keys-file", self.directory.join("keys").to_string_lossy()),
             Role::Writer => {
                 let port = self.postgres_proxies.first().map_or(0, |proxy| proxy.address().port());
-                with(command, &WRITER).env("DATABASE_URL", Database::writers_url(port))
+                with(command, &WRITER).env("DATABASE_URL", FaultDatabase::writers_url(port))
             }
         })
     }

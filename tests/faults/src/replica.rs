@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::timeout;
 use veilpost_local::certificates::Role;
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 
 /// How long a service may take from SIGTERM to its end: longer than its own grace period.
 const DRAIN: Duration = Duration::from_secs(35);
@@ -20,7 +20,7 @@ pub(crate) struct Replica {
     /// Where it listens for its upstream; readers listen nowhere.
     address: Option<SocketAddr>,
     directory: PathBuf,
-    service: Service,
+    service: ServiceProcess,
     peak_memory: u64,
 }
 

@@ -8,9 +8,9 @@ use veilpost_local::certificates::Role;
 
 use crate::lanes;
 use crate::load::{self, Sent};
-use crate::mix::{Expected, Mix, fingerprint};
-use crate::oracle::{Account, Found, FoundDeadLetter, Verdict};
-use crate::pipeline::Pipeline;
+use crate::mix::{Expected, MessageMix, fingerprint};
+use crate::oracle::{Findings, FoundDeadLetter, MessageVerdict, Reconciliation};
+use crate::pipeline::ProxiedPipeline;
 use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
 
@@ -23,12 +23,12 @@ const PIPELINE: &str = "user-logins";
 
 /// What came of a round.
 #[derive(Debug)]
-pub(crate) struct Round {
+pub(crate) struct FaultRound {
     pub(crate) seed: u64,
     pub(crate) checks: Vec<Check>,
     pub(crate) injections: Vec<Injection>,
     pub(crate) sent: Sent,
-    pub(crate) account: Account,
+    pub(crate) account: Reconciliation,
     /// In the queue when the last fault was over, and how long it took from there to the empty queue.
     pub(crate) left: i64,
     pub(crate) drained_in: Option<Duration>,
@@ -43,7 +43,7 @@ pub(crate) struct Check {
     pub(crate) result: Result<(), String>,
 }
 
-impl Round {
+impl FaultRound {
     pub(crate) fn passed(&self) -> bool {
         self.checks.iter().all(|check| check.result.is_ok())
     }
@@ -51,7 +51,7 @@ impl Round {
     /// Runs the round to its end, whatever goes wrong in the pipeline. An error is a failure of the harness
     /// itself.
     pub(crate) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
-        let pipeline = Pipeline::start(schedule.encrypted).await?;
+        let pipeline = ProxiedPipeline::start(schedule.encrypted).await?;
         let tally = Tally::default();
         let over = AtomicBool::new(false);
         let faults = async {
@@ -59,7 +59,8 @@ impl Round {
             over.store(true, Ordering::SeqCst);
             Ok(end)
         };
-        let (faults, sent) = tokio::try_join!(faults, load::send(&pipeline, Mix::new(schedule.seed), &over))?;
+        let (faults, sent) =
+            tokio::try_join!(faults, load::send(&pipeline, MessageMix::new(schedule.seed), &over))?;
         let survived = check("no process ends but those that are ended, and those exit with 0", faults);
         if survived.result.is_err() {
             pipeline.keep_logs(schedule.seed).await?;
@@ -95,7 +96,7 @@ impl Round {
             checks: vec![check],
             injections: tally.injections(),
             sent,
-            account: Account::default(),
+            account: Reconciliation::default(),
             left: 0,
             drained_in: None,
             peak_memory: Vec::new(),
@@ -107,7 +108,7 @@ fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
     Check { what, result: result.map_err(|error| format!("{error:#}")) }
 }
 
-async fn account(pipeline: &Pipeline, sent: &Sent) -> anyhow::Result<Account> {
+async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::Result<Reconciliation> {
     let letters = pipeline.stack().await.dead_letters().await?;
     let letters = letters.into_iter().map(|letter| FoundDeadLetter {
         message_id: letter.message_id,
@@ -115,7 +116,7 @@ async fn account(pipeline: &Pipeline, sent: &Sent) -> anyhow::Result<Account> {
         fingerprint: fingerprint(&letter.body),
     });
     let (rows_without_key, keys_without_row) = pipeline.database.ledger_differences(PIPELINE).await?;
-    let found = Found {
+    let found = Findings {
         rows: pipeline.database.rows().await?,
         letters: letters.collect(),
         rows_without_key,
@@ -123,15 +124,15 @@ async fn account(pipeline: &Pipeline, sent: &Sent) -> anyhow::Result<Account> {
     };
     let expected: HashMap<String, Expected> =
         sent.iter().map(|(id, message)| (id.clone(), message.expected.clone())).collect();
-    Ok(Account::of(&expected, &found))
+    Ok(Reconciliation::of(&expected, &found))
 }
 
-fn checks_of(account: &Account) -> Vec<Check> {
+fn checks_of(account: &Reconciliation) -> Vec<Check> {
     let none = |what, count: u64, of_what: &str| Check {
         what,
         result: if count == 0 { Ok(()) } else { Err(format!("{count} {of_what}")) },
     };
-    let wrong = |what, verdicts: &[Verdict]| {
+    let wrong = |what, verdicts: &[MessageVerdict]| {
         let found: Vec<_> = account
             .wrong()
             .into_iter()
@@ -141,22 +142,22 @@ fn checks_of(account: &Account) -> Vec<Check> {
         Check { what, result: if found.is_empty() { Ok(()) } else { Err(found.join("; ")) } }
     };
     vec![
-        wrong("no message is lost", &[Verdict::Lost]),
+        wrong("no message is lost", &[MessageVerdict::Lost]),
         wrong(
             "no message is stored twice, or stored and dead-lettered",
-            &[Verdict::Twice, Verdict::RowAndDeadLetter],
+            &[MessageVerdict::Twice, MessageVerdict::RowAndDeadLetter],
         ),
         wrong(
             "every message meets the fate that the policy says",
-            &[Verdict::WrongFate, Verdict::WrongReason, Verdict::WrongBody],
+            &[MessageVerdict::WrongFate, MessageVerdict::WrongReason, MessageVerdict::WrongBody],
         ),
-        wrong("every row has the digests of its own message", &[Verdict::WrongDigest]),
+        wrong("every row has the digests of its own message", &[MessageVerdict::WrongDigest]),
         none("no row and no letter without a message", account.strangers, "rows or letters that nobody sent"),
         none("ledger and table agree", account.ledger_differs, "rows or keys without the other"),
     ]
 }
 
-async fn unchanged(pipeline: &Pipeline, account: &Account) -> anyhow::Result<()> {
+async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyhow::Result<()> {
     let depth = pipeline.depth().await?;
     anyhow::ensure!(depth == (0, 0), "{} messages wait and {} are hidden", depth.0, depth.1);
     let rows = pipeline.database.row_count().await?;
@@ -164,7 +165,7 @@ async fn unchanged(pipeline: &Pipeline, account: &Account) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn no_panic(pipeline: &Pipeline) -> anyhow::Result<()> {
+async fn no_panic(pipeline: &ProxiedPipeline) -> anyhow::Result<()> {
     for (path, text) in pipeline.logs().await? {
         let panic = text.lines().find(|line| line.contains("panicked"));
         anyhow::ensure!(panic.is_none(), "{}: {}", path.display(), panic.unwrap_or_default());

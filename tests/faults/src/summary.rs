@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::oracle::Verdict;
-use crate::round::{Check, Round};
+use crate::oracle::MessageVerdict;
+use crate::round::{Check, FaultRound};
 
 /// Sums over rounds.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Summary {
     pub(crate) lost: u64,
     pub(crate) twice: u64,
     /// In the order in which faults were first met.
-    faults: BTreeMap<String, Figures>,
+    faults: BTreeMap<String, FaultFigures>,
     /// The checks that failed, and why.
     failures: Vec<String>,
     peak_memory: Vec<u64>,
@@ -25,7 +25,7 @@ pub(crate) struct Summary {
 
 /// Of one kind of fault.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Figures {
+struct FaultFigures {
     injected: u64,
     skipped: u64,
     hits: u64,
@@ -36,11 +36,12 @@ struct Figures {
 }
 
 impl Summary {
-    pub(crate) fn add(&mut self, round: &Round) {
+    pub(crate) fn add(&mut self, round: &FaultRound) {
         self.check(&format!("seed {}", round.seed), &round.checks);
         self.messages += count(round.sent.len());
-        self.lost += round.account.with(Verdict::Lost);
-        self.twice += round.account.with(Verdict::Twice) + round.account.with(Verdict::RowAndDeadLetter);
+        self.lost += round.account.with(MessageVerdict::Lost);
+        self.twice +=
+            round.account.with(MessageVerdict::Twice) + round.account.with(MessageVerdict::RowAndDeadLetter);
         for injection in &round.injections {
             let figures = self.faults.entry(injection.fault.to_string()).or_default();
             match injection.hits {
@@ -56,8 +57,8 @@ impl Summary {
                 }
                 figures.messages += 1;
                 match round.account.verdicts.get(id) {
-                    Some(Verdict::Lost) => figures.lost += 1,
-                    Some(Verdict::Twice | Verdict::RowAndDeadLetter) => figures.twice += 1,
+                    Some(MessageVerdict::Lost) => figures.lost += 1,
+                    Some(MessageVerdict::Twice | MessageVerdict::RowAndDeadLetter) => figures.twice += 1,
                     _ => {}
                 }
             }
@@ -90,8 +91,8 @@ impl Summary {
     pub(crate) fn judge_faults(&mut self) {
         for (name, figures) in &self.faults {
             match figures {
-                Figures { injected: 0, .. } => {}
-                Figures { hits: 0, .. } => {
+                FaultFigures { injected: 0, .. } => {}
+                FaultFigures { hits: 0, .. } => {
                     self.failed += 1;
                     self.failures.push(format!("{name}: injected, but it broke nothing: the run is vacuous"));
                 }
@@ -129,7 +130,7 @@ impl Summary {
             "| fault | injected | things it broke | messages sent meanwhile | lost | duplicated |\n|---|--:|--:|--:|--:|--:|\n",
         );
         for (name, figures) in &self.faults {
-            let Figures { injected, hits, messages, lost, twice, .. } = figures;
+            let FaultFigures { injected, hits, messages, lost, twice, .. } = figures;
             // A string takes everything.
             writeln!(table, "| {name} | {injected} | {hits} | {messages} | {lost} | {twice} |").ok();
         }

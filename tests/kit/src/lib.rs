@@ -20,7 +20,7 @@ pub use fault_proxy::{Cut, FaultProxy};
 pub use grpc_frames::{GrpcFrame, send_frames};
 pub use latency_proxy::LatencyProxy;
 pub use messages::{DeadLetter, login, send_batch};
-pub use pki::{Pki, TlsFiles};
+pub use pki::{CertificateFiles, Pki};
 pub use shared_postgres::SharedPostgres;
 pub use sqs_proxy::{ArmedFault, BODILESS, SqsFault, SqsFaultProxy};
 pub use stack::Stack;

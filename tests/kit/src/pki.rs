@@ -14,7 +14,7 @@ pub struct Pki {
 
 /// The three files that a service needs for TLS.
 #[derive(Clone, Debug)]
-pub struct TlsFiles {
+pub struct CertificateFiles {
     directory: PathBuf,
 }
 
@@ -28,27 +28,27 @@ impl Pki {
     }
 
     /// Files for a service, as `veilpost certificates` makes them. A second call returns the same files.
-    pub fn files_of(&self, role: Role) -> anyhow::Result<TlsFiles> {
+    pub fn files_of(&self, role: Role) -> anyhow::Result<CertificateFiles> {
         let directory = self.directory.path().join(role.name());
         if directory.exists() {
-            Ok(TlsFiles { directory })
+            Ok(CertificateFiles { directory })
         } else {
             self.files_named(role.name(), &role.request(&[]))
         }
     }
 
     /// Files in a directory called `name`.
-    pub fn files_named(&self, name: &str, request: &CertificateRequest) -> anyhow::Result<TlsFiles> {
+    pub fn files_named(&self, name: &str, request: &CertificateRequest) -> anyhow::Result<CertificateFiles> {
         let directory = self.directory.path().join(name);
         std::fs::create_dir_all(&directory)?;
-        let files = TlsFiles { directory };
+        let files = CertificateFiles { directory };
         files.replace(&self.ca.issue(request)?)?;
         files.trust(&[&self.ca])?;
         Ok(files)
     }
 }
 
-impl TlsFiles {
+impl CertificateFiles {
     pub fn certificate(&self) -> PathBuf {
         self.directory.join("certificate.pem")
     }

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use veilpost_local::certificates::Role;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
 
 use crate::{Pki, binary, eventually};
@@ -22,9 +22,9 @@ const DRAIN: Duration = Duration::from_secs(40);
 /// them all.
 #[derive(Debug)]
 pub struct Stack {
-    pub writers: Vec<Service>,
-    pub maskers: Vec<Service>,
-    pub readers: Vec<Service>,
+    pub writers: Vec<ServiceProcess>,
+    pub maskers: Vec<ServiceProcess>,
+    pub readers: Vec<ServiceProcess>,
     pub queue: EmbeddedQueue,
     pub pair: QueuePair,
     pub sqs: Client,
@@ -68,7 +68,7 @@ impl Stack {
     }
 
     /// Starts a writer that need not become ready, and returns it.
-    pub async fn launch_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<Service> {
+    pub async fn launch_writer(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<ServiceProcess> {
         let command = self.command(Role::Writer, arguments)?.env("DATABASE_URL", self.postgres.url());
         let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
         self.start(&command).await
@@ -119,7 +119,7 @@ impl Stack {
         &mut self,
         endpoint: &str,
         arguments: &[(&str, &str)],
-    ) -> anyhow::Result<Service> {
+    ) -> anyhow::Result<ServiceProcess> {
         let scheme = self.scheme();
         let maskers = uris(scheme, &mut self.maskers).await?;
         let command = self.command(Role::Reader, arguments)?;
@@ -148,7 +148,7 @@ impl Stack {
     }
 
     /// Every process logs into its own directory.
-    async fn start(&mut self, command: &ServiceCommand) -> anyhow::Result<Service> {
+    async fn start(&mut self, command: &ServiceCommand) -> anyhow::Result<ServiceProcess> {
         let with_variable =
             |command: ServiceCommand, (name, value): &(String, String)| command.env(name, value);
         let command = self.variables.iter().fold(command.clone(), with_variable);
@@ -224,7 +224,7 @@ fn with_default(command: ServiceCommand, given: &[(&str, &str)], flag: &str, val
     if given.iter().any(|(known, _)| *known == flag) { command } else { command.arg(flag, value) }
 }
 
-async fn uris(scheme: &str, services: &mut [Service]) -> anyhow::Result<String> {
+async fn uris(scheme: &str, services: &mut [ServiceProcess]) -> anyhow::Result<String> {
     let mut uris = Vec::new();
     for service in services {
         uris.push(format!("{scheme}://{}", service.grpc_address().await?));

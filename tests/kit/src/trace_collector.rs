@@ -17,7 +17,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-use crate::TlsFiles;
+use crate::CertificateFiles;
 
 /// Serves OTLP/gRPC on loopback; dropping it ends it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl TraceCollector {
     }
 
     /// Accepts TLS only. The certificate must be valid for `localhost`.
-    pub fn encrypted(files: &TlsFiles) -> anyhow::Result<Self> {
+    pub fn encrypted(files: &CertificateFiles) -> anyhow::Result<Self> {
         let identity = Identity::from_pem(std::fs::read(files.certificate())?, std::fs::read(files.key())?);
         Self::serve("https", Server::builder().tls_config(ServerTlsConfig::new().identity(identity))?)
     }

@@ -12,7 +12,7 @@ pub use child::Child;
 pub use log::LogLine;
 pub use metrics::{Histogram, Metrics};
 pub use port::free_port;
-pub use service::{Service, ServiceCommand};
+pub use service::{ServiceCommand, ServiceProcess};
 pub use signals::{EndingSignals, until_signal};
 
 /// The last lines of any program's log.

@@ -31,7 +31,7 @@ pub struct ServiceCommand {
 
 /// A running service; dropping it kills it.
 #[derive(Debug)]
-pub struct Service {
+pub struct ServiceProcess {
     name: String,
     child: Child,
     log: PathBuf,
@@ -75,7 +75,7 @@ impl ServiceCommand {
     /// Starts the service. Its log is appended to `<name>.log` in `directory`.
     ///
     /// The service does not inherit `VEILPOST_…`, `AWS_…` and `DATABASE_URL…` from this process.
-    pub fn start(&self, directory: &Path) -> anyhow::Result<Service> {
+    pub fn start(&self, directory: &Path) -> anyhow::Result<ServiceProcess> {
         let log = directory.join(format!("{}.log", self.name));
         let file = File::options().create(true).append(true).open(&log)?;
         let log_start = file.metadata()?.len();
@@ -89,11 +89,11 @@ impl ServiceCommand {
         command.args(&self.arguments).envs(self.variables.iter().cloned());
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = Child::start(&self.name, &mut command)?;
-        Ok(Service { name: self.name.clone(), child, log, log_start, admin: None })
+        Ok(ServiceProcess { name: self.name.clone(), child, log, log_start, admin: None })
     }
 }
 
-impl Service {
+impl ServiceProcess {
     pub fn name(&self) -> &str {
         &self.name
     }

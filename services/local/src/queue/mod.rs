@@ -3,11 +3,11 @@
 mod client;
 mod embedded;
 mod handler;
+mod queue_client;
 mod sender;
-mod target;
 mod trace;
 
 pub use client::{CREDENTIALS, REGION, client_for};
 pub use embedded::{EmbeddedQueue, QueuePair};
+pub use queue_client::{QueueClient, in_one_line};
 pub use sender::{Sender, Sent};
-pub use target::{Target, in_one_line};

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{Instrument, Span};
 
-use super::target::{Target, in_one_line};
+use super::queue_client::{QueueClient, in_one_line};
 use super::trace;
 use crate::events::SampleEvents;
 
@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Where to send, and how fast.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    pub target: Target,
+    pub queue: QueueClient,
     /// Batches in flight at once.
     pub concurrency: usize,
     /// Messages a second; none means no limit.
@@ -89,11 +89,11 @@ impl Sender {
 
     /// Sends one batch and returns the accepted entries.
     async fn try_batch(&self, events: SampleEvents, numbers: &[u64]) -> anyhow::Result<Vec<Sent>> {
-        let span = if self.traced { trace::send(&self.target.url, numbers.len()) } else { Span::none() };
+        let span = if self.traced { trace::send(&self.queue.url, numbers.len()) } else { Span::none() };
         let context = self.traced.then(|| trace::attribute(&span)).transpose()?;
         let entry = |&number: &u64| entry(events, number, context.clone());
         let entries = numbers.iter().map(entry).collect::<Result<_, _>>()?;
-        let request = self.target.client.send_message_batch().queue_url(&self.target.url);
+        let request = self.queue.client.send_message_batch().queue_url(&self.queue.url);
         let answer = request.set_entries(Some(entries)).send().instrument(span).await;
         let answer = answer.map_err(|error| in_one_line(&error))?;
         if let Some(refused) = answer.failed.iter().find(|failed| failed.sender_fault) {

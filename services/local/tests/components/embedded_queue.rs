@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use veilpost_local::events::{DEFAULT_ODD_PER_MILLION, DEFAULT_SEED, SampleEvents};
-use veilpost_local::queue::{EmbeddedQueue, QueuePair, Sender, Target};
+use veilpost_local::queue::{EmbeddedQueue, QueueClient, QueuePair, Sender};
 
 async fn start() -> (EmbeddedQueue, QueuePair) {
     let queue = EmbeddedQueue::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -26,9 +26,9 @@ fn sent_time(message: &Message) -> u64 {
 async fn sample_events_arrive_as_they_were_made_and_carry_a_trace_context() {
     let (queue, pair) = start().await;
     let events = SampleEvents::new(DEFAULT_SEED, DEFAULT_ODD_PER_MILLION);
-    let target = Target { client: queue.client(), url: pair.url.clone() };
+    let client = QueueClient { client: queue.client(), url: pair.url.clone() };
     let mut taken = Vec::new();
-    let sender = Sender { target, concurrency: 3, rate: None, traced: true };
+    let sender = Sender { queue: client, concurrency: 3, rate: None, traced: true };
     sender.send(events, 25, async |_| (), |batch| taken.extend(batch)).await.unwrap();
 
     taken.sort_by_key(|sent| sent.number);

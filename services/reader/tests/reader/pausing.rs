@@ -6,14 +6,14 @@ use std::time::Duration;
 use aws_sdk_sqs::types::Message;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 
 use crate::harness::{ReaderHarness, eventually};
 use crate::masker::{STORED, ScriptedMasker};
 
 const MESSAGES: usize = 30;
 
-fn start(harness: &ReaderHarness, directory: &std::path::Path) -> Service {
+fn start(harness: &ReaderHarness, directory: &std::path::Path) -> ServiceProcess {
     ServiceCommand::new("reader", env!("CARGO_BIN_EXE_veilpost-reader"))
         .arg("--queue", "logins")
         .arg("--dead-letter-queue-url", "logins-dead")

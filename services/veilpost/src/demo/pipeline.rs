@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::report::Memory;
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
 
 /// Longer than the services' own grace period.
@@ -15,9 +15,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 /// Declared in the order in which they are dropped: upstream first.
 #[derive(Debug)]
 pub(super) struct Pipeline {
-    pub(super) reader: Service,
-    pub(super) masker: Service,
-    pub(super) writer: Service,
+    pub(super) reader: ServiceProcess,
+    pub(super) masker: ServiceProcess,
+    pub(super) writer: ServiceProcess,
 }
 
 /// What the services are connected to.
@@ -46,12 +46,12 @@ impl Pipeline {
         Ok(Self { reader, masker, writer })
     }
 
-    fn each(&mut self) -> [&mut Service; 3] {
+    fn each(&mut self) -> [&mut ServiceProcess; 3] {
         [&mut self.reader, &mut self.masker, &mut self.writer]
     }
 
     pub(super) fn ensure_running(&mut self) -> anyhow::Result<()> {
-        self.each().into_iter().try_for_each(Service::ensure_running)
+        self.each().into_iter().try_for_each(ServiceProcess::ensure_running)
     }
 
     /// Drains all three, the reader first; each must exit with status 0.
@@ -69,7 +69,7 @@ impl Pipeline {
     }
 
     pub(super) fn memory(&self) -> Memory {
-        let peak = |service: &Service| service.peak_memory();
+        let peak = |service: &ServiceProcess| service.peak_memory();
         Memory::new(peak(&self.reader), peak(&self.masker), peak(&self.writer))
     }
 
@@ -85,7 +85,7 @@ impl Pipeline {
 }
 
 /// An idle poll is short, so that the end of the demo does not wait for it.
-fn start_reader(around: &Surroundings<'_>, downstream: String) -> anyhow::Result<Service> {
+fn start_reader(around: &Surroundings<'_>, downstream: String) -> anyhow::Result<ServiceProcess> {
     let (key, secret) = CREDENTIALS;
     service("reader")?
         .arg("--queue", &around.queue.url)

@@ -16,7 +16,7 @@ use crate::progress::progress;
 use veilpost_local::numbers::float;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
-use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION, Sender, Target};
+use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueueClient, QueuePair, REGION, Sender};
 
 const QUEUE: &str = "user-logins";
 const ROWS_SHOWN: i64 = 10;
@@ -90,8 +90,8 @@ impl Run {
         let rows_before = self.store.rows().await?;
         let events = settings.mix.events();
         let client = self.queue.client();
-        let target = Target { client: client.clone(), url: self.pair.url.clone() };
-        let sender = Sender { target, concurrency: SEND_CONCURRENCY, rate: None, traced: false };
+        let queue = QueueClient { client: client.clone(), url: self.pair.url.clone() };
+        let sender = Sender { queue, concurrency: SEND_CONCURRENCY, rate: None, traced: false };
         let mut sent = Sent::new();
         let bar = progress(settings.messages);
         let (settled, settled_so_far) = watch::channel(0);

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::send_command::Mix;
+use crate::send_command::EventMix;
 
 #[derive(Args, Clone)]
 pub(crate) struct DemoSettings {
@@ -12,7 +12,7 @@ pub(crate) struct DemoSettings {
     pub(super) messages: u64,
 
     #[command(flatten)]
-    pub(super) mix: Mix,
+    pub(super) mix: EventMix,
 
     /// Use this Postgres instead of a throw-away one; the table user_logins and the schema veilpost are made if
     /// they are missing, and rows are added

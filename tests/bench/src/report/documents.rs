@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::catalogue::Group;
-use super::{Report, growth, model, number, summary, table, targets};
+use super::{BenchReport, growth, model, number, summary, table, targets};
 use crate::figures::Checks;
 
 const OPEN: &str = "<!-- bench:";
@@ -40,12 +40,12 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 }
 
 /// The document with the current figures between its markers.
-pub(crate) fn fill(text: &str, report: &Report) -> anyhow::Result<String> {
+pub(crate) fn fill(text: &str, report: &BenchReport) -> anyhow::Result<String> {
     let mut filled = String::with_capacity(text.len());
     for part in parts(text)? {
         match part {
-            Part::Words(words) => filled.push_str(words),
-            Part::Figure { name, .. } => {
+            DocumentPart::Words(words) => filled.push_str(words),
+            DocumentPart::Figure { name, .. } => {
                 filled.extend([OPEN, name, OPEN_END, &content(name, report)?, CLOSE]);
             }
         }
@@ -54,18 +54,18 @@ pub(crate) fn fill(text: &str, report: &Report) -> anyhow::Result<String> {
 }
 
 /// Every marker must say what the measurements say, and no rate in the README may stand outside of one.
-pub(crate) fn check(root: &Path, report: &Report, checks: &mut Checks) -> anyhow::Result<()> {
+pub(crate) fn check(root: &Path, report: &BenchReport, checks: &mut Checks) -> anyhow::Result<()> {
     let mut markers = 0;
     for file in files(root)? {
         let text = std::fs::read_to_string(&file)?;
         let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         for part in parts(&text).with_context(|| shown.clone())? {
             match part {
-                Part::Words(words) if shown == "README.md" => {
+                DocumentPart::Words(words) if shown == "README.md" => {
                     checks.that(!has_rate(words), || format!("{shown} has a rate outside of a marker"));
                 }
-                Part::Words(_) => {}
-                Part::Figure { name, content: found } => {
+                DocumentPart::Words(_) => {}
+                DocumentPart::Figure { name, content: found } => {
                     markers += 1;
                     let expected = content(name, report);
                     checks.that(expected.is_ok_and(|expected| expected == found), || {
@@ -80,12 +80,12 @@ pub(crate) fn check(root: &Path, report: &Report, checks: &mut Checks) -> anyhow
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Part<'t> {
+enum DocumentPart<'t> {
     Words(&'t str),
     Figure { name: &'t str, content: &'t str },
 }
 
-fn parts(text: &str) -> anyhow::Result<Vec<Part<'_>>> {
+fn parts(text: &str) -> anyhow::Result<Vec<DocumentPart<'_>>> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((words, marked)) = rest.split_once(OPEN) {
@@ -93,14 +93,14 @@ fn parts(text: &str) -> anyhow::Result<Vec<Part<'_>>> {
         let (content, after) =
             marked.split_once(CLOSE).with_context(|| format!("nothing closes the marker {name}"))?;
         anyhow::ensure!(!content.contains(OPEN), "nothing closes the marker {name}");
-        parts.extend([Part::Words(words), Part::Figure { name, content }]);
+        parts.extend([DocumentPart::Words(words), DocumentPart::Figure { name, content }]);
         rest = after;
     }
-    parts.push(Part::Words(rest));
+    parts.push(DocumentPart::Words(rest));
     Ok(parts)
 }
 
-fn content(name: &str, report: &Report) -> anyhow::Result<String> {
+fn content(name: &str, report: &BenchReport) -> anyhow::Result<String> {
     let figures = &report.figures;
     let block = |text: String| format!("\n{}\n", text.trim_end());
     Ok(match name.split_once(':').unwrap_or((name, "")) {
@@ -136,10 +136,10 @@ mod tests {
     use crate::figures::Figures;
     use crate::report::origin::Origin;
 
-    fn report() -> Report {
+    fn report() -> BenchReport {
         let mut figures = Figures::default();
         figures.add("end-to-end.rate", "msg/s", 12_345.0);
-        Report::new(Origin::for_tests("p"), figures)
+        BenchReport::new(Origin::for_tests("p"), figures)
     }
 
     #[test]

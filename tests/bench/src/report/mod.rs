@@ -29,12 +29,12 @@ const PICTURE: &str = "docs/performance.svg";
 
 /// Figures, and where they are from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     pub(crate) origin: Origin,
     pub(crate) figures: Figures,
 }
 
-impl Report {
+impl BenchReport {
     pub(crate) fn new(origin: Origin, figures: Figures) -> Self {
         Self { origin, figures }
     }
@@ -61,7 +61,7 @@ impl Report {
 }
 
 /// Writes what the settings ask for.
-pub(crate) fn write(report: &Report, settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn write(report: &BenchReport, settings: &Settings) -> anyhow::Result<()> {
     if let Some(file) = &settings.json {
         std::fs::write(file, report.json()?)?;
     }
@@ -78,7 +78,7 @@ pub(crate) fn write(report: &Report, settings: &Settings) -> anyhow::Result<()> 
 /// Writes the documents' figures and the picture again.
 pub(crate) fn render() -> anyhow::Result<ExitCode> {
     let root = root()?;
-    let report = Report::read(&root)?;
+    let report = BenchReport::read(&root)?;
     std::fs::write(root.join(PICTURE), picture::draw(&report.figures, &report.origin))?;
     for file in documents::files(&root)? {
         let text = std::fs::read_to_string(&file)?;
@@ -94,7 +94,7 @@ pub(crate) fn render() -> anyhow::Result<ExitCode> {
 /// Whether documents, picture and measurements belong together.
 pub(crate) fn check() -> anyhow::Result<ExitCode> {
     let root = root()?;
-    let report = Report::read(&root)?;
+    let report = BenchReport::read(&root)?;
     let mut checks = Checks::default();
     documents::check(&root, &report, &mut checks)?;
     let drawn = picture::draw(&report.figures, &report.origin);

@@ -5,7 +5,7 @@ use super::table::{Rows, row};
 use crate::figures::{Figure, Figures};
 
 /// A bound on a figure.
-struct Target {
+struct Goal {
     figure: &'static str,
     what: &'static str,
     bound: Bound,
@@ -18,15 +18,15 @@ enum Bound {
     AtMost(f64),
 }
 
-const fn at_least(figure: &'static str, what: &'static str, bound: f64, aim: Option<f64>) -> Target {
-    Target { figure, what, bound: Bound::AtLeast(bound), aim }
+const fn at_least(figure: &'static str, what: &'static str, bound: f64, aim: Option<f64>) -> Goal {
+    Goal { figure, what, bound: Bound::AtLeast(bound), aim }
 }
 
-const fn at_most(figure: &'static str, what: &'static str, bound: f64, aim: Option<f64>) -> Target {
-    Target { figure, what, bound: Bound::AtMost(bound), aim }
+const fn at_most(figure: &'static str, what: &'static str, bound: f64, aim: Option<f64>) -> Goal {
+    Goal { figure, what, bound: Bound::AtMost(bound), aim }
 }
 
-const TARGETS: [Target; 14] = [
+const TARGETS: [Goal; 14] = [
     at_least("end-to-end.ratio", "end to end against the bare receive-and-delete loop", 0.6, Some(0.75)),
     at_most("reader.cpu-ratio", "reader: CPU a message against the bare SDK loop", 1.3, None),
     at_least("masker.ratio", "masker: records/s of one core against the bare masking loop", 0.5, None),
@@ -43,7 +43,7 @@ const TARGETS: [Target; 14] = [
     at_most("start.writer", "writer: start to ready", 200.0, None),
 ];
 
-impl Target {
+impl Goal {
     fn verdict(&self, value: f64) -> &'static str {
         let holds = |bound: f64| match self.bound {
             Bound::AtLeast(_) => value >= bound,

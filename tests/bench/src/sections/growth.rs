@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
 use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::say;
-use veilpost_local::process::Service;
+use veilpost_local::process::ServiceProcess;
 use veilpost_testkit::LatencyProxy;
 
 use super::pipeline::{Through, through};
@@ -128,7 +128,7 @@ async fn distant(
 }
 
 /// Never ends but by an error.
-async fn watch_pace(reader: &mut Service, receives: &mut f64, deletes: &mut f64) -> anyhow::Error {
+async fn watch_pace(reader: &mut ServiceProcess, receives: &mut f64, deletes: &mut f64) -> anyhow::Error {
     loop {
         match reader.metrics().await {
             Ok(metrics) => {

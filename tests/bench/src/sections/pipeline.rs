@@ -173,8 +173,8 @@ impl Snapshot {
     }
 }
 
-pub(crate) fn peak_mebibytes(services: &[veilpost_local::process::Service]) -> f64 {
-    let bytes = services.iter().filter_map(veilpost_local::process::Service::peak_memory).max();
+pub(crate) fn peak_mebibytes(services: &[veilpost_local::process::ServiceProcess]) -> f64 {
+    let bytes = services.iter().filter_map(veilpost_local::process::ServiceProcess::peak_memory).max();
     bytes.map_or(f64::NAN, |bytes| float(bytes) / 1_048_576.0)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use veilpost_local::process::{Service, ServiceCommand};
+use veilpost_local::process::{ServiceCommand, ServiceProcess};
 
 use crate::replicas::{Plan, reader, serving};
 use crate::run::Results;
@@ -35,13 +35,13 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
     Ok(())
 }
 
-/// Looks for readiness more often than [`Service::ready`] does.
+/// Looks for readiness more often than [`ServiceProcess::ready`] does.
 async fn timed(
     command: ServiceCommand,
     directory: &Path,
     results: &mut Results,
     name: &str,
-) -> anyhow::Result<Service> {
+) -> anyhow::Result<ServiceProcess> {
     let started = Instant::now();
     let mut service = command.start(directory)?;
     while !std::fs::read_to_string(service.log_file())?.contains(r#""message":"ready""#) {

@@ -7,7 +7,7 @@ mod sqs;
 
 use std::time::Duration;
 
-use super::pipeline::Pipeline;
+use super::pipeline::ProxiedPipeline;
 use super::schedule::Schedule;
 use super::tally::Tally;
 
@@ -18,7 +18,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs all lanes to their ends; afterwards nothing is broken any more. An error is something that must not
 /// happen whatever is broken, such as a process that ends by itself.
-pub(super) async fn run(schedule: &Schedule, pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(
+    schedule: &Schedule,
+    pipeline: &ProxiedPipeline,
+    tally: &Tally,
+) -> anyhow::Result<()> {
     let [processes, more_processes] = &schedule.processes;
     let lanes = tokio::try_join!(
         sqs::run(&schedule.sqs, pipeline, tally),

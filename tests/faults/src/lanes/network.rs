@@ -7,14 +7,14 @@ use veilpost_testkit::{Cut, FaultProxy};
 
 use super::{POLL_INTERVAL, TARGET_PATIENCE};
 use crate::fault::{Fault, NetworkFault};
-use crate::pipeline::Pipeline;
+use crate::pipeline::ProxiedPipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
 
 /// How long a hop is slow.
 const SLOWNESS: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &ProxiedPipeline, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
         let Fault::Network(hop, fault) = step.fault else { continue };

@@ -7,13 +7,13 @@ use sqlx::Connection;
 use tokio::time::sleep;
 
 use super::{POLL_INTERVAL, TARGET_PATIENCE};
-use crate::database::Database;
+use crate::database::FaultDatabase;
 use crate::fault::{Fault, PostgresFault};
-use crate::pipeline::Pipeline;
+use crate::pipeline::ProxiedPipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
 
-pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &ProxiedPipeline, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
         let Fault::Postgres(fault) = step.fault else { continue };
@@ -25,7 +25,11 @@ pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> a
 }
 
 /// What was broken, by Postgres's own account; none when this machine cannot have the fault.
-async fn inject(fault: PostgresFault, length: Duration, pipeline: &Pipeline) -> anyhow::Result<Option<u64>> {
+async fn inject(
+    fault: PostgresFault,
+    length: Duration,
+    pipeline: &ProxiedPipeline,
+) -> anyhow::Result<Option<u64>> {
     let database = &pipeline.database;
     let seen = match fault {
         PostgresFault::ImmediateShutdown | PostgresFault::Restart => down(fault, length, pipeline).await?,
@@ -79,7 +83,7 @@ const WRITERS_PATIENCE: Duration = Duration::from_secs(7);
 const RELOAD: &str = "SELECT pg_reload_conf()";
 
 /// How many connections of writers the end of the server cut.
-async fn down(fault: PostgresFault, length: Duration, pipeline: &Pipeline) -> anyhow::Result<u64> {
+async fn down(fault: PostgresFault, length: Duration, pipeline: &ProxiedPipeline) -> anyhow::Result<u64> {
     let connections = connections(&pipeline.database).await?;
     let mut stack = pipeline.stack().await;
     match fault {
@@ -92,7 +96,7 @@ async fn down(fault: PostgresFault, length: Duration, pipeline: &Pipeline) -> an
 }
 
 /// Waits until writers are connected, and tells how often.
-async fn connections(database: &Database) -> anyhow::Result<u64> {
+async fn connections(database: &FaultDatabase) -> anyhow::Result<u64> {
     let until = Instant::now() + TARGET_PATIENCE;
     loop {
         let connections = database.writers_connections().await?;
@@ -105,7 +109,7 @@ async fn connections(database: &Database) -> anyhow::Result<u64> {
 
 /// What a frozen backend was about to commit it commits when it is resumed, though its writer has long tried
 /// again on another connection.
-async fn frozen(length: Duration, database: &Database) -> anyhow::Result<u64> {
+async fn frozen(length: Duration, database: &FaultDatabase) -> anyhow::Result<u64> {
     connections(database).await?;
     let backends = database.writers_backends().await?;
     let signal = |signal| backends.iter().filter(|pid| kill_process(**pid, signal).is_ok()).count();
@@ -115,7 +119,7 @@ async fn frozen(length: Duration, database: &Database) -> anyhow::Result<u64> {
     Ok(u64::try_from(frozen)?)
 }
 
-async fn terminated(length: Duration, database: &Database) -> anyhow::Result<u64> {
+async fn terminated(length: Duration, database: &FaultDatabase) -> anyhow::Result<u64> {
     let (begun, mut terminated) = (Instant::now(), 0);
     while begun.elapsed() < length || (terminated == 0 && begun.elapsed() < TARGET_PATIENCE) {
         terminated += database.terminate_writers().await?;
@@ -125,7 +129,7 @@ async fn terminated(length: Duration, database: &Database) -> anyhow::Result<u64
 }
 
 /// How often Postgres logs an error within `length`. Waits longer, until there is one.
-async fn logged(database: &Database, sqlstate: &str, length: Duration) -> anyhow::Result<u64> {
+async fn logged(database: &FaultDatabase, sqlstate: &str, length: Duration) -> anyhow::Result<u64> {
     let (begun, before) = (Instant::now(), database.logged(sqlstate)?);
     sleep(length).await;
     loop {

@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use super::{POLL_INTERVAL, TARGET_PATIENCE};
 use crate::fault::{Fault, ProcessFault};
-use crate::pipeline::Pipeline;
+use crate::pipeline::ProxiedPipeline;
 use crate::replica::Replica;
 use crate::schedule::Step;
 use crate::tally::Tally;
 
-pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &ProxiedPipeline, tally: &Tally) -> anyhow::Result<()> {
     for step in steps {
         sleep(step.pause).await;
         let Fault::Process(role, fault) = step.fault else { continue };

@@ -7,7 +7,7 @@ use veilpost_testkit::{ArmedFault, SqsFault};
 
 use super::POLL_INTERVAL;
 use crate::fault::{Fault, SqsCall};
-use crate::pipeline::Pipeline;
+use crate::pipeline::ProxiedPipeline;
 use crate::schedule::Step;
 use crate::tally::Tally;
 
@@ -17,7 +17,7 @@ const MEETING: Duration = Duration::from_millis(1500);
 /// How long faults that have met no call yet stay armed when the lane is over.
 const LAST_CHANCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(steps: &[Step], pipeline: &Pipeline, tally: &Tally) -> anyhow::Result<()> {
+pub(super) async fn run(steps: &[Step], pipeline: &ProxiedPipeline, tally: &Tally) -> anyhow::Result<()> {
     let mut armed = Vec::new();
     for step in steps {
         sleep(step.pause).await;

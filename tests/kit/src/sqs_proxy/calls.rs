@@ -19,7 +19,7 @@ pub(super) struct CallCount {
 
 /// A call that is not answered yet; dropping it says that it is, or that its caller has gone.
 #[derive(Debug)]
-pub(super) struct InFlight {
+pub(super) struct InFlightCall {
     counts: CallCounts,
     action: String,
 }
@@ -29,17 +29,17 @@ impl CallCounts {
         self.0.lock().get(action).copied().unwrap_or_default()
     }
 
-    pub(super) fn begin(&self, action: &str) -> InFlight {
+    pub(super) fn begin(&self, action: &str) -> InFlightCall {
         let mut counts = self.0.lock();
         let count = counts.entry(action.to_owned()).or_default();
         count.total += 1;
         count.in_flight += 1;
         count.most_in_flight = count.most_in_flight.max(count.in_flight);
-        InFlight { counts: self.clone(), action: action.to_owned() }
+        InFlightCall { counts: self.clone(), action: action.to_owned() }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for InFlightCall {
     fn drop(&mut self) {
         if let Some(count) = self.counts.0.lock().get_mut(&self.action) {
             count.in_flight = count.in_flight.saturating_sub(1);

@@ -7,12 +7,12 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 /// An existing queue, and a client that reaches it.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct QueueClient {
     pub client: Client,
     pub url: String,
 }
 
-impl Target {
+impl QueueClient {
     /// Finds a queue by its URL or its name, with the AWS SDK's default settings.
     pub async fn find(queue: &str) -> anyhow::Result<Self> {
         let settings = aws_config::load_defaults(BehaviorVersion::latest()).await;
