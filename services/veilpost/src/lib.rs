@@ -1,5 +1,5 @@
-//! Veilpost's command line: the demo, a producer of sample events, the embedded queue, trial certificates and a look at
-//! dead letters.
+//! Veilpost's command line: the demo, a producer of sample events, the embedded queue, trial certificates and
+//! a look at dead letters.
 
 mod certificates_command;
 mod cli;

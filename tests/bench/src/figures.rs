@@ -17,6 +17,13 @@ pub(crate) struct Figure {
 #[serde(transparent)]
 pub(crate) struct Figures(BTreeMap<String, Figure>);
 
+/// The figures and checks of all sections.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) figures: Figures,
+    pub(crate) checks: Checks,
+}
+
 impl Figures {
     /// Adds a repetition; the figure is the median of all.
     pub(crate) fn add(&mut self, name: &str, unit: &str, sample: f64) {

@@ -4,18 +4,11 @@ use std::process::ExitCode;
 
 use veilpost_local::output::{print, say};
 
-use crate::figures::{Checks, Figures};
+use crate::figures::Results;
 use crate::report::{self, BenchReport, Origin};
 use crate::sections;
 use crate::settings::{Section, Settings};
 use crate::testbed::Testbed;
-
-/// The figures and checks of all sections.
-#[derive(Debug, Default)]
-pub(crate) struct Results {
-    pub(crate) figures: Figures,
-    pub(crate) checks: Checks,
-}
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let settings = settings.sized();

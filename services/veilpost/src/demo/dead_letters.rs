@@ -11,11 +11,12 @@ use veilpost_local::queue::in_one_line;
 const REASON: &str = "veilpost.reason";
 const MESSAGE_ID: &str = "veilpost.message-id";
 
-/// How long what was read stays hidden, in seconds: nothing comes twice while reading, and a person who looks later
-/// finds it again.
+/// How long what was read stays hidden, in seconds: nothing comes twice while reading, and a person who looks
+/// later finds it again.
 const HIDDEN: i32 = 60;
 
-/// The reasons in the dead-letter queue by original message id. A copy of a message that is there already counts once.
+/// The reasons in the dead-letter queue by original message id. A copy of a message that is there already
+/// counts once.
 pub(super) async fn read(client: &Client, url: &str) -> anyhow::Result<HashMap<String, String>> {
     let mut found = HashMap::new();
     loop {

@@ -18,7 +18,8 @@ use run::Run;
 use veilpost_local::output::{print, say};
 use veilpost_local::process::{EndingSignals, until_signal};
 
-/// Runs the demo; with `--keep` until a signal comes. Dropping this future ends everything that it has started.
+/// Runs the demo; with `--keep` until a signal comes. Dropping this future ends everything that it has
+/// started.
 pub(crate) async fn run(settings: &DemoSettings, signals: &mut EndingSignals) -> anyhow::Result<ExitCode> {
     let mut kept = None;
     let outcome = until_signal(signals, async {

@@ -21,7 +21,8 @@ use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueueClient, QueuePair, 
 const QUEUE: &str = "user-logins";
 const ROWS_SHOWN: i64 = 10;
 
-/// Batches on their way at once: enough to keep the queue filled, few enough to leave the processors to the services.
+/// Batches on their way at once: enough to keep the queue filled, few enough to leave the processors to the
+/// services.
 const SEND_CONCURRENCY: usize = 8;
 
 /// Everything that runs. Declared in the order in which it is dropped.

@@ -14,8 +14,8 @@ pub(crate) struct DemoSettings {
     #[command(flatten)]
     pub(super) mix: EventMix,
 
-    /// Use this Postgres instead of a throw-away one; the table user_logins and the schema veilpost are made if
-    /// they are missing, and rows are added
+    /// Use this Postgres instead of a throw-away one; the table user_logins and the schema veilpost are made
+    /// if they are missing, and rows are added
     #[arg(
         long,
         env = "VEILPOST_DEMO_DATABASE_URL",

@@ -16,7 +16,7 @@ use veilpost_local::process::Metrics;
 /// Reading metrics costs the services a little, and they share the processors with everything here.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// No message settled for so long means that something is stuck.
+/// If no message is settled for this long, something is stuck.
 const STALL: Duration = Duration::from_mins(1);
 
 /// How many messages may wait in the embedded queue, which slows with its backlog.
@@ -49,7 +49,8 @@ pub(super) async fn admit(settled: &watch::Receiver<u64>, number: u64) {
     settled.clone().wait_for(enough).await.ok();
 }
 
-/// Returns once `messages` have been deleted and the queue is empty; fails when a service ends, or when nothing moves.
+/// Returns once `messages` have been deleted and the queue is empty; fails when a service ends, or when
+/// nothing moves.
 pub(super) async fn until_settled(
     pipeline: &mut Pipeline,
     queue: (&Client, &str),

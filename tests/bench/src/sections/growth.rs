@@ -15,8 +15,8 @@ use super::pipeline::{Through, through};
 use crate::bodies::Bodies;
 use crate::cpu::cpu_of;
 use crate::feed::Feed;
+use crate::figures::Results;
 use crate::replicas::Plan;
-use crate::run::Results;
 use crate::testbed::Testbed;
 
 pub(crate) const REPLICAS: [u32; 3] = [1, 2, 3];

@@ -7,9 +7,8 @@ use anyhow::Context;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bodies::Bodies;
-use crate::figures::quantile;
+use crate::figures::{Results, quantile};
 use crate::replicas::Plan;
-use crate::run::Results;
 use crate::testbed::Testbed;
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use veilpost_local::output::say;
 use veilpost_writer::{PreparedRecords, StatementLoop};
 
 use crate::bodies::{masked_batches, target};
-use crate::run::Results;
+use crate::figures::Results;
 use crate::testbed::Testbed;
 
 /// As many as the writer has.

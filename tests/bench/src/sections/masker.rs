@@ -11,8 +11,8 @@ use veilpost_proto::v1::masker_client::MaskerClient;
 use super::peers::{Sink, exchange};
 use crate::bodies::Bodies;
 use crate::cpu::thread_cpu;
+use crate::figures::Results;
 use crate::replicas::Plan;
-use crate::run::Results;
 use crate::testbed::Testbed;
 
 pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {

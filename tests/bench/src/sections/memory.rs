@@ -6,9 +6,9 @@ use tokio::time::sleep;
 
 use crate::bodies::Bodies;
 use crate::feed::Feed;
+use crate::figures::Results;
 use crate::queue::QueueProcess;
 use crate::replicas::{Plan, Replicas};
-use crate::run::Results;
 use crate::sections::pipeline::peak_mebibytes;
 use crate::testbed::Testbed;
 

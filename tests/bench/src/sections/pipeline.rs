@@ -8,9 +8,8 @@ use veilpost_local::numbers::float;
 use crate::bodies::Bodies;
 use crate::cpu::{cpu_of, own_cpu};
 use crate::feed::{Drained, Feed};
-use crate::figures::Figures;
+use crate::figures::{Figures, Results};
 use crate::replicas::{Plan, Replicas, ReplicasCpu};
-use crate::run::Results;
 use crate::testbed::Testbed;
 use crate::worker::{Work, Worker};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use veilpost_local::process::{ServiceCommand, ServiceProcess};
 
+use crate::figures::Results;
 use crate::replicas::{Plan, reader, serving};
-use crate::run::Results;
 use crate::testbed::Testbed;
 
 const STARTS: u32 = 5;

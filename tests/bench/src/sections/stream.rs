@@ -9,7 +9,7 @@ use veilpost_proto::v1::masker_client::MaskerClient;
 use super::peers::{Sink, exchange};
 use crate::bodies::Bodies;
 use crate::cpu::own_cpu;
-use crate::run::Results;
+use crate::figures::Results;
 use crate::testbed::Testbed;
 
 pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<()> {

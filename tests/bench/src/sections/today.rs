@@ -4,7 +4,7 @@ use veilpost_local::numbers::float;
 
 use crate::bodies::Bodies;
 use crate::feed::Feed;
-use crate::run::Results;
+use crate::figures::Results;
 use crate::testbed::Testbed;
 use crate::worker::{Work, Worker};
 

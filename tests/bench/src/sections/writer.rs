@@ -15,8 +15,8 @@ use super::ledger::{CONNECTIONS, bare_loop};
 use super::peers::exchange;
 use crate::bodies::{masked_batches, target};
 use crate::cpu::cpu_of;
+use crate::figures::Results;
 use crate::replicas::Plan;
-use crate::run::Results;
 use crate::testbed::Testbed;
 
 /// Rows in one COPY: enough to make the pause that sqlx 0.9.0 makes at its end not matter.
