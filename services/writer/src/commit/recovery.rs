@@ -5,17 +5,16 @@ use veilpost_proto::v1::Reason;
 use crate::database::Blame;
 use crate::target::InsertMode;
 
-/// So many failures without a decision are retried before the segment is split.
+/// How many failures without a decision are retried before the segment is split.
 const UNDECIDED_RETRIES: u32 = 3;
 
-/// So many cancelled statements of a record alone are retried before it may be left.
+/// How many cancelled statements of a record alone are retried before it may be left.
 const CANCELLED_RETRIES: u32 = 3;
 
-/// So many failures of a record alone are retried before the database is asked whether it takes any row at
-/// all.
+/// How many failures of a record alone are retried before the database is asked whether it takes any row.
 const RETRIES_BEFORE_PROBE: u32 = 5;
 
-/// So many failures are blamed on the catalogue before it is cleared of the blame.
+/// How many failures are blamed on the catalogue before it is cleared of the blame.
 const CATALOGUE_RETRIES: u32 = 3;
 
 /// What to do with a segment whose statement failed.

@@ -190,8 +190,8 @@ mod tests {
         ServerError::with_sqlstate("23514").into()
     }
 
-    /// A search for the records at certain positions that is given up after `give_up_after` statements, and the
-    /// number of statements that it took.
+    /// A search for the records at certain positions that is given up after `give_up_after` statements, and
+    /// the number of statements that it took.
     fn search(records: usize, to_blame: impl Fn(usize) -> bool, give_up_after: usize) -> (Search, usize) {
         let mut search = Search::new(segment(records));
         let mut statements = 0;
