@@ -1,11 +1,11 @@
 //! Masked records as bytes: a masker encodes each record once, a batch carries it encoded, and a writer reads
 //! its values in place.
 //!
-//! prost would decode every value into a string of its own, which nothing needs. So `generate/main.rs` declares
+//! prost would decode every value into a string of its own, which nothing needs. So `generate` declares
 //! [`MaskedBatch::records`] as bytes; on the wire that is the same.
 //!
 //! ```
-//! use veilpost_proto::masked::{Given, RecordEncoder, read_record};
+//! use veilpost_proto::masked::{ValueRef, RecordEncoder, read_record};
 //! use veilpost_proto::v1::{MaskedRecord, Value, value::Kind};
 //!
 //! let mut encoder = RecordEncoder::default();
@@ -19,7 +19,7 @@
 //! let mut values = Vec::new();
 //! let header = read_record(&records[0], |value, _| values.push(value))?;
 //! assert_eq!(header.message_id, "m1");
-//! assert_eq!(values, [Some(Given::Text("ios")), None]);
+//! assert_eq!(values, [Some(ValueRef::Text("ios")), None]);
 //! # Ok::<(), veilpost_proto::Malformed>(())
 //! ```
 
@@ -27,7 +27,7 @@ mod encoder;
 mod reader;
 
 pub use encoder::RecordEncoder;
-pub use reader::{Given, RecordHeader, message_id, read_record};
+pub use reader::{RecordHeader, ValueRef, message_id, read_record};
 
 use std::borrow::Borrow;
 

@@ -8,7 +8,7 @@ use crate::wire::{Malformed, WireFields, WireValue};
 /// A value of a masked record that is not NULL, borrowed from the encoded record. Its `Debug` shows the kind
 /// and never the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Given<'a> {
+pub enum ValueRef<'a> {
     /// Any text.
     Text(&'a str),
     /// A number in the text that the producer wrote, so that no digit is lost.
@@ -36,7 +36,7 @@ pub struct RecordHeader<'a> {
 /// When `record` is not a masked record. `take` may have got values before that.
 pub fn read_record<'a>(
     record: &'a [u8],
-    mut take: impl FnMut(Option<Given<'a>>, Range<usize>),
+    mut take: impl FnMut(Option<ValueRef<'a>>, Range<usize>),
 ) -> Result<RecordHeader<'a>, Malformed> {
     let mut heading = RecordHeader::default();
     let mut fields = WireFields::of(record);
@@ -62,7 +62,7 @@ pub fn message_id(record: &[u8]) -> &str {
 }
 
 /// The last of the kinds that are set counts, as in every decoder of a `oneof`.
-fn read_value(value: &[u8]) -> Result<(Option<Given<'_>>, Range<usize>), Malformed> {
+fn read_value(value: &[u8]) -> Result<(Option<ValueRef<'_>>, Range<usize>), Malformed> {
     let (mut given, mut place) = (None, 0..0);
     let mut fields = WireFields::of(value);
     while let Some(field) = fields.next() {
@@ -70,14 +70,14 @@ fn read_value(value: &[u8]) -> Result<(Option<Given<'_>>, Range<usize>), Malform
             (number @ (1 | 2 | 4), WireValue::Bytes(content)) => {
                 let text = text(content)?;
                 given = Some(match number {
-                    1 => Given::Text(text),
-                    2 => Given::Number(text),
-                    _ => Given::Json(text),
+                    1 => ValueRef::Text(text),
+                    2 => ValueRef::Number(text),
+                    _ => ValueRef::Json(text),
                 });
                 let end = value.len() - fields.left();
                 place = end - content.len()..end;
             }
-            (3, WireValue::Varint(boolean)) => (given, place) = (Some(Given::Boolean(boolean != 0)), 0..0),
+            (3, WireValue::Varint(boolean)) => (given, place) = (Some(ValueRef::Boolean(boolean != 0)), 0..0),
             (1..=4, _) | (_, WireValue::Group) => return Err(Malformed),
             _ => {}
         }
@@ -89,7 +89,7 @@ fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed)
 }
 
-impl<'a> Given<'a> {
+impl<'a> ValueRef<'a> {
     /// The text of the value; `None` for a boolean.
     pub fn text(self) -> Option<&'a str> {
         match self {
@@ -100,7 +100,7 @@ impl<'a> Given<'a> {
 }
 
 /// Shows the kind and never the value.
-impl fmt::Debug for Given<'_> {
+impl fmt::Debug for ValueRef<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Text(_) => "text",
@@ -123,14 +123,14 @@ mod tests {
     fn read(record: &[u8]) -> Result<MaskedRecord, Malformed> {
         let mut values = Vec::new();
         let heading = read_record(record, |given, place| {
-            if let Some(text) = given.and_then(Given::text) {
+            if let Some(text) = given.and_then(ValueRef::text) {
                 assert_eq!(record.get(place), Some(text.as_bytes()));
             }
             let kind = given.map(|given| match given {
-                Given::Text(text) => Kind::Text(text.to_owned()),
-                Given::Number(text) => Kind::Number(text.to_owned()),
-                Given::Boolean(boolean) => Kind::Boolean(boolean),
-                Given::Json(text) => Kind::Json(text.to_owned()),
+                ValueRef::Text(text) => Kind::Text(text.to_owned()),
+                ValueRef::Number(text) => Kind::Number(text.to_owned()),
+                ValueRef::Boolean(boolean) => Kind::Boolean(boolean),
+                ValueRef::Json(text) => Kind::Json(text.to_owned()),
             });
             values.push(Value { kind });
         })?;

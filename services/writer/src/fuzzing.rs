@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use veilpost_proto::frame;
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::{self, MaskedBatch};
 
 use crate::catalogue::{ColumnKind, NumericShape, Table, TableColumn, TextLimit};
@@ -73,13 +73,13 @@ fn target() -> ResolvedTarget {
 /// Stores a text as each kind of value in a column of each kind: it fits, or it is rejected without being
 /// quoted.
 pub fn texts(text: &str) {
-    for given in [Given::Text(text), Given::Number(text), Given::Json(text)] {
+    for given in [ValueRef::Text(text), ValueRef::Number(text), ValueRef::Json(text)] {
         value(given);
     }
 }
 
 /// Checks that a value is rejected without being quoted, or fits its column as far as the writer judges that.
-fn value(given: Given<'_>) {
+fn value(given: ValueRef<'_>) {
     for column in columns() {
         match convert(given, &column) {
             Verdict::Reject(ValueRejection { rule: Cow::Borrowed(_), .. }) => {}
@@ -93,7 +93,7 @@ fn value(given: Given<'_>) {
 }
 
 /// The text of an input. A boolean has no text of its own.
-fn text<'a>(given: Given<'a>, input: &'a Input) -> &'a str {
+fn text<'a>(given: ValueRef<'a>, input: &'a Input) -> &'a str {
     match input {
         Input::AsGiven => given.text().expect("a value that is taken as given has a text"),
         Input::Made(text) => text,
@@ -103,7 +103,7 @@ fn text<'a>(given: Given<'a>, input: &'a Input) -> &'a str {
 /// Whether another value is rejected in the same words, so that they are the column's and not the value's.
 fn is_the_columns(refusal: &ValueRejection, column: &TableColumn) -> bool {
     let (digits, letters) = ("9".repeat(200), "x".repeat(200));
-    let others = [Given::Number(&digits), Given::Number("9e999999"), Given::Text(&letters)];
+    let others = [ValueRef::Number(&digits), ValueRef::Number("9e999999"), ValueRef::Text(&letters)];
     others.into_iter().any(
         |other| matches!(convert(other, column), Verdict::Reject(ValueRejection { rule, .. }) if rule == refusal.rule),
     )
@@ -210,10 +210,10 @@ mod tests {
         #[test]
         fn any_value_fits_or_is_refused_without_being_quoted(sent in kind()) {
             value(match &sent {
-                Sent::Text(text) => Given::Text(text),
-                Sent::Number(text) => Given::Number(text),
-                Sent::Json(text) => Given::Json(text),
-                Sent::Boolean(boolean) => Given::Boolean(*boolean),
+                Sent::Text(text) => ValueRef::Text(text),
+                Sent::Number(text) => ValueRef::Number(text),
+                Sent::Json(text) => ValueRef::Json(text),
+                Sent::Boolean(boolean) => ValueRef::Boolean(*boolean),
             });
         }
 

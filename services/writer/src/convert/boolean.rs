@@ -1,17 +1,17 @@
 //! Boolean columns.
 
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 
 use super::verdict::{Input, Verdict};
 
-pub(super) fn convert(given: Given<'_>) -> Verdict {
+pub(super) fn convert(given: ValueRef<'_>) -> Verdict {
     match given {
-        Given::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
-        Given::Text(text) => match parse(text) {
+        ValueRef::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
+        ValueRef::Text(text) => match parse(text) {
             Some(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
             None => Verdict::invalid("not a boolean"),
         },
-        Given::Number(_) | Given::Json(_) => Verdict::invalid("a number where a boolean is needed"),
+        ValueRef::Number(_) | ValueRef::Json(_) => Verdict::invalid("a number where a boolean is needed"),
     }
 }
 
@@ -48,6 +48,6 @@ mod tests {
 
     #[test]
     fn numbers_are_no_booleans() {
-        assert!(matches!(convert(Given::Number("1")), Verdict::Reject(_)));
+        assert!(matches!(convert(ValueRef::Number("1")), Verdict::Reject(_)));
     }
 }

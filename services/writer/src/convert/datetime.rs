@@ -1,7 +1,7 @@
 //! Date and time columns: common forms of ISO 8601 are judged here, all others by Postgres.
 
 use jiff::civil::Date;
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 
 use super::verdict::{Input, Verdict};
 
@@ -22,10 +22,10 @@ enum Judgement {
     Unknown,
 }
 
-pub(super) fn convert(given: Given<'_>, date_time_type: DateTimeType) -> Verdict {
+pub(super) fn convert(given: ValueRef<'_>, date_time_type: DateTimeType) -> Verdict {
     let text = match given {
-        Given::Text(text) => text,
-        Given::Number(_) | Given::Boolean(_) | Given::Json(_) => {
+        ValueRef::Text(text) => text,
+        ValueRef::Number(_) | ValueRef::Boolean(_) | ValueRef::Json(_) => {
             return Verdict::invalid("a number or boolean where a date or time is needed");
         }
     };
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn numbers_are_no_dates() {
-        assert!(matches!(convert(Given::Number("20240229"), DateTimeType::Date), Verdict::Reject(_)));
+        assert!(matches!(convert(ValueRef::Number("20240229"), DateTimeType::Date), Verdict::Reject(_)));
     }
 
     proptest! {

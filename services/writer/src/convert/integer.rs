@@ -1,16 +1,16 @@
 //! Integer columns. Nothing is ever rounded.
 
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 
 use super::decimal::Decimal;
 use super::verdict::{Input, Verdict};
 
-pub(super) fn convert(given: Given<'_>, least: i64, greatest: i64) -> Verdict {
+pub(super) fn convert(given: ValueRef<'_>, least: i64, greatest: i64) -> Verdict {
     match given {
-        Given::Number(text) => judge(text, least, greatest),
-        Given::Text(text) if is_plain(text) => judge(text, least, greatest),
-        Given::Text(_) => Verdict::Unsure(Input::AsGiven),
-        Given::Boolean(_) | Given::Json(_) => Verdict::invalid("a boolean where an integer is needed"),
+        ValueRef::Number(text) => judge(text, least, greatest),
+        ValueRef::Text(text) if is_plain(text) => judge(text, least, greatest),
+        ValueRef::Text(_) => Verdict::Unsure(Input::AsGiven),
+        ValueRef::Boolean(_) | ValueRef::Json(_) => Verdict::invalid("a boolean where an integer is needed"),
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
     use veilpost_proto::v1::Reason;
 
-    fn int4(given: Given<'_>) -> Result<String, Option<Reason>> {
+    fn int4(given: ValueRef<'_>) -> Result<String, Option<Reason>> {
         match convert(given, i32::MIN.into(), i32::MAX.into()) {
             Verdict::Accept(Input::AsGiven) => Ok(given.text().unwrap().to_owned()),
             Verdict::Accept(Input::Made(text)) => Ok(text),
@@ -74,28 +74,28 @@ mod tests {
             ("23.7", Err(Some(Reason::InvalidValue))),
             ("1e-3", Err(Some(Reason::InvalidValue))),
         ] {
-            assert_eq!(int4(Given::Number(text)), expected.map(str::to_owned), "{text}");
+            assert_eq!(int4(ValueRef::Number(text)), expected.map(str::to_owned), "{text}");
         }
     }
 
     #[test]
     fn text_is_judged_when_plain_and_left_to_postgres_otherwise() {
-        assert_eq!(int4(Given::Text("+007")), Ok("7".into()));
-        assert_eq!(int4(Given::Text("99999999999999999999")), Err(Some(Reason::OutOfRange)));
-        assert_eq!(int4(Given::Text(" 7")), Err(None));
-        assert_eq!(int4(Given::Text("23.0")), Err(None));
+        assert_eq!(int4(ValueRef::Text("+007")), Ok("7".into()));
+        assert_eq!(int4(ValueRef::Text("99999999999999999999")), Err(Some(Reason::OutOfRange)));
+        assert_eq!(int4(ValueRef::Text(" 7")), Err(None));
+        assert_eq!(int4(ValueRef::Text("23.0")), Err(None));
     }
 
     #[test]
     fn booleans_are_no_integers() {
-        assert_eq!(int4(Given::Boolean(true)), Err(Some(Reason::InvalidValue)));
+        assert_eq!(int4(ValueRef::Boolean(true)), Err(Some(Reason::InvalidValue)));
     }
 
     proptest! {
         #[test]
         fn every_integer_is_accepted_exactly_within_its_range(value: i64) {
             let expected = i32::try_from(value).map(|value| value.to_string()).map_err(|_| Some(Reason::OutOfRange));
-            prop_assert_eq!(int4(Given::Number(&value.to_string())), expected);
+            prop_assert_eq!(int4(ValueRef::Number(&value.to_string())), expected);
         }
     }
 }

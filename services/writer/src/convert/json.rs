@@ -1,7 +1,7 @@
 //! json and jsonb columns.
 
 use serde::de::IgnoredAny;
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::Reason;
 
 use super::decimal::Decimal;
@@ -16,14 +16,14 @@ pub(super) enum JsonType {
     Jsonb,
 }
 
-pub(super) fn convert(given: Given<'_>, json_type: JsonType) -> Verdict {
+pub(super) fn convert(given: ValueRef<'_>, json_type: JsonType) -> Verdict {
     match given {
-        Given::Text(text) => match serde_json::to_string(text) {
+        ValueRef::Text(text) => match serde_json::to_string(text) {
             Ok(text) => Verdict::Accept(Input::Made(text)),
             Err(_) => Verdict::invalid("not JSON"),
         },
-        Given::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
-        Given::Number(text) | Given::Json(text) => judge(text, json_type),
+        ValueRef::Boolean(boolean) => Verdict::Accept(Input::Made(boolean.to_string())),
+        ValueRef::Number(text) | ValueRef::Json(text) => judge(text, json_type),
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn reason(text: &str, json_type: JsonType) -> Option<Reason> {
-        match convert(Given::Json(text), json_type) {
+        match convert(ValueRef::Json(text), json_type) {
             Verdict::Reject(refusal) => Some(refusal.reason),
             Verdict::Accept(_) | Verdict::Unsure(_) => None,
         }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn text_becomes_a_json_string() {
         assert_eq!(
-            convert(Given::Text("a\"b"), JsonType::Json),
+            convert(ValueRef::Text("a\"b"), JsonType::Json),
             Verdict::Accept(Input::Made(r#""a\"b""#.into()))
         );
     }
@@ -177,14 +177,14 @@ mod tests {
     #[test]
     fn surrogates_are_left_to_postgres() {
         let text = r#"["\ud83d\ude00"]"#;
-        assert_eq!(convert(Given::Json(text), JsonType::Jsonb), Verdict::Unsure(Input::AsGiven));
+        assert_eq!(convert(ValueRef::Json(text), JsonType::Jsonb), Verdict::Unsure(Input::AsGiven));
     }
 
     proptest! {
         #[test]
         fn json_of_any_strings_is_accepted_unchanged(strings in proptest::collection::vec("[^\0]*", 0..5)) {
             let text = serde_json::to_string(&strings).unwrap();
-            prop_assert_eq!(convert(Given::Json(&text), JsonType::Jsonb), Verdict::Accept(Input::AsGiven));
+            prop_assert_eq!(convert(ValueRef::Json(&text), JsonType::Jsonb), Verdict::Accept(Input::AsGiven));
         }
 
         #[test]

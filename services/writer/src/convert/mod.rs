@@ -10,7 +10,7 @@ mod text;
 mod uuid;
 mod verdict;
 
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::Reason;
 
 use datetime::DateTimeType;
@@ -24,21 +24,23 @@ use crate::catalogue::{ColumnKind, TableColumn};
 
 /// Judges one value for one column. The text of a verdict is input of the column's base type. Lengths are
 /// judged here; constraints are left to Postgres.
-pub(crate) fn convert(given: Given<'_>, column: &TableColumn) -> Verdict {
+pub(crate) fn convert(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
     match (given, &column.kind) {
-        (Given::Text(text) | Given::Number(text), _) if memchr::memchr(0, text.as_bytes()).is_some() => {
+        (ValueRef::Text(text) | ValueRef::Number(text), _)
+            if memchr::memchr(0, text.as_bytes()).is_some() =>
+        {
             Verdict::reject(Reason::NulInText, "U+0000 in text")
         }
         (_, ColumnKind::Json) => json::convert(given, JsonType::Json),
         (_, ColumnKind::Jsonb) => json::convert(given, JsonType::Jsonb),
-        (Given::Json(_), _) => {
+        (ValueRef::Json(_), _) => {
             Verdict::reject(Reason::NotAScalar, "an object or array where a scalar is needed")
         }
         _ => convert_scalar(given, column),
     }
 }
 
-fn convert_scalar(given: Given<'_>, column: &TableColumn) -> Verdict {
+fn convert_scalar(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
     match column.kind {
         ColumnKind::Text { limit } => text::convert(given, limit),
         ColumnKind::Integer { least, greatest } => integer::convert(given, least, greatest),

@@ -1,6 +1,6 @@
 //! Numeric and floating-point columns.
 
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 
 use super::decimal::Decimal;
 use super::verdict::{Input, Verdict};
@@ -13,10 +13,12 @@ pub(super) const MOST_WHOLE_DIGITS: i64 = 131_072;
 /// Beyond this many digits after the decimal point Postgres is asked.
 pub(super) const SURE_FRACTION_DIGITS: i64 = 1000;
 
-pub(super) fn numeric(given: Given<'_>, shape: Option<NumericShape>) -> Verdict {
+pub(super) fn numeric(given: ValueRef<'_>, shape: Option<NumericShape>) -> Verdict {
     let text = match given {
-        Given::Number(text) | Given::Text(text) => text,
-        Given::Boolean(_) | Given::Json(_) => return Verdict::invalid("a boolean where a number is needed"),
+        ValueRef::Number(text) | ValueRef::Text(text) => text,
+        ValueRef::Boolean(_) | ValueRef::Json(_) => {
+            return Verdict::invalid("a boolean where a number is needed");
+        }
     };
     let Some(decimal) = Decimal::parse(text) else { return Verdict::Unsure(Input::AsGiven) };
     let most = shape.map_or(MOST_WHOLE_DIGITS, NumericShape::whole_digits);
@@ -31,10 +33,12 @@ pub(super) fn numeric(given: Given<'_>, shape: Option<NumericShape>) -> Verdict 
     }
 }
 
-pub(super) fn float(given: Given<'_>, fits: fn(&str) -> bool) -> Verdict {
+pub(super) fn float(given: ValueRef<'_>, fits: fn(&str) -> bool) -> Verdict {
     let text = match given {
-        Given::Number(text) | Given::Text(text) => text,
-        Given::Boolean(_) | Given::Json(_) => return Verdict::invalid("a boolean where a number is needed"),
+        ValueRef::Number(text) | ValueRef::Text(text) => text,
+        ValueRef::Boolean(_) | ValueRef::Json(_) => {
+            return Verdict::invalid("a boolean where a number is needed");
+        }
     };
     match Decimal::parse(text) {
         None => Verdict::Unsure(Input::AsGiven),
@@ -80,22 +84,22 @@ mod tests {
             ("0e9", "accept"),
             ("NaN", "unsure"),
         ] {
-            assert_eq!(outcome(&numeric(Given::Number(text), shape)), expected, "{text}");
+            assert_eq!(outcome(&numeric(ValueRef::Number(text), shape)), expected, "{text}");
         }
     }
 
     #[test]
     fn scales_beyond_the_precision_leave_no_room_for_whole_digits() {
         let shape = Some(NumericShape { precision: 3, scale: 5 });
-        assert_eq!(outcome(&numeric(Given::Number("0.00999"), shape)), "accept");
-        assert_eq!(outcome(&numeric(Given::Number("0.01"), shape)), "range");
+        assert_eq!(outcome(&numeric(ValueRef::Number("0.00999"), shape)), "accept");
+        assert_eq!(outcome(&numeric(ValueRef::Number("0.01"), shape)), "range");
     }
 
     #[test]
     fn unbounded_numeric_has_a_bound_too() {
-        assert_eq!(outcome(&numeric(Given::Number("1e131071"), None)), "accept");
-        assert_eq!(outcome(&numeric(Given::Number("1e131072"), None)), "range");
-        assert_eq!(outcome(&numeric(Given::Number("1e-20000"), None)), "unsure");
+        assert_eq!(outcome(&numeric(ValueRef::Number("1e131071"), None)), "accept");
+        assert_eq!(outcome(&numeric(ValueRef::Number("1e131072"), None)), "range");
+        assert_eq!(outcome(&numeric(ValueRef::Number("1e-20000"), None)), "unsure");
     }
 
     #[test]
@@ -109,14 +113,14 @@ mod tests {
             ("1e-400", "range", "range"),
             ("Infinity", "unsure", "unsure"),
         ] {
-            assert_eq!(outcome(&float(Given::Number(text), fits_float4)), four, "{text}");
-            assert_eq!(outcome(&float(Given::Number(text), fits_float8)), eight, "{text}");
+            assert_eq!(outcome(&float(ValueRef::Number(text), fits_float4)), four, "{text}");
+            assert_eq!(outcome(&float(ValueRef::Number(text), fits_float8)), eight, "{text}");
         }
     }
 
     #[test]
     fn booleans_are_no_numbers() {
-        assert_eq!(outcome(&numeric(Given::Boolean(true), None)), "invalid");
-        assert_eq!(outcome(&float(Given::Boolean(true), fits_float8)), "invalid");
+        assert_eq!(outcome(&numeric(ValueRef::Boolean(true), None)), "invalid");
+        assert_eq!(outcome(&float(ValueRef::Boolean(true), fits_float8)), "invalid");
     }
 }

@@ -1,15 +1,15 @@
 //! UUID columns.
 
 use uuid::Uuid;
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 
 use super::verdict::{Input, Verdict};
 
-pub(super) fn convert(given: Given<'_>) -> Verdict {
+pub(super) fn convert(given: ValueRef<'_>) -> Verdict {
     match given {
-        Given::Text(text) if is_usual(text) => Verdict::Accept(Input::AsGiven),
-        Given::Text(_) => Verdict::Unsure(Input::AsGiven),
-        Given::Number(_) | Given::Boolean(_) | Given::Json(_) => Verdict::invalid("not a UUID"),
+        ValueRef::Text(text) if is_usual(text) => Verdict::Accept(Input::AsGiven),
+        ValueRef::Text(_) => Verdict::Unsure(Input::AsGiven),
+        ValueRef::Number(_) | ValueRef::Boolean(_) | ValueRef::Json(_) => Verdict::invalid("not a UUID"),
     }
 }
 
@@ -29,10 +29,10 @@ mod tests {
     #[test]
     fn the_usual_forms_are_accepted_and_others_left_to_postgres() {
         for text in ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC999C0B4EF8BB6D6BB9BD380A11"] {
-            assert!(matches!(convert(Given::Text(text)), Verdict::Accept(_)), "{text}");
+            assert!(matches!(convert(ValueRef::Text(text)), Verdict::Accept(_)), "{text}");
         }
         for text in ["", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1g"] {
-            assert!(matches!(convert(Given::Text(text)), Verdict::Unsure(_)), "{text}");
+            assert!(matches!(convert(ValueRef::Text(text)), Verdict::Unsure(_)), "{text}");
         }
     }
     proptest! {

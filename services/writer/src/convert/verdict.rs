@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use veilpost_proto::masked::Given;
+use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::Reason;
 
 /// What is known of a value without asking Postgres.
@@ -43,10 +43,10 @@ pub(crate) struct ValueRejection {
 
 impl Input {
     /// A scalar as the producer wrote it.
-    pub(super) fn spelled(given: Given<'_>) -> Self {
+    pub(super) fn spelled(given: ValueRef<'_>) -> Self {
         match given {
-            Given::Text(_) | Given::Number(_) | Given::Json(_) => Self::AsGiven,
-            Given::Boolean(boolean) => Self::Made(boolean.to_string()),
+            ValueRef::Text(_) | ValueRef::Number(_) | ValueRef::Json(_) => Self::AsGiven,
+            ValueRef::Boolean(boolean) => Self::Made(boolean.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tracing::Span;
 use veilpost_proto::ReceiptBuilder;
-use veilpost_proto::masked::{Given, RecordHeader, read_record};
+use veilpost_proto::masked::{RecordHeader, ValueRef, read_record};
 use veilpost_proto::v1::{MaskedBatch, Reason};
 use veilpost_runtime::telemetry;
 
@@ -74,7 +74,7 @@ impl<'target> Row<'target> {
         Self { target, cells, unsure: Vec::new(), length: 0, rejected: None }
     }
 
-    fn push(&mut self, given: Option<Given<'_>>, range: Range<usize>) {
+    fn push(&mut self, given: Option<ValueRef<'_>>, range: Range<usize>) {
         if let Some(column) = self.target.columns.get(self.length).filter(|_| self.rejected.is_none()) {
             match self.cell(given, range, column) {
                 Ok(cell) => self.cells.push(cell),
@@ -86,7 +86,7 @@ impl<'target> Row<'target> {
 
     fn cell(
         &mut self,
-        given: Option<Given<'_>>,
+        given: Option<ValueRef<'_>>,
         range: Range<usize>,
         column: &TableColumn,
     ) -> Result<Cell, RowRejection> {
@@ -188,7 +188,7 @@ mod tests {
         let target = target();
         let mut row = Row::new(&target);
         for _ in 0..1_000_000 {
-            row.push(Some(Given::Text("x")), 0..1);
+            row.push(Some(ValueRef::Text("x")), 0..1);
         }
         assert_eq!((row.length, row.cells.len(), row.cells.capacity()), (1_000_000, 2, 2));
     }
