@@ -6,7 +6,7 @@
 //! again is recognised. Every batch is answered with a receipt that has one outcome for each record.
 //!
 //! The crate is a library so that tests can run the writer in their own process; there is no interface except
-//! [`Writer`], [`migrate()`] and their settings.
+//! [`run()`], [`Writer`], [`migrate()`] and their settings.
 //!
 //! ```
 //! use clap::Parser;
