@@ -13,6 +13,9 @@ pub struct LogLine {
     pub message: String,
     #[serde(default)]
     pub level: String,
+    /// The cause that a line about a failure names.
+    #[serde(default)]
+    pub error: Option<String>,
     /// The port that a "listening" line names.
     #[serde(default)]
     pub port: Option<String>,
@@ -42,6 +45,20 @@ pub(crate) fn lines(file: &Path, start: u64) -> std::io::Result<Vec<String>> {
     Ok(complete.lines().map(str::to_owned).collect())
 }
 
+/// The last `count` different warnings and errors, oldest first, each with its cause.
+pub(crate) fn problems(file: &Path, start: u64, count: usize) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in lines(file, start).unwrap_or_default().iter().filter_map(|line| LogLine::parse(line)) {
+        if matches!(line.level.as_str(), "WARN" | "ERROR") {
+            let problem =
+                line.error.map_or(line.message.clone(), |error| format!("{}: {error}", line.message));
+            found.retain(|known| *known != problem);
+            found.push(problem);
+        }
+    }
+    found.split_off(found.len().saturating_sub(count))
+}
+
 /// The last few lines of a log, for a person who wants to know why a service ended.
 pub(crate) fn tail(file: &Path, start: u64, count: usize) -> String {
     let lines = lines(file, start).unwrap_or_default();
@@ -59,6 +76,19 @@ mod tests {
         let line = LogLine::parse(line).unwrap();
         assert_eq!(line.listening("grpc"), Some("127.0.0.1:50051".parse().unwrap()));
         assert_eq!(line.listening("admin"), None);
+    }
+
+    #[test]
+    fn problems_are_the_last_different_warnings_and_errors_with_their_causes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("log");
+        let line =
+            |level, message| format!("{{\"level\":\"{level}\",\"message\":\"{message}\",\"error\":\"e\"}}\n");
+        let log =
+            [("WARN", "one"), ("INFO", "two"), ("ERROR", "three"), ("WARN", "four"), ("ERROR", "three")];
+        std::fs::write(&file, log.map(|(level, message)| line(level, message)).concat()).unwrap();
+        assert_eq!(problems(&file, 0, 2), ["four: e", "three: e"]);
+        assert_eq!(problems(&file, 0, 9), ["one: e", "four: e", "three: e"]);
     }
 
     #[test]

@@ -186,6 +186,11 @@ impl ServiceProcess {
         memory::peak(self.pid())
     }
 
+    /// The last different warnings and errors that the service has logged.
+    pub fn problems(&self) -> Vec<String> {
+        log::problems(&self.log, self.log_start, 3)
+    }
+
     pub fn log_tail(&self) -> String {
         log::tail(&self.log, self.log_start, 10)
     }

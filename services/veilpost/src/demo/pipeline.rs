@@ -68,6 +68,15 @@ impl Pipeline {
         Ok(())
     }
 
+    /// What the services have complained about, one line each.
+    pub(super) fn problems(&self) -> String {
+        let services = [&self.reader, &self.masker, &self.writer];
+        let lines = services.into_iter().flat_map(|service| {
+            service.problems().into_iter().map(|problem| format!("\n  {}: {problem}", service.name()))
+        });
+        lines.collect()
+    }
+
     pub(super) fn memory(&self) -> Memory {
         let peak = |service: &ServiceProcess| service.peak_memory();
         Memory::new(peak(&self.reader), peak(&self.masker), peak(&self.writer))

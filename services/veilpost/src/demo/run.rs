@@ -52,7 +52,10 @@ impl Run {
     /// Runs the demo; what still runs comes back only if it is to be kept.
     pub(super) async fn to_report(settings: &DemoSettings) -> anyhow::Result<(Option<Self>, Report)> {
         let mut run = Self::start(settings).await?;
-        let measured = run.measure(settings).await?;
+        let measured = match run.measure(settings).await {
+            Ok(measured) => measured,
+            Err(error) => return Err(run.explained(&error)),
+        };
         let mut report = run.report(&measured).await?;
         if !settings.keep {
             run.pipeline.stop().await?;
@@ -122,6 +125,13 @@ impl Run {
     /// Only a throw-away Postgres knows: asking costs a scan of the table.
     async fn last_commit(&mut self) -> anyhow::Result<Option<SystemTime>> {
         if self.postgres.is_some() { self.store.last_commit().await } else { Ok(None) }
+    }
+
+    /// `error` with the services' own complaints; their logs are kept.
+    fn explained(self, error: &anyhow::Error) -> anyhow::Error {
+        let problems = self.pipeline.problems();
+        let logs = self.directory.keep();
+        anyhow::anyhow!("{error:#}{problems}\nThe services' logs are in {}", logs.display())
     }
 
     /// What must be asked while the services still run.
