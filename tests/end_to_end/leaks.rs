@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use veilpost_testkit::{BODILESS, SqsFault, SqsFaultProxy, Stack, TraceCollector, eventually};
 
-const DEFAULT_POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/policies/user_logins.toml");
+const DEFAULT_POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/policies/user_logins.toml");
 
 /// A digest with a key, a type that only Postgres can judge, a type that Veilpost judges, and a document.
 const FURTHER: &str = r#"
