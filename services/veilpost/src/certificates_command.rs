@@ -12,21 +12,22 @@ const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Makes DIR/ca, and certificate.pem, key.pem and ca.pem in DIR/reader, DIR/masker and DIR/writer. Give each \
-                        service its own directory only, and nobody DIR/ca. Run again, it renews what has a third of its time \
-                        left and leaves the rest; running services take new files over by themselves. The CA's key lies \
-                        beside the certificates, which is fine for a trial. In production use cert-manager or a CA of yours."
+    after_help = "Writes DIR/ca, and certificate.pem, key.pem and ca.pem into DIR/reader, DIR/masker and DIR/writer. \
+    Give each service its own directory, and give DIR/ca to nobody. A second run renews certificates that have less than \
+    a third of their time left; running services load new files by themselves. The CA's key lies beside the \
+    certificates, which is good enough for a trial. In production use cert-manager or your own CA."
 )]
 pub(crate) struct CertificatesSettings {
-    /// Where to put them
+    /// Directory for the files
     directory: PathBuf,
 
-    /// Names and addresses by which readers reach the masker, besides masker, localhost, 127.0.0.1 and ::1;
-    /// separated by commas
+    /// Further host names and addresses of the masker, separated by commas; masker, localhost, 127.0.0.1 and
+    /// ::1 are always included
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     masker_hosts: Vec<String>,
 
-    /// The same of the writer, besides writer, localhost, 127.0.0.1 and ::1
+    /// Further host names and addresses of the writer; writer, localhost, 127.0.0.1 and ::1 are always
+    /// included
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     writer_hosts: Vec<String>,
 
@@ -34,7 +35,7 @@ pub(crate) struct CertificatesSettings {
     #[arg(long, default_value_t = 365, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
 
-    /// Replace certificates that are still good, too; the CA stays
+    /// Also replace certificates that are still good; the CA stays
     #[arg(long)]
     renew: bool,
 }

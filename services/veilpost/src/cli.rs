@@ -35,11 +35,11 @@ enum Tool {
     Demo(DemoSettings),
     /// Send synthetic login events to a queue
     Send(SendSettings),
-    /// Make a CA and a certificate for each service, for trials; with another CA in production
+    /// Make a CA and a certificate for each service, for trials; in production use your own CA
     Certificates(CertificatesSettings),
     /// Serve an SQS-compatible queue with a dead-letter queue, in memory
     Queue(QueueSettings),
-    /// List the messages of a dead-letter queue and why they are there, without their bodies; takes none away
+    /// List the rejection reasons in a dead-letter queue; shows no bodies and removes nothing
     DeadLetters(DeadLettersSettings),
 }
 

@@ -10,7 +10,7 @@ use veilpost_local::output::{print, say};
 use veilpost_local::queue::{QueueClient, in_one_line};
 use veilpost_local::table;
 
-/// How long a message is hidden while the rest is read, in seconds: none comes twice.
+/// How long a message is hidden while the others are read, in seconds, so that none is read twice.
 const HIDDEN: i32 = 120;
 
 #[derive(Args, Clone, Debug)]
@@ -20,12 +20,12 @@ pub(crate) struct DeadLettersSettings {
     #[arg(long, env = "VEILPOST_DEAD_LETTER_QUEUE_URL", value_name = "URL|NAME", help_heading = "Queue")]
     queue: String,
 
-    /// How many to look at, at most
+    /// Maximum number of messages to list
     #[arg(long, default_value_t = 1000, help_heading = "Queue")]
     limit: usize,
 }
 
-/// What is shown of a message.
+/// The parts of a message that are shown.
 #[derive(Debug, PartialEq, Eq)]
 struct ListedDeadLetter {
     sent: Option<Timestamp>,
@@ -34,7 +34,7 @@ struct ListedDeadLetter {
     detail: String,
 }
 
-/// Looks, and puts everything back: the messages stay in the queue, and can be seen again at once.
+/// Lists the messages and makes them visible again at once: all stay in the queue.
 pub(crate) async fn run(settings: &DeadLettersSettings) -> anyhow::Result<ExitCode> {
     let queue = QueueClient::find(&settings.queue).await?;
     let mut messages = Vec::new();
@@ -82,7 +82,7 @@ async fn put_back(queue: &QueueClient, messages: &[Message]) -> anyhow::Result<(
 }
 
 impl ListedDeadLetter {
-    /// A message that the reader did not send has been moved by the queue itself, after too many receives.
+    /// A message without a reason was moved by the queue itself, after too many receives.
     fn of(message: &Message) -> Self {
         let attribute = |name: &str| message.message_attributes.as_ref()?.get(name)?.string_value.clone();
         let system = message.attributes.as_ref();
@@ -110,7 +110,7 @@ fn listing(dead_letters: &[ListedDeadLetter]) -> String {
     table::of_words(std::iter::once(header).chain(dead_letters.iter().map(ListedDeadLetter::cells)))
 }
 
-/// Whoever may send to the queue chooses these texts: they must not steer a terminal.
+/// Senders choose these texts, which must not control the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }

@@ -10,7 +10,7 @@ use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct QueueSettings {
-    /// Where to listen; port 0 takes a free one
+    /// Address to listen on; port 0 takes a free port
     #[arg(long, env = "VEILPOST_QUEUE_ADDRESS", default_value = "127.0.0.1:9324", help_heading = "Server")]
     address: SocketAddr,
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(settings: &QueueSettings, signals: &mut EndingSignals) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a person needs to use the queue; the variables can be pasted into a shell.
+/// The URLs of the queues, and the variables for clients as a shell reads them.
 fn introduction(endpoint: &str, pair: &QueuePair) -> String {
     let (key, secret) = CREDENTIALS;
     format!(

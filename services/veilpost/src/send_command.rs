@@ -18,12 +18,12 @@ pub(crate) struct SendSettings {
     #[arg(long, env = "VEILPOST_QUEUE", value_name = "URL|NAME", help_heading = "Queue")]
     queue: String,
 
-    /// Batches of ten on their way at once
+    /// How many batches of ten are in flight at once
     #[arg(long, env = "VEILPOST_SEND_CONCURRENCY", default_value_t = 8, value_name = "BATCHES", help_heading = "Queue",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
 
-    /// Messages a second [default: as fast as the queue takes them]
+    /// Messages a second [default: as fast as the queue accepts them]
     #[arg(long, env = "VEILPOST_SEND_RATE", value_name = "PER SECOND", help_heading = "Queue",
           value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
@@ -36,10 +36,10 @@ pub(crate) struct SendSettings {
     mix: EventMix,
 }
 
-/// Which events.
+/// The kinds of events.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct EventMix {
-    /// The share of odd events, 0 to 1; half of them are to be rejected
+    /// Share of odd events, 0 to 1; half of them must be rejected
     #[arg(long, env = "VEILPOST_ODD", default_value = "0.2", value_parser = parse_share, value_name = "SHARE",
           help_heading = "Events")]
     odd: u64,

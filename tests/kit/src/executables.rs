@@ -8,7 +8,7 @@ use anyhow::Context;
 use veilpost_local::process::ServiceCommand;
 
 /// The packages and the programs that they contain.
-const PROGRAMS: [&str; 4] = ["veilpost", "veilpost-reader", "veilpost-masker", "veilpost-writer"];
+const PROGRAMS: [&str; 4] = ["veilpost-reader", "veilpost-masker", "veilpost-writer", "veilpost"];
 
 /// Set when the programs are fresh: `cargo test --workspace` builds them all.
 const BUILT: &str = "VEILPOST_TEST_BINARIES_BUILT";
@@ -102,6 +102,6 @@ mod tests {
     fn programs_that_are_not_there_are_named() {
         let empty = tempfile::tempdir().unwrap();
         let error = Executables::in_directory(empty.path()).unwrap_err();
-        assert!(error.to_string().starts_with("veilpost is not in "), "{error}");
+        assert!(error.to_string().starts_with("veilpost-reader is not in "), "{error}");
     }
 }

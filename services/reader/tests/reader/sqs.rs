@@ -1,16 +1,21 @@
 //! The embedded queue, as the demo and the command line run it, behind a proxy that injects faults.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use serde_json::json;
 use veilpost_local::queue::EmbeddedQueue;
-use veilpost_testkit::{SqsFault, SqsFaultProxy};
+use veilpost_testkit::{ArmedFault, SqsFault, SqsFaultProxy};
 
 pub(crate) struct Sqs {
     pub(crate) aws: SdkConfig,
     pub(crate) client: Client,
     proxy: SqsFaultProxy,
+    /// The last fault of each operation.
+    broken: Mutex<HashMap<&'static str, ArmedFault>>,
     _queue: EmbeddedQueue,
 }
 
@@ -19,16 +24,19 @@ impl Sqs {
         let queue = EmbeddedQueue::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let proxy = SqsFaultProxy::before(queue.address()).await.unwrap();
         let aws = config(&proxy.endpoint()).await;
-        Self { client: Client::new(&aws), aws, proxy, _queue: queue }
+        Self { client: Client::new(&aws), aws, proxy, broken: Mutex::default(), _queue: queue }
     }
 
     pub(crate) fn endpoint(&self) -> &str {
         self.aws.endpoint_url().unwrap()
     }
 
-    /// The next `times` calls of `operation` meet `fault`.
+    /// The next `times` calls of `operation` meet `fault`, which takes the place of an earlier one.
     pub(crate) fn break_next(&self, times: u64, operation: &'static str, fault: SqsFault) {
-        self.proxy.arm_exactly(operation, fault, times);
+        let armed = self.proxy.arm_exactly(operation, fault, times);
+        if let Some(earlier) = self.broken.lock().unwrap().insert(operation, armed) {
+            earlier.disarm();
+        }
     }
 
     /// How often `operation` has been called, faults included.
