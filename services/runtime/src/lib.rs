@@ -27,8 +27,8 @@
 //!
 //! fn main() -> ExitCode {
 //!     let settings = Settings::parse();
-//!     let (common, admin_address) = (settings.common.clone(), ([127, 0, 0, 1], 9100).into());
-//!     run("example", &common, admin_address, async |life| send_one(settings, life).await)
+//!     let common = settings.common.clone();
+//!     run("example", &common, ([127, 0, 0, 1], 9100).into(), async |life| send_one(settings, life).await)
 //! }
 //!
 //! async fn send_one(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
@@ -41,7 +41,8 @@
 //!         let batch = RawBatch { records: vec![record], ..RawBatch::default() };
 //!         let (reply, receipt) = oneshot::channel();
 //!         outgoing.send(Outgoing { batch, reply, suspect: false }).await?;
-//!         tracing::info!(outcomes = ?receipt.await?.outcomes, "answered");
+//!         let receipt = receipt.await?;
+//!         tracing::info!(outcomes = ?receipt.outcomes, "answered");
 //!         Ok(())
 //!     });
 //!     life.set_ready(true);
