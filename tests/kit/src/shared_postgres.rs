@@ -30,10 +30,15 @@ impl SharedPostgres {
         if let Some(server) = shared.upgrade() {
             return Ok(server);
         }
-        let programs = find_or_install(|_| ()).await?;
-        let server = Arc::new(Self { server: ThrowAwayPostgres::start_with(programs, OPTIONS).await? });
+        let server = Self::start().await?;
         *shared = Arc::downgrade(&server);
         Ok(server)
+    }
+
+    /// A new server that no other test uses, for tests that change settings of the whole server.
+    pub async fn start() -> anyhow::Result<Arc<Self>> {
+        let programs = find_or_install(|_| ()).await?;
+        Ok(Arc::new(Self { server: ThrowAwayPostgres::start_with(programs, OPTIONS).await? }))
     }
 
     /// Creates a role that may log in and nothing else.

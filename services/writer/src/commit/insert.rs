@@ -60,8 +60,8 @@ pub(crate) async fn insert(
         }
         InsertMode::Skipping => {
             let rows = within(deadline, query.fetch_all(session.connection())).await?;
-            let keys = rows.iter().map(|row| sqlx::Row::try_get::<Uuid, _>(row, 0).map(Key::from));
-            Ok(NewKeys::Only(keys.collect::<Result<_, _>>()?))
+            let keys = rows.iter().map(|row| sqlx::Row::try_get::<Option<Uuid>, _>(row, 0).transpose());
+            Ok(NewKeys::Only(keys.flatten().map(|key| key.map(Key::from)).collect::<Result<_, _>>()?))
         }
     }
 }

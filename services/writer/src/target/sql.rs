@@ -4,6 +4,14 @@ use std::sync::Arc;
 
 use crate::catalogue::{Table, TableColumn};
 
+/// Writes a small record to the write-ahead log, and gives one row.
+///
+/// A transaction that writes no log waits for no standby. Without this, a statement that finds every key
+/// known would report duplicates at once, even when a crash has interrupted the commit that stored them and
+/// they are on the primary alone. With it, the commit waits until the standby has everything before it.
+const LOGGED: &str =
+    "pg_catalog.pg_logical_emit_message(true, 'veilpost'::pg_catalog.text, ''::pg_catalog.text)";
+
 /// The statements that store records of one target.
 #[derive(Debug)]
 pub(crate) struct InsertStatements {
@@ -18,7 +26,8 @@ pub(crate) struct InsertStatements {
 pub(crate) enum InsertMode {
     /// The whole statement fails with a unique violation. This is the faster statement.
     Plain,
-    /// The record is skipped; the statement returns the keys that were new.
+    /// The record is skipped; the statement returns the keys that were new, or one NULL when there are none.
+    /// Its commit waits for a synchronous standby in either case.
     Skipping,
 }
 
@@ -26,16 +35,20 @@ impl InsertStatements {
     pub(super) fn new(table: &Table, columns: &[TableColumn]) -> Self {
         let rows = Rows::new(table, columns, 3);
         let Rows { into, .. } = &rows;
-        let keys = "INSERT INTO veilpost.ledger (slot, key) SELECT unnest($1::int2[]), unnest($2::uuid[])";
-        let plain = format!("WITH keys AS ({keys}) {}", rows.insert());
+        let keys = "INSERT INTO veilpost.ledger (slot, key) \
+                    SELECT pg_catalog.unnest($1::pg_catalog.int2[]), pg_catalog.unnest($2::pg_catalog.uuid[])";
+        // Postgres runs a WITH query that nothing reads after the main statement. So a known key ends the
+        // statement before any row is written, and leaves no dead rows in the user's table.
+        let plain = format!("WITH stored AS ({}) {keys}", rows.insert());
         let given = rows.list(|index, array, _| format!("{array} AS c{index}"));
         // Only values of new records are cast: the values of a duplicate are not checked again.
         let values = rows.list(|index, _, cast| format!("CAST(given.c{index} AS {cast})"));
         let skipping = format!(
             "WITH fresh AS ({keys} ON CONFLICT DO NOTHING RETURNING key), \
-             given AS (SELECT unnest($2::uuid[]) AS key, {given}), \
-             stored AS (INSERT INTO {into} SELECT {values} FROM given JOIN fresh ON fresh.key = given.key) \
-             SELECT key FROM fresh"
+             given AS (SELECT pg_catalog.unnest($2::pg_catalog.uuid[]) AS key, {given}), \
+             stored AS (INSERT INTO {into} SELECT {values} FROM given \
+                        JOIN fresh ON fresh.key OPERATOR(pg_catalog.=) given.key) \
+             SELECT fresh.key FROM {LOGGED} LEFT JOIN fresh ON true"
         );
         Self {
             plain: plain.into(),
@@ -68,8 +81,9 @@ struct Rows {
     /// For each column the SQL of an array with one element a row, and the type that the elements are cast
     /// to.
     ///
-    /// `unnest` stands in the list of a SELECT, which hands rows on one by one; in FROM it would materialise
-    /// all of them first.
+    /// Functions, types and operators are qualified: others may be able to create some of the same name in a
+    /// schema on the search path. `unnest` stands in the list of a SELECT, which hands rows on one by one; in
+    /// FROM it would materialise all of them first.
     columns: Vec<(String, String)>,
 }
 
@@ -80,7 +94,7 @@ impl Rows {
     fn new(table: &Table, columns: &[TableColumn], first: usize) -> Self {
         let names: Vec<_> = columns.iter().map(|column| quoted(&column.name)).collect();
         let into = format!("{}.{} ({})", quoted(&table.schema), quoted(&table.name), names.join(", "));
-        let arrays = (first..).map(|parameter| format!("unnest(${parameter}::text[])"));
+        let arrays = (first..).map(|parameter| format!("pg_catalog.unnest(${parameter}::pg_catalog.text[])"));
         let columns = arrays.zip(columns.iter().map(|column| column.cast.clone())).collect();
         Self { into, columns }
     }
@@ -113,12 +127,33 @@ mod tests {
     fn both_statements_cast_without_length_and_assign() {
         let table = table(vec![column("locale")]);
         let InsertStatements { plain, skipping, .. } = InsertStatements::new(&table, &table.columns);
-        for (sql, value) in [(&plain, "unnest($3::text[])"), (&skipping, "given.c0")] {
+        for (sql, value) in [(&plain, "pg_catalog.unnest($3::pg_catalog.text[])"), (&skipping, "given.c0")] {
             let insert = format!(r#"INSERT INTO "public"."logins" ("locale") SELECT CAST({value} AS text)"#);
             assert!(sql.contains(&insert), "{sql}");
         }
         assert!(!plain.contains("ON CONFLICT"));
         assert!(skipping.contains("ON CONFLICT DO NOTHING"));
+    }
+
+    #[test]
+    fn no_function_is_looked_up_on_the_search_path() {
+        let table = table(vec![column("locale")]);
+        let InsertStatements { plain, skipping, .. } = InsertStatements::new(&table, &table.columns);
+        for sql in [plain, skipping] {
+            for function in ["unnest(", "pg_logical_emit_message("] {
+                let qualified = sql.matches(&format!("pg_catalog.{function}")).count();
+                assert_eq!(sql.matches(function).count(), qualified, "{sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_inserted_before_rows() {
+        let table = table(vec![column("locale")]);
+        let InsertStatements { plain, .. } = InsertStatements::new(&table, &table.columns);
+        let (with, main) = plain.split_once(") INSERT INTO veilpost.ledger").unwrap();
+        assert!(with.starts_with(r#"WITH stored AS (INSERT INTO "public"."logins""#), "{plain}");
+        assert!(main.contains("$2::pg_catalog.uuid[]"), "{plain}");
     }
 
     proptest! {

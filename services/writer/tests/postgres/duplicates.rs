@@ -99,3 +99,18 @@ async fn a_message_sent_outside_the_ledgers_window_is_left() {
     assert_eq!(receipt.outcomes, [LEFT, STORED, STORED, LEFT, LEFT]);
     assert_eq!(database.count("user_logins").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_keys_leave_no_dead_rows() {
+    let database = TestDatabase::with("").await;
+    let writer = database.ready_writer(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    let records = users(0..500);
+    assert!(stream.store(records.clone()).await.outcomes.iter().all(|outcome| *outcome == STORED));
+    let size = database.text("SELECT pg_relation_size('user_logins')::text").await;
+    for _ in 0..3 {
+        let outcomes = stream.store(records.clone()).await.outcomes;
+        assert!(outcomes.iter().all(|outcome| *outcome == DUPLICATE));
+    }
+    assert_eq!(database.text("SELECT pg_relation_size('user_logins')::text").await, size);
+}

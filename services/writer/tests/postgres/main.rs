@@ -8,6 +8,7 @@ mod failures;
 mod grants;
 mod masker;
 mod running_writer;
+mod standby;
 mod start;
 mod stream;
 mod test_database;

@@ -25,9 +25,20 @@ impl TestDatabase {
     }
 
     pub(crate) async fn not_created() -> Self {
+        Self::named(SharedPostgres::get().await.unwrap())
+    }
+
+    /// A new database on a server that no other test uses.
+    pub(crate) async fn alone() -> Self {
+        let database = Self::named(SharedPostgres::start().await.unwrap());
+        database.create().await;
+        database
+    }
+
+    fn named(postgres: Arc<SharedPostgres>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { postgres: SharedPostgres::get().await.unwrap(), name }
+        Self { postgres, name }
     }
 
     pub(crate) async fn create(&self) {
