@@ -1,7 +1,7 @@
 //! Masked records as bytes: a masker encodes each record once, a batch carries it encoded, and a writer reads
 //! its values in place.
 //!
-//! prost would decode every value into a string of its own, which nothing needs. So `generate` declares
+//! prost would decode every value into a string of its own, which nothing needs. So `build.rs` declares
 //! [`MaskedBatch::records`] as bytes; on the wire that is the same.
 //!
 //! ```

@@ -1,37 +1,16 @@
-//! Generates `src/veilpost.v1.rs` from the contract, or with `--check` compares it; `./run` runs it. protox
-//! compiles the contract, so that no protoc is needed on the machine.
-//!
-//! The file is checked in because the compiler of the contract takes longer to compile than the services.
-
-use std::path::Path;
+//! Compiles the contract with protox, so that no protoc is needed on the machine.
 
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{FieldDescriptorProto, FileDescriptorSet};
 
-const FILE: &str = "veilpost.v1.rs";
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let directory = tempfile::tempdir()?;
-    generate(package, directory.path())?;
-    let generated = std::fs::read_to_string(directory.path().join(FILE))?;
-    let file = package.join("src").join(FILE);
-    if std::env::args().any(|argument| argument == "--check") {
-        let checked_in = std::fs::read_to_string(&file)?;
-        return if checked_in == generated { Ok(()) } else { Err(format!("{FILE} is out of date").into()) };
-    }
-    Ok(std::fs::write(file, generated)?)
-}
-
-fn generate(package: &Path, directory: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let mut descriptors = protox::compile(["veilpost/v1/veilpost.proto"], [package])?;
+    println!("cargo:rerun-if-changed=veilpost");
+    let mut descriptors = protox::compile(["veilpost/v1/veilpost.proto"], ["."])?;
     // A message within a message is bytes on the wire; `masked/mod.rs` says why they are left as such.
     let records = field(&mut descriptors, "MaskedBatch", "records").ok_or("a masked batch has no records")?;
     records.set_type(Type::Bytes);
     records.type_name = None;
     tonic_prost_build::configure()
-        .out_dir(directory)
-        .emit_rerun_if_changed(false)
         .codec_path("crate::Codec")
         .bytes(".veilpost.v1.RawRecord.body")
         .bytes(".veilpost.v1.MaskedBatch.records")
