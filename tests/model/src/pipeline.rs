@@ -21,7 +21,7 @@ impl Pipeline {
         Self { rules }
     }
 
-    fn receive(&self, state: &mut State, reader: ReaderId) -> Option<()> {
+    fn receive(self, state: &mut State, reader: ReaderId) -> Option<()> {
         let stopped = self.rules.receiving_stops_while_extensions_fail && state.message.extensions_denied;
         if state.message.place != Place::Visible || *state.reader(reader) != Reader::Idle || stopped {
             return None;
@@ -49,7 +49,7 @@ impl Pipeline {
         Some(())
     }
 
-    fn execute(&self, state: &mut State, writer: WriterId) -> Option<()> {
+    fn execute(self, state: &mut State, writer: WriterId) -> Option<()> {
         if *state.writer(writer) != Writer::Running {
             return None;
         }
@@ -78,7 +78,7 @@ impl Pipeline {
         Some(())
     }
 
-    fn cancel_wait(&self, state: &mut State, writer: WriterId) -> Option<()> {
+    fn cancel_wait(self, state: &mut State, writer: WriterId) -> Option<()> {
         let Writer::Waiting { outcome, commits } = *state.writer(writer) else { return None };
         commit(state, commits);
         if self.rules.a_warning_leaves_the_outcome_unknown {
@@ -89,7 +89,7 @@ impl Pipeline {
         Some(())
     }
 
-    fn truncate(&self, state: &mut State) -> Option<()> {
+    fn truncate(self, state: &mut State) -> Option<()> {
         let holds = self.rules.truncation_needs_agreeing_clocks;
         // While the clock is right, the slot of a message that can come again is never the idle one.
         if !state.clock_is_wrong || holds || state.key_is_locked() {
@@ -103,7 +103,7 @@ impl Pipeline {
         Some(())
     }
 
-    fn step(&self, state: &mut State, action: Action) -> Option<()> {
+    fn step(self, state: &mut State, action: Action) -> Option<()> {
         match action {
             Action::Receive(reader) => self.receive(state, reader),
             Action::Send(reader, writer) => Self::send(state, reader, writer),

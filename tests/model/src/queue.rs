@@ -36,12 +36,12 @@ impl QueuedMessage {
 
     /// Whether the handle of the `receive`-th receive still deletes the message. A delete with an older
     /// handle succeeds without deleting.
-    pub(crate) fn is_current(&self, receive: u8) -> bool {
+    pub(crate) fn is_current(self, receive: u8) -> bool {
         self.receives == receive && matches!(self.place, Place::Visible | Place::Hidden)
     }
 
     /// Whether the handle of the `receive`-th receive still hides the message from everybody else.
-    pub(crate) fn is_held_by(&self, receive: u8) -> bool {
+    pub(crate) fn is_held_by(self, receive: u8) -> bool {
         self.receives == receive && self.place == Place::Hidden
     }
 }

@@ -2,6 +2,7 @@
 
 /// Which rules hold. Without one of them the checker finds a way to lose, double or reject a stored message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each rule holds or does not, whatever the others do")]
 pub struct Rules {
     /// A statement that finds its key in the ledger waits for the standby before it reports a duplicate.
     pub duplicates_wait_for_the_standby: bool,

@@ -5,7 +5,6 @@ use crate::queue::QueuedMessage;
 
 /// One of the two readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "two of a kind")]
 pub enum ReaderId {
     One,
     Two,
@@ -13,7 +12,6 @@ pub enum ReaderId {
 
 /// One of the two writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "two of a kind")]
 pub enum WriterId {
     One,
     Two,
@@ -75,7 +73,7 @@ pub enum Writer {
 
 /// Everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the types say what they are")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any mix is possible")]
 pub struct State {
     pub message: QueuedMessage,
     pub readers: [Reader; 2],
