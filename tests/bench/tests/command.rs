@@ -12,5 +12,5 @@ fn bench(arguments: &[&str]) -> (bool, String) {
 fn executables_that_are_not_there_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let (success, said) = bench(&["--smoke", "--binaries", directory.path().to_str().unwrap()]);
-    assert!(!success && said.contains("veilpost is not in"), "{said}");
+    assert!(!success && said.contains("veilpost-reader is not in"), "{said}");
 }

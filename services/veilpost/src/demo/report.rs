@@ -177,6 +177,14 @@ mod tests {
         }
     }
 
+    /// After a change of the summary, `INSTA_UPDATE=always cargo test -p veilpost summary` writes it again.
+    #[test]
+    fn the_summary_for_people_is_the_one_of_its_snapshot() {
+        let text = |text: &str| Some(text.to_owned());
+        let row = [text("u-1"), text("ios"), text("93462c3bb2f1"), None, text("DE"), text("7"), None];
+        insta::assert_snapshot!(Report { rows: vec![row], ..report() }.output(false).unwrap());
+    }
+
     #[test]
     fn people_read_what_does_not_add_up() {
         let wrong =
