@@ -6,7 +6,6 @@
 
 pub mod certificates;
 pub mod events;
-pub mod numbers;
 pub mod output;
 pub mod postgres;
 pub mod process;

@@ -34,7 +34,7 @@ struct Entry<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct SendBatchResponse {
     successful: Vec<IgnoredAny>,
 }
 
@@ -59,7 +59,8 @@ impl PlainSender {
         let answer = self.client.request(request).await.context("the queue cannot be reached")?;
         let status = answer.status();
         anyhow::ensure!(status.is_success(), "the queue answers {status}");
-        let answer: Answer = serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
+        let answer: SendBatchResponse =
+            serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
         anyhow::ensure!(answer.successful.len() == count, "the queue refused a message");
         Ok(())
     }
