@@ -10,7 +10,7 @@ use super::store::TextRow;
 use super::table;
 use veilpost_local::output::grouped;
 use veilpost_local::process::Histogram;
-use veilpost_runtime::numbers::round_to_u64;
+use veilpost_runtime::numbers::{round_to_u64, to_f64};
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {

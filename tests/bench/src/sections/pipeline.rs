@@ -3,7 +3,7 @@
 use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
-use veilpost_runtime::numbers::to_f64;
+use veilpost_runtime::numbers::{round_to_u64, to_f64};
 
 use crate::bodies::Bodies;
 use crate::cpu::{cpu_of, own_cpu};
