@@ -51,17 +51,17 @@ const TABLE: &str =
 
 /// The expected outcome of a body: a row with these columns (all others NULL), or a dead letter with this
 /// reason.
-enum Expected {
+enum Fate {
     Row(&'static [(&'static str, &'static str)]),
     Rejected(&'static str),
 }
 
-use Expected::{Rejected, Row as Stored};
+use Fate::{Rejected, Row as Stored};
 
 /// Stands for the SHA-512 of "1.2.3.4", which Postgres computes in the query.
 const IP: &str = "IP";
 
-fn cases() -> Vec<(String, Expected)> {
+fn cases() -> Vec<(String, Fate)> {
     let case = |body: &str, fate| (body.to_owned(), fate);
     let deep =
         |depth: usize| format!("{{\"user_id\":\"deep\",\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));

@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod events;
+pub mod numbers;
 pub mod output;
 pub mod postgres;
 pub mod process;

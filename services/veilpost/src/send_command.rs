@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use clap::Args;
 use veilpost_local::events::{DEFAULT_SEED, ExpectedOutcome, SampleEvents, Shape};
+use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::{grouped, print, say};
 use veilpost_local::queue::{QueueClient, Sender};
-use veilpost_runtime::numbers::{round_to_u64, to_f64};
 use veilpost_runtime::telemetry;
 
 use crate::progress::progress;
@@ -59,7 +59,7 @@ impl EventMix {
 fn parse_share(text: &str) -> Result<u64, String> {
     let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
     if (0.0..=1.0).contains(&share) {
-        Ok(round_to_u64(share * 1e6))
+        Ok(whole(share * 1e6))
     } else {
         Err("write a share of 0 to 1".to_owned())
     }
@@ -96,7 +96,7 @@ fn summary(settings: &SendSettings, url: &str, seconds: f64) -> String {
     format!(
         "Sent {} messages to {url}\nin {seconds:.1} s, {} a second; {} are odd, {} of those to be rejected.\n",
         grouped(settings.count),
-        grouped(round_to_u64(to_f64(settings.count) / seconds.max(0.001))),
+        grouped(whole(float(settings.count) / seconds.max(0.001))),
         grouped(odd),
         grouped(rejected),
     )

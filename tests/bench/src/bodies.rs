@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use veilpost_local::events::{DEFAULT_SEED, SampleEvents};
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, Target, Value};
-use veilpost_runtime::numbers::to_f64;
 
 /// Enough different ones that no cache holds the answers.
 const DIFFERENT: u64 = 10_000;
@@ -58,7 +57,8 @@ impl Bodies {
 
     pub(crate) fn mean_bytes(&self) -> f64 {
         let bytes: usize = self.0.iter().map(String::len).sum();
-        to_f64(bytes) / to_f64(self.0.len().max(1))
+        veilpost_local::numbers::float(u64::try_from(bytes).unwrap_or_default())
+            / veilpost_local::numbers::float(u64::try_from(self.0.len()).unwrap_or(1))
     }
 
     /// As a reader sends them.

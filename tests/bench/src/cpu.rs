@@ -1,6 +1,6 @@
 //! CPU time of processes and threads in seconds, as Linux counts it.
 
-use veilpost_runtime::numbers::to_f64;
+use veilpost_local::numbers::float;
 
 /// Linux counts CPU time for others to see in hundredths of a second, on every architecture.
 const TICKS_A_SECOND: f64 = 100.0;
@@ -11,13 +11,13 @@ pub(crate) fn cpu_of(pid: i32) -> anyhow::Result<f64> {
     let entries = std::fs::read_dir("/proc")?.flatten();
     let others = entries.filter_map(|entry| Stat::read(entry.file_name().to_str()?));
     let children: u64 = others.filter(|stat| stat.parent == pid).map(|stat| stat.ticks).sum();
-    Ok(to_f64(own.ticks + children) / TICKS_A_SECOND)
+    Ok(float(own.ticks + children) / TICKS_A_SECOND)
 }
 
 /// The CPU time of this process and of its children that have ended.
 pub(crate) fn own_cpu() -> anyhow::Result<f64> {
     let own = Stat::read("self").ok_or_else(|| anyhow::anyhow!("/proc/self/stat cannot be read"))?;
-    Ok(to_f64(own.ticks) / TICKS_A_SECOND)
+    Ok(float(own.ticks) / TICKS_A_SECOND)
 }
 
 /// The CPU time of the calling thread, to the nanosecond.
@@ -25,7 +25,7 @@ pub(crate) fn thread_cpu() -> anyhow::Result<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     let nanoseconds = text.split_whitespace().next().and_then(|first| first.parse().ok());
     let nanoseconds = nanoseconds.ok_or_else(|| anyhow::anyhow!("schedstat has no number"))?;
-    Ok(to_f64(nanoseconds) / 1e9)
+    Ok(float(nanoseconds) / 1e9)
 }
 
 struct Stat {

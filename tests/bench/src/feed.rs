@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
-use veilpost_runtime::numbers::{round_to_u64, to_f64};
+use veilpost_local::numbers::{float, whole};
 
 use crate::bodies::Bodies;
 use crate::queue::{QueueProcess, messages_left};
@@ -79,9 +79,9 @@ impl<'a> Feed<'a> {
         sent: &watch::Sender<u64>,
         drained: &watch::Receiver<u64>,
     ) -> anyhow::Result<()> {
-        let entries = ENTRIES.min(round_to_u64((CALL_BYTES / self.bodies.mean_bytes()).floor())).max(1);
+        let entries = ENTRIES.min(whole((CALL_BYTES / self.bodies.mean_bytes()).floor())).max(1);
         let pause = |first: u64| match self.rate {
-            Some(rate) => started + Duration::from_secs_f64(to_f64(first) / rate),
+            Some(rate) => started + Duration::from_secs_f64(float(first) / rate),
             None => started,
         };
         let calls = stream::iter((0..self.count).step_by(usize::try_from(entries)?))
@@ -120,7 +120,7 @@ impl<'a> Feed<'a> {
                 last = (gone, Instant::now());
             }
             if gone == self.count {
-                return Ok(to_f64(backlogs) / to_f64(looks).max(1.0));
+                return Ok(float(backlogs) / float(looks).max(1.0));
             }
             if sent_before < self.count {
                 (backlogs, looks) = (backlogs + left, looks + 1);

@@ -1,7 +1,6 @@
 //! Measured numbers under their names, and the checks that everything is accounted for.
 
 use std::collections::BTreeMap;
-use veilpost_runtime::numbers::{round_to_u64, to_f64};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +71,7 @@ pub(crate) fn quantile(samples: &[f64], q: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = u64::try_from(sorted.len().saturating_sub(1)).unwrap_or(u64::MAX);
-    let rank = round_to_u64((to_f64(last) * q).ceil());
+    let rank = veilpost_local::numbers::whole((veilpost_local::numbers::float(last) * q).ceil());
     usize::try_from(rank).ok().and_then(|rank| sorted.get(rank)).copied().unwrap_or(f64::NAN)
 }
 

@@ -34,7 +34,7 @@ struct Entry<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct SendBatchResponse {
+struct Answer {
     successful: Vec<IgnoredAny>,
 }
 
@@ -59,8 +59,7 @@ impl PlainSender {
         let answer = self.client.request(request).await.context("the queue cannot be reached")?;
         let status = answer.status();
         anyhow::ensure!(status.is_success(), "the queue answers {status}");
-        let answer: SendBatchResponse =
-            serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
+        let answer: Answer = serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?;
         anyhow::ensure!(answer.successful.len() == count, "the queue refused a message");
         Ok(())
     }

@@ -20,7 +20,7 @@ pub(super) fn send(queue_url: &str, messages: usize) -> Span {
         messaging.operation.name = "send",
         messaging.operation.type = "send",
         messaging.destination.name = queue,
-        messaging.batch.message_count = veilpost_runtime::numbers::to_i64(messages),
+        messaging.batch.message_count = i64::try_from(messages).unwrap_or(i64::MAX),
     )
 }
 

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::account::Account;
 use super::store::TextRow;
 use super::table;
+use veilpost_local::numbers::whole;
 use veilpost_local::output::grouped;
 use veilpost_local::process::Histogram;
-use veilpost_runtime::numbers::{round_to_u64, to_f64};
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
@@ -55,7 +55,9 @@ impl Latency {
 
 impl Memory {
     pub(super) fn new(reader: Option<u64>, masker: Option<u64>, writer: Option<u64>) -> Self {
-        let mebibytes = |bytes: Option<u64>| bytes.map(|bytes| rounded(to_f64(bytes) / 1_048_576.0));
+        let mebibytes = |bytes: Option<u64>| {
+            bytes.map(|bytes| rounded(veilpost_local::numbers::float(bytes) / 1_048_576.0))
+        };
         Self { reader: mebibytes(reader), masker: mebibytes(masker), writer: mebibytes(writer) }
     }
 }
@@ -109,7 +111,7 @@ impl Report {
         let (latency, memory) = (self.latency_ms, self.rss_mib);
         let mebibytes = |name: &str, value| format!("{name} {}", number(value, "MiB"));
         [
-            ("rate", format!("{} messages/s", grouped(round_to_u64(self.messages_per_second)))),
+            ("rate", format!("{} messages/s", grouped(whole(self.messages_per_second)))),
             (
                 "sent to committed",
                 format!("p50 {}, p99 {}", number(latency.p50, "ms"), number(latency.p99, "ms")),

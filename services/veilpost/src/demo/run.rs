@@ -13,10 +13,10 @@ use super::settings::DemoSettings;
 use super::store::Store;
 use super::watch::{Progress, admit, until_settled};
 use crate::progress::progress;
+use veilpost_local::numbers::float;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
 use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueueClient, QueuePair, REGION, Sender};
-use veilpost_runtime::numbers::to_f64;
 
 const QUEUE: &str = "user-logins";
 const ROWS_SHOWN: i64 = 10;
@@ -146,7 +146,7 @@ impl Run {
             duplicate: measured.progress.duplicate,
             rejected: std::collections::BTreeMap::new(),
             dead_lettered: 0,
-            messages_per_second: rounded(to_f64(sent) / seconds),
+            messages_per_second: rounded(float(sent) / seconds),
             latency_ms: Latency::of(&writer.histogram("veilpost_writer_end_to_end_seconds")),
             rss_mib: self.pipeline.memory(),
             seconds: (seconds * 1e3).round() / 1e3,

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::dead_letters;
 use super::pipeline::Pipeline;
+use veilpost_local::numbers::whole;
 use veilpost_local::output::grouped;
 use veilpost_local::process::Metrics;
-use veilpost_runtime::numbers::round_to_u64;
 
 /// Reading metrics costs the services a little, and they share the processors with everything here.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -33,13 +33,12 @@ pub(super) struct Progress {
 
 impl Progress {
     fn of(reader: &Metrics, writer: &Metrics) -> Self {
-        let written =
-            |outcome| round_to_u64(writer.sum("veilpost_writer_records_total", &[("outcome", outcome)]));
+        let written = |outcome| whole(writer.sum("veilpost_writer_records_total", &[("outcome", outcome)]));
         Self {
-            settled: round_to_u64(reader.sum("veilpost_reader_settled_total", &[("action", "delete")])),
+            settled: whole(reader.sum("veilpost_reader_settled_total", &[("action", "delete")])),
             stored: written("stored"),
             duplicate: written("duplicate"),
-            rejected: round_to_u64(reader.sum("veilpost_reader_rejected_total", &[])),
+            rejected: whole(reader.sum("veilpost_reader_rejected_total", &[])),
         }
     }
 }

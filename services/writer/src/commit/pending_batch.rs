@@ -39,7 +39,7 @@ pub(in crate::commit) mod fixtures {
     use veilpost_proto::v1::{self, MaskedBatch, MaskedRecord, Value};
     use veilpost_runtime::ByteBudget;
 
-    pub(in crate::commit) type ReceiptReceiver = oneshot::Receiver<Result<Receipt, Status>>;
+    pub(in crate::commit) type Answer = oneshot::Receiver<Result<Receipt, Status>>;
 
     /// A target with one column.
     pub(in crate::commit) fn target(column: TableColumn) -> Arc<ResolvedTarget> {
@@ -52,7 +52,7 @@ pub(in crate::commit) mod fixtures {
         target: &Arc<ResolvedTarget>,
         records: &[(u8, Value)],
         bytes: usize,
-    ) -> (PendingBatch, ReceiptReceiver) {
+    ) -> (PendingBatch, Answer) {
         let records = records.iter().map(|(id, value)| MaskedRecord {
             message_id: id.to_string(),
             sent_timestamp_ms: 0,
@@ -67,7 +67,7 @@ pub(in crate::commit) mod fixtures {
     }
 
     /// A batch of NULLs in one column, and its answer.
-    pub(in crate::commit) fn pending_with_ids(message_ids: &[u8]) -> (PendingBatch, ReceiptReceiver) {
+    pub(in crate::commit) fn pending_with_ids(message_ids: &[u8]) -> (PendingBatch, Answer) {
         let records: Vec<_> = message_ids.iter().map(|id| (*id, Value::default())).collect();
         pending(&target(column("a")), &records, 0)
     }

@@ -1,8 +1,8 @@
 //! What a load costs on AWS, computed from the measured CPU times and from assumptions that are stated.
 
 use anyhow::Context;
+use veilpost_local::numbers::whole;
 use veilpost_local::output::grouped;
-use veilpost_runtime::numbers::round_to_u64;
 
 use super::table::{Rows, row};
 use crate::figures::Figures;
@@ -101,9 +101,9 @@ pub(crate) fn rows(figures: &Figures) -> anyhow::Result<Rows> {
     let line = |what: &str, value: &dyn Fn(&Load) -> String| {
         std::iter::once(what.to_owned()).chain(loads.iter().map(value)).collect::<Vec<_>>()
     };
-    let count = |number: f64| grouped(round_to_u64(number.ceil()));
+    let count = |number: f64| grouped(whole(number.ceil()));
     let cores = |number: f64| if number < 10.0 { format!("{number:.1}") } else { count(number) };
-    let dollars = |number: f64| format!("${}", grouped(round_to_u64(number)));
+    let dollars = |number: f64| format!("${}", grouped(whole(number)));
     Ok(vec![
         row(["", "10,000 msg/s", "1,000,000 msg/s"]),
         line("calls to SQS a second (receive and delete)", &|load| count(load.calls())),

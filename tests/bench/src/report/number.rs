@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
+use veilpost_local::numbers::whole;
 use veilpost_local::output::grouped;
-use veilpost_runtime::numbers::round_to_u64;
 
 use crate::figures::Figure;
 
@@ -19,7 +19,7 @@ pub(crate) fn number(figure: &Figure) -> String {
     match figure.unit.as_str() {
         "ratio" if value < 10.0 => format!("{value:.2}"),
         "µs" | "ms" | "MiB" | "MB/s" if value.abs() < 100.0 => format!("{value:.1}"),
-        _ => grouped(round_to_u64(value)),
+        _ => grouped(whole(value)),
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use tokio::time::sleep;
+use veilpost_local::numbers::{float, whole};
 use veilpost_local::output::say;
 use veilpost_local::process::ServiceProcess;
-use veilpost_runtime::numbers::{round_to_u64, to_f64};
 use veilpost_testkit::LatencyProxy;
 
 use super::pipeline::{Through, through};
@@ -120,8 +120,8 @@ async fn distant(
     let keys = testbed.count("SELECT count(*) FROM veilpost.ledger").await? - keys_before;
     results.checks.equal("keys in the ledger from a distant queue", keys, count);
     Ok(Distant {
-        rate: to_f64(count) / drained.seconds,
-        reader_cpu: cpu * 1e6 / to_f64(count),
+        rate: float(count) / drained.seconds,
+        reader_cpu: cpu * 1e6 / float(count),
         receives,
         deletes,
     })
@@ -164,8 +164,8 @@ async fn grown(
 ) -> anyhow::Result<Through> {
     let plan = Plan { queue_url: testbed.new_queue().await?, ..plan };
     let usual = testbed.settings.backlog;
-    let messages = testbed.settings.messages.min(round_to_u64(MOST_BYTES / bodies.mean_bytes()));
-    testbed.settings.backlog = usual.min(round_to_u64(BACKLOG_BYTES / bodies.mean_bytes()));
+    let messages = testbed.settings.messages.min(whole(MOST_BYTES / bodies.mean_bytes()));
+    testbed.settings.backlog = usual.min(whole(BACKLOG_BYTES / bodies.mean_bytes()));
     let through = through(testbed, results, bodies, messages, None, &plan).await;
     testbed.settings.backlog = usual;
     through

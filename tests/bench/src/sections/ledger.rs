@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use secrecy::SecretString;
+use veilpost_local::numbers::float;
 use veilpost_local::output::say;
-use veilpost_runtime::numbers::to_f64;
 use veilpost_writer::{PreparedRecords, StatementLoop};
 
 use crate::bodies::{masked_batches, target};
@@ -34,7 +34,7 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
     results.figures.add(
         "ledger.keys",
         "keys",
-        to_f64(testbed.count("SELECT count(*) FROM veilpost.ledger").await?),
+        float(testbed.count("SELECT count(*) FROM veilpost.ledger").await?),
     );
     for _ in 0..testbed.settings.repetitions {
         let with = bare_loop(testbed, results, true).await?;
@@ -82,9 +82,9 @@ pub(crate) async fn bare_loop(
     let take = || next.lock().next();
     try_join_all(sessions.iter_mut().map(|session| store(session, take, ledger))).await?;
     let seconds = started.elapsed().as_secs_f64();
-    let wal_bytes = (testbed.wal_bytes().await? - before) / to_f64(rows);
+    let wal_bytes = (testbed.wal_bytes().await? - before) / float(rows);
     results.checks.equal("rows of the bare statement", testbed.rows().await? - before_rows, rows);
-    Ok(Reached { rate: to_f64(rows) / seconds, wal_bytes })
+    Ok(Reached { rate: float(rows) / seconds, wal_bytes })
 }
 
 async fn store(

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
+use veilpost_local::numbers::float;
 use veilpost_masker::{HmacKeys, Mask, Policy};
 use veilpost_proto::v1::RawBatch;
 use veilpost_proto::v1::masker_client::MaskerClient;
-use veilpost_runtime::numbers::to_f64;
 
 use super::peers::{Sink, exchange};
 use crate::bodies::Bodies;
@@ -23,11 +23,11 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
         let masking = batches.clone();
         let bare = std::thread::spawn(move || bare(&masking)).join();
         let bare = bare.map_err(|_| anyhow::anyhow!("the bare masking loop panicked"))??;
-        results.figures.add("masker.per-core", "records/s", to_f64(records) / service.cpu_seconds);
-        results.figures.add("masker.cpu", "µs", service.cpu_seconds * 1e6 / to_f64(records));
-        results.figures.add("masker.rate", "records/s", to_f64(records) / service.seconds);
-        results.figures.add("masker.bare-per-core", "records/s", to_f64(records) / bare);
-        results.figures.add("masker.bare-cpu", "µs", bare * 1e6 / to_f64(records));
+        results.figures.add("masker.per-core", "records/s", float(records) / service.cpu_seconds);
+        results.figures.add("masker.cpu", "µs", service.cpu_seconds * 1e6 / float(records));
+        results.figures.add("masker.rate", "records/s", float(records) / service.seconds);
+        results.figures.add("masker.bare-per-core", "records/s", float(records) / bare);
+        results.figures.add("masker.bare-cpu", "µs", bare * 1e6 / float(records));
         results.figures.add("masker.ratio", "ratio", bare / service.cpu_seconds);
     }
     Ok(())

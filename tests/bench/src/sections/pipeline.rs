@@ -3,7 +3,7 @@
 use anyhow::Context;
 use jiff::Timestamp;
 use uuid::Uuid;
-use veilpost_runtime::numbers::{round_to_u64, to_f64};
+use veilpost_local::numbers::float;
 
 use crate::bodies::Bodies;
 use crate::cpu::{cpu_of, own_cpu};
@@ -28,15 +28,15 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
         let bare = bare(testbed, &bodies).await?;
         let (rate, bare_rate) = (through.rate(), bare.rate(messages));
         results.figures.add("bare-queue.rate", "msg/s", bare_rate);
-        results.figures.add("bare-queue.cpu", "µs", bare.cpu * 1e6 / to_f64(messages));
-        results.figures.add("bare-queue.queue-cpu", "µs", bare.queue_cpu * 1e6 / to_f64(messages));
-        results.figures.add("bare-queue.feed-cpu", "µs", bare.feed_cpu * 1e6 / to_f64(messages));
+        results.figures.add("bare-queue.cpu", "µs", bare.cpu * 1e6 / float(messages));
+        results.figures.add("bare-queue.queue-cpu", "µs", bare.queue_cpu * 1e6 / float(messages));
+        results.figures.add("bare-queue.feed-cpu", "µs", bare.feed_cpu * 1e6 / float(messages));
         results.figures.add("bare-queue.backlog", "messages", bare.drained.mean_backlog);
         results.figures.add("end-to-end.ratio", "ratio", rate / bare_rate);
         results.figures.add("reader.cpu-ratio", "ratio", through.cpu.reader / bare.cpu);
     }
     let rate = results.figures.value("end-to-end.rate").context("no rate")? * HALF;
-    let count = round_to_u64((rate * HALF_SECONDS).min(to_f64(messages)));
+    let count = veilpost_local::numbers::whole((rate * HALF_SECONDS).min(float(messages)));
     pipeline(testbed, results, &bodies, count, Some(rate))
         .await?
         .record_latency(&mut results.figures, "half-load");
@@ -61,12 +61,12 @@ pub(crate) struct Through {
 
 impl Through {
     pub(crate) fn rate(&self) -> f64 {
-        to_f64(self.messages) / self.drained.seconds
+        float(self.messages) / self.drained.seconds
     }
 
     /// CPU time a message, in microseconds: the same number as CPU-seconds a million messages.
     pub(crate) fn per_message(&self, cpu: f64) -> f64 {
-        cpu * 1e6 / to_f64(self.messages)
+        cpu * 1e6 / float(self.messages)
     }
 
     pub(crate) fn record(&self, figures: &mut Figures, name: &str) {
@@ -86,7 +86,7 @@ impl Through {
             figures.add_peak(&format!("{name}.memory-{who}"), "MiB", memory);
         }
         figures.add(&format!("{name}.backlog"), "messages", self.drained.mean_backlog);
-        figures.add(&format!("{name}.wal"), "bytes", self.wal_bytes / to_f64(self.messages));
+        figures.add(&format!("{name}.wal"), "bytes", self.wal_bytes / float(self.messages));
         self.record_latency(figures, name);
     }
 
@@ -174,7 +174,7 @@ impl Snapshot {
 
 pub(crate) fn peak_mebibytes(services: &[veilpost_local::process::ServiceProcess]) -> f64 {
     let bytes = services.iter().filter_map(veilpost_local::process::ServiceProcess::peak_memory).max();
-    bytes.map_or(f64::NAN, |bytes| to_f64(bytes) / 1_048_576.0)
+    bytes.map_or(f64::NAN, |bytes| float(bytes) / 1_048_576.0)
 }
 
 /// p50, p99 and p99.9 of all messages sent since `start`, by Postgres's own commit times and the sent times
@@ -200,7 +200,7 @@ struct Loop {
 
 impl Loop {
     fn rate(&self, messages: u64) -> f64 {
-        to_f64(messages) / self.drained.seconds
+        float(messages) / self.drained.seconds
     }
 }
 

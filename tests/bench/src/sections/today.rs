@@ -1,6 +1,6 @@
 //! The naive loop: one message at a time, one connection per row, delete before commit.
 
-use veilpost_runtime::numbers::to_f64;
+use veilpost_local::numbers::float;
 
 use crate::bodies::Bodies;
 use crate::feed::Feed;
@@ -17,8 +17,8 @@ pub(crate) async fn measure(testbed: &mut Testbed, results: &mut Results) -> any
         Feed::new(&testbed.queue, &url, &bodies, count).fill().await?;
         let work = Work::Today { endpoint: testbed.queue.endpoint.clone(), url, count };
         let effort = Worker::start(&work, &testbed.postgres.url()).await?.effort().await?;
-        results.figures.add("today.rate", "msg/s", to_f64(count) / effort.seconds);
-        results.figures.add("today.cpu", "µs", effort.cpu_seconds * 1e6 / to_f64(count));
+        results.figures.add("today.rate", "msg/s", float(count) / effort.seconds);
+        results.figures.add("today.cpu", "µs", effort.cpu_seconds * 1e6 / float(count));
         results.checks.equal("rows stored one at a time", testbed.rows().await?, repetition * count);
     }
     let rates = results.figures.value("end-to-end.rate").zip(results.figures.value("today.rate"));

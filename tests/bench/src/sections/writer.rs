@@ -6,10 +6,10 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use sqlx::{Connection, PgConnection};
 use tonic::transport::Channel;
+use veilpost_local::numbers::float;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_client::WriterClient;
 use veilpost_proto::v1::{MaskedBatch, Value};
-use veilpost_runtime::numbers::to_f64;
 
 use super::ledger::{CONNECTIONS, bare_loop};
 use super::peers::exchange;
@@ -64,10 +64,10 @@ async fn service(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result
     let postgres = cpu_of(testbed.postgres.pid())? - postgres_before;
     results.checks.equal("rows that the writer says are stored", stored, rows);
     results.checks.equal("rows that the writer has stored", testbed.rows().await? - rows_before, rows);
-    results.figures.add("writer.cpu", "µs", writer * 1e6 / to_f64(rows));
-    results.figures.add("writer.postgres-cpu", "µs", postgres * 1e6 / to_f64(rows));
+    results.figures.add("writer.cpu", "µs", writer * 1e6 / float(rows));
+    results.figures.add("writer.postgres-cpu", "µs", postgres * 1e6 / float(rows));
     replicas.stop().await?;
-    Ok(to_f64(rows) / seconds)
+    Ok(float(rows) / seconds)
 }
 
 /// Sends batches over a stream of their own; how many records were stored.
@@ -97,7 +97,7 @@ async fn copy(testbed: &mut Testbed, results: &mut Results) -> anyhow::Result<f6
     try_join_all(connections.iter_mut().map(|connection| copy_all(connection, take))).await?;
     let seconds = started.elapsed().as_secs_f64();
     results.checks.equal("rows of COPY", testbed.rows().await? - before, rows);
-    Ok(to_f64(rows) / seconds)
+    Ok(float(rows) / seconds)
 }
 
 async fn copy_all(
