@@ -3,8 +3,8 @@
 use serde::de::IgnoredAny;
 use veilpost_proto::v1::Reason;
 
-use super::children::keep_children;
-use super::field::Field;
+use super::field_value::FieldValue;
+use super::keep_children::keep_children;
 use super::node::Node;
 use super::pointer::Pointer;
 use super::strict::is_strict;
@@ -65,9 +65,9 @@ impl FieldTree {
 
 impl<'a> Body<'a> {
     /// The field's value; `None` when it is absent or null.
-    pub(crate) fn get(&self, FieldId(slot): FieldId) -> Result<Option<Field<'a>>, Reason> {
+    pub(crate) fn get(&self, FieldId(slot): FieldId) -> Result<Option<FieldValue<'a>>, Reason> {
         match self.found.get(slot).copied().flatten() {
-            Some(raw) => Field::read(raw),
+            Some(raw) => FieldValue::read(raw),
             None => Ok(None),
         }
     }

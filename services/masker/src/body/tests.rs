@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use veilpost_proto::v1::Reason;
 
-use super::{Field, FieldTree, Pointer};
+use super::{FieldTree, FieldValue, Pointer};
 
 /// What `pointer` finds in `body`, as JSON; `None` for what becomes NULL.
 fn find(body: &[u8], pointer: &str) -> Result<Option<Value>, Reason> {
@@ -12,9 +12,9 @@ fn find(body: &[u8], pointer: &str) -> Result<Option<Value>, Reason> {
     let id = fields.add(&Pointer::parse(pointer).unwrap());
     let field = fields.find(body)?.get(id)?;
     Ok(field.map(|field| match field {
-        Field::Text(text) => Value::String(text.into_owned()),
-        Field::Boolean(boolean) => Value::Bool(boolean),
-        Field::Number(raw) | Field::Json(raw) => {
+        FieldValue::Text(text) => Value::String(text.into_owned()),
+        FieldValue::Boolean(boolean) => Value::Bool(boolean),
+        FieldValue::Number(raw) | FieldValue::Json(raw) => {
             serde_json::from_str(raw).unwrap_or_else(|_| Value::String(format!("raw {raw}")))
         }
     }))
@@ -109,7 +109,7 @@ fn numbers_that_no_double_can_hold_are_json() {
     let mut fields = FieldTree::new();
     let id = fields.add(&Pointer::parse("/a").unwrap());
     let found = fields.find(body).unwrap();
-    assert!(matches!(found.get(id), Ok(Some(Field::Number("123456789012345678901234567890.10")))));
+    assert!(matches!(found.get(id), Ok(Some(FieldValue::Number("123456789012345678901234567890.10")))));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn the_whole_body_is_its_own_text() {
     let mut fields = FieldTree::new();
     let id = fields.add(&Pointer::parse("").unwrap());
     let found = fields.find(b" {\"a\": 1.0}\n").unwrap();
-    assert!(matches!(found.get(id), Ok(Some(Field::Json("{\"a\": 1.0}")))));
+    assert!(matches!(found.get(id), Ok(Some(FieldValue::Json("{\"a\": 1.0}")))));
 }
 
 const NAMES: [&str; 7] = ["a", "b", "", "0", "1", "a/b", "~"];

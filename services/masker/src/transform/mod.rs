@@ -17,7 +17,7 @@ pub(crate) use hmac_keys::is_key_id;
 pub(crate) use hmac_sha512::{HmacSha512, KeyName, KeyedDigest};
 pub(crate) use message::MessageTransform;
 
-use crate::body::{Field, Pointer};
+use crate::body::{FieldValue, Pointer};
 
 /// How a column gets its value, as the policy says it.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl FieldTransform {
 
 impl ReadyTransform {
     /// The column's value for a field that is there and not null. `None` is stored as NULL, with a warning.
-    pub(crate) fn apply(&self, field: Field<'_>) -> Result<Option<Kind>, Reason> {
+    pub(crate) fn apply(&self, field: FieldValue<'_>) -> Result<Option<Kind>, Reason> {
         match self {
             Self::Keyless(keyless) => keyless.apply(field),
             Self::HmacSha512(keyed) => Ok(Some(Kind::Text(keyed.digest(&field.scalar()?)))),
@@ -84,7 +84,7 @@ impl ReadyTransform {
 }
 
 impl KeylessTransform {
-    fn apply(&self, field: Field<'_>) -> Result<Option<Kind>, Reason> {
+    fn apply(&self, field: FieldValue<'_>) -> Result<Option<Kind>, Reason> {
         Ok(match self {
             Self::Copy => Some(copy::copy(field)?),
             Self::Sha512 => Some(Kind::Text(sha512::sha512(&field.scalar()?))),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use veilpost_proto::v1::Reason;
 
 /// What a field holds, if it is there and not null. It is clear text: no `Debug`.
-pub(crate) enum Field<'a> {
+pub(crate) enum FieldValue<'a> {
     Text(Cow<'a, str>),
     /// As the producer wrote it.
     Number(&'a str),
@@ -14,7 +14,7 @@ pub(crate) enum Field<'a> {
     Json(&'a str),
 }
 
-impl<'a> Field<'a> {
+impl<'a> FieldValue<'a> {
     /// Reads one JSON value, which must be well-formed; `None` for null.
     pub(super) fn read(raw: &'a str) -> Result<Option<Self>, Reason> {
         Ok(match raw.as_bytes().first() {

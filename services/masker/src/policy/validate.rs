@@ -1,0 +1,71 @@
+//! Validates a policy that has been read: its table, its columns, its rule for unknown records.
+
+use std::collections::BTreeSet;
+
+use toml::Spanned;
+
+use super::column::is_identifier;
+use super::entry::{ColumnEntry, PolicyFile};
+use super::model::{ColumnRule, Policy, UnknownRecord};
+use super::problem::{PolicyProblem, PolicyText};
+
+/// Gives the policy, or everything that is wrong with it.
+pub(super) fn validate(file: PolicyFile, text: PolicyText<'_>) -> Result<Policy, Vec<PolicyProblem>> {
+    let table = table(file.table).map_err(|problem| vec![problem]);
+    let columns = columns(file.columns, text);
+    let (table, columns) = match (table, columns) {
+        (Ok(table), Ok(columns)) => (table, columns),
+        (table, columns) => {
+            return Err([table.err(), columns.err()].into_iter().flatten().flatten().collect());
+        }
+    };
+    let unknown_record = unknown_record(file.unknown_record, &columns).map_err(|problem| vec![problem])?;
+    Ok(Policy { table, unknown_record, columns })
+}
+
+fn table(given: Option<Spanned<String>>) -> Result<String, PolicyProblem> {
+    let Some(table) = given else {
+        let what = "`table` is missing; name the table that rows go to: table = \"user_logins\"";
+        return Err(PolicyProblem::new(&(0..0), what));
+    };
+    let parts: Vec<_> = table.get_ref().split('.').collect();
+    if parts.len() > 2 || !parts.iter().all(|part| is_identifier(part)) {
+        let what = format!("{:?} is not a table; write \"table\" or \"schema.table\"", table.get_ref());
+        return Err(PolicyProblem::new(&table.span(), what));
+    }
+    Ok(table.into_inner())
+}
+
+fn columns(
+    entries: Vec<Spanned<ColumnEntry>>,
+    text: PolicyText<'_>,
+) -> Result<Vec<ColumnRule>, Vec<PolicyProblem>> {
+    if entries.is_empty() {
+        let what = "the policy has no columns; add a [[column]] with name and transform";
+        return Err(vec![PolicyProblem::new(&(0..0), what)]);
+    }
+    let (mut columns, mut problems, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for entry in entries {
+        match ColumnEntry::check(entry, text) {
+            Ok((at, column)) if !names.insert(column.name.clone()) => {
+                let what = format!("column {:?} is there twice; give each column one entry", column.name);
+                problems.push(PolicyProblem::new(&at, what));
+            }
+            Ok((_, column)) => columns.push(column),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(columns) } else { Err(problems) }
+}
+
+fn unknown_record(
+    given: Option<Spanned<UnknownRecord>>,
+    columns: &[ColumnRule],
+) -> Result<UnknownRecord, PolicyProblem> {
+    let Some(given) = given else { return Ok(UnknownRecord::default()) };
+    if *given.get_ref() == UnknownRecord::Reject && !columns.iter().any(ColumnRule::reads_a_field) {
+        let what = "\"reject\" would reject every record, because no column is from a field; write \"store\"";
+        return Err(PolicyProblem::new(&given.span(), what));
+    }
+    Ok(given.into_inner())
+}
