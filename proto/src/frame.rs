@@ -89,6 +89,7 @@ mod tests {
         let empty = |number: u8| vec![[number << 3 | 2, 0]; MAX_MESSAGE / 2 - 8].concat();
         assert!(refused::<RawBatch>(&empty(3)));
         assert!(refused::<MaskedBatch>(&empty(3)));
+        assert!(refused::<MaskedBatch>(&empty(7)));
         assert!(refused::<Receipt>(&empty(3)));
         assert!(decode::<RawBatch>(&empty(9)).is_ok(), "unknown fields are skipped");
     }
@@ -104,8 +105,12 @@ mod tests {
     #[test]
     fn the_largest_batch_of_the_smallest_records_is_accepted() {
         let values = vec![Value::default()];
-        let record =
-            MaskedRecord { message_id: "m".repeat(36), sent_timestamp_ms: 1_700_000_000_000, values };
+        let record = MaskedRecord {
+            message_id: "m".repeat(36),
+            sent_timestamp_ms: 1_700_000_000_000,
+            values,
+            last_receive: false,
+        };
         let size = record.encoded_len() + 2;
         let records = MaskedBatch::encoded(vec![record; MAX_BATCH_BYTES / size]);
         let batch = MaskedBatch { records, ..MaskedBatch::default() };

@@ -29,6 +29,7 @@ impl Reason {
             Self::InvalidValue => "invalid-value",
             Self::Constraint => "constraint",
             Self::UnknownRecord => "unknown-record",
+            Self::Undecided => "undecided",
         }
     }
 }
@@ -39,12 +40,12 @@ mod tests {
 
     #[test]
     fn names_and_bytes_are_those_of_the_contract() {
-        for number in 0..=10 {
+        for number in 0..=11 {
             let reason = Reason::try_from(number).unwrap();
             let written = reason.as_str_name().trim_start_matches("REASON_").to_lowercase().replace('_', "-");
             assert_eq!(reason.name(), written);
         }
-        assert!(Reason::try_from(11).is_err(), "a new reason needs a name here");
+        assert!(Reason::try_from(12).is_err(), "a new reason needs a name here");
         for number in 0..=3 {
             assert_eq!(i32::from(Outcome::try_from(number).unwrap().byte()), number);
         }

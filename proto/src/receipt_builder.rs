@@ -66,6 +66,15 @@ impl ReceiptBuilder {
         self.receipt.rejections.push(Rejection { index, reason: reason.into(), detail });
     }
 
+    /// Leaves the record at `position` in the queue, and says what is known of why; `detail` never has a value.
+    ///
+    /// Readers that look for reasons of rejected records only ignore it.
+    pub fn leave_undecided(&mut self, position: usize, detail: String) {
+        self.set(position, Outcome::Unspecified);
+        let (index, reason) = (index(position), Reason::Undecided.into());
+        self.receipt.rejections.push(Rejection { index, reason, detail });
+    }
+
     /// Takes over `receipt` for the records at `positions`: its first outcome is for the first of them, and
     /// so on.
     ///
@@ -95,7 +104,7 @@ impl ReceiptBuilder {
 
     /// Whether any record has been rejected so far.
     pub fn has_rejections(&self) -> bool {
-        !self.receipt.rejections.is_empty()
+        self.receipt.outcomes.contains(&Outcome::Rejected.byte())
     }
 
     /// The receipt: one outcome per record, by position; rejections in the order in which they became known.
@@ -182,6 +191,19 @@ mod tests {
         let mut builder = ReceiptBuilder::new(1, 1);
         builder.set(1, Outcome::Stored);
         assert_eq!(builder.finish().outcomes, [0]);
+    }
+
+    #[test]
+    fn a_record_that_is_left_undecided_keeps_its_reason_and_is_not_rejected() {
+        let mut part = ReceiptBuilder::new(1, 1);
+        part.leave_undecided(0, "SQLSTATE 2200H".to_owned());
+        assert!(!part.has_rejections());
+        let mut whole = ReceiptBuilder::new(2, 2);
+        whole.set(0, Outcome::Stored);
+        whole.merge(&[1], part.finish()).unwrap();
+        let receipt = whole.finish();
+        assert_eq!(receipt.outcomes, [1, 0]);
+        assert_eq!((receipt.rejections[0].index, receipt.rejections[0].reason()), (1, Reason::Undecided));
     }
 
     #[test]

@@ -18,6 +18,8 @@ impl Frame for MaskedBatch {
         Repeated { number: 3, bytes: MASKED_RECORD_BYTES, within: &[] },
         // The target itself occurs once; its columns repeat.
         Repeated { number: 5, bytes: 0, within: &[repeated::<String>(2, &[])] },
+        // The writer makes as much of a rejected record as of a masked one.
+        Repeated { number: 7, bytes: MASKED_RECORD_BYTES, within: &[] },
     ];
 }
 

@@ -30,7 +30,7 @@ impl Sample for RawBatch {
             ),
             sent_timestamp_ms: 1_790_000_000_000,
             receive_count: 1,
-            producer: None,
+            ..RawRecord::default()
         };
         Self { id: 1, records: (0..RECORDS).map(record).collect(), ..Self::default() }
     }
@@ -48,6 +48,7 @@ impl Sample for MaskedBatch {
                 text("f0".repeat(64)),
                 Value::default(),
             ],
+            last_receive: false,
         };
         let records = Self::encoded((0..RECORDS).map(record));
         Self { id: 1, records, ..Self::default() }

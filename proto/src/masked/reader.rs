@@ -26,6 +26,8 @@ pub struct RecordHeader<'a> {
     pub message_id: &'a str,
     /// When the producer's message reached the queue, in milliseconds since 1970.
     pub sent_timestamp_ms: i64,
+    /// Whether the queue will not deliver the message again by itself.
+    pub last_receive: bool,
 }
 
 /// Reads an encoded [`MaskedRecord`](crate::v1::MaskedRecord). `take` gets every value in order, `None` for
@@ -49,7 +51,8 @@ pub fn read_record<'a>(
                 let begin = record.len() - fields.left() - value.len();
                 take(given, begin + place.start..begin + place.end);
             }
-            (1..=3, _) | (_, WireValue::Group) => return Err(Malformed),
+            (4, WireValue::Varint(last)) => heading.last_receive = last != 0,
+            (1..=4, _) | (_, WireValue::Group) => return Err(Malformed),
             _ => {}
         }
     }
@@ -134,8 +137,8 @@ mod tests {
             });
             values.push(Value { kind });
         })?;
-        let RecordHeader { message_id, sent_timestamp_ms } = heading;
-        Ok(MaskedRecord { message_id: message_id.to_owned(), sent_timestamp_ms, values })
+        let RecordHeader { message_id, sent_timestamp_ms, last_receive } = heading;
+        Ok(MaskedRecord { message_id: message_id.to_owned(), sent_timestamp_ms, values, last_receive })
     }
 
     fn records() -> impl Strategy<Value = MaskedRecord> {
@@ -146,8 +149,12 @@ mod tests {
             any::<String>().prop_map(Kind::Json),
         ];
         let values = prop::collection::vec(prop::option::of(kind).prop_map(|kind| Value { kind }), 0..9);
-        (any::<String>(), any::<i64>(), values).prop_map(|(message_id, sent_timestamp_ms, values)| {
-            MaskedRecord { message_id, sent_timestamp_ms, values }
+        let record = (any::<String>(), any::<i64>(), values, any::<bool>());
+        record.prop_map(|(message_id, sent_timestamp_ms, values, last_receive)| MaskedRecord {
+            message_id,
+            sent_timestamp_ms,
+            values,
+            last_receive,
         })
     }
 

@@ -92,6 +92,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_an_undecided_record_rejects_nothing() {
+        let receipt = receipt(vec![0, 1], vec![sent(0, Reason::Undecided)]);
+        assert_eq!(settlements(&receipt, 2), [Settlement::Leave, Settlement::Complete]);
+    }
+
+    #[test]
     fn a_receipt_of_another_length_settles_nothing() {
         assert_eq!(settlements(&receipt(vec![1, 1], vec![]), 3), vec![Settlement::Leave; 3]);
         assert_eq!(settlements(&receipt(vec![1, 1], vec![]), 1), vec![Settlement::Leave; 1]);

@@ -74,6 +74,7 @@ pub(crate) fn record(delivery: &SqsDelivery) -> RawRecord {
         sent_timestamp_ms: message.sent_timestamp_ms,
         receive_count: message.receive_count,
         producer: trace_context::producer(&message.attributes, message.trace_header.as_deref()),
+        last_receive: false,
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use metrics::{
     Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use veilpost_proto::v1::{Outcome, Receipt};
-use veilpost_runtime::numbers::to_f64;
+use veilpost_proto::v1::{Outcome, Receipt, Rejection};
+use veilpost_runtime::numbers::{to_f64, to_usize};
 
 const BATCHES: &str = "veilpost_writer_batches_total";
 const RECORDS: &str = "veilpost_writer_records_total";
@@ -52,9 +52,17 @@ pub(crate) fn receipt(receipt: &Receipt) {
     }
     counter!(RECORDS, "outcome" => "stored", "reason" => "").increment(stored);
     counter!(RECORDS, "outcome" => "duplicate", "reason" => "").increment(duplicate);
-    for rejection in &receipt.rejections {
+    for rejection in rejected(receipt) {
         counter!(RECORDS, "outcome" => "rejected", "reason" => rejection.reason().name()).increment(1);
     }
+}
+
+/// An undecided record has its reason in the receipt too, and is not rejected.
+fn rejected(receipt: &Receipt) -> impl Iterator<Item = &Rejection> {
+    receipt.rejections.iter().filter(|rejection| {
+        let outcome = receipt.outcomes.get(to_usize(rejection.index));
+        outcome == Some(&Outcome::Rejected.byte())
+    })
 }
 
 /// Why a record is neither stored nor rejected.

@@ -1,4 +1,5 @@
-//! Masks a batch, sends the writer what can be stored, and gives one receipt for all of it.
+//! Masks a batch, sends the writer what can be stored and what is rejected, and gives one receipt for all of
+//! it.
 
 mod chunks;
 
@@ -10,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 use tracing::Span;
 use veilpost_proto::ReceiptBuilder;
-use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
+use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Reason, Receipt, RejectedRecord};
 use veilpost_runtime::{Outgoing, telemetry};
 
-use crate::mask::{Mask, Masked};
+use crate::mask::{Mask, Masked, Rejected};
 use crate::{metrics, spans};
 use chunks::{Chunk, Chunks};
 
@@ -48,11 +49,12 @@ fn aborted() -> Status {
     Status::unavailable("ending before the writer's receipt")
 }
 
-/// Masks every record of the batch. Gives the receipt so far, with the rejections, and the masked records.
+/// Masks every record of the batch. Gives the receipt, in which nothing is decided yet, and the records for
+/// the writer. Rejected ones go there too: the writer knows whether their message was stored before.
 async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (ReceiptBuilder, Vec<Chunk>) {
     let started = Instant::now();
     let now = Timestamp::now();
-    let mut receipt = ReceiptBuilder::new(batch.id, batch.records.len());
+    let receipt = ReceiptBuilder::new(batch.id, batch.records.len());
     if let Some(own) = telemetry::context_of(&Span::current()) {
         batch.trace = Some(own);
     }
@@ -61,37 +63,51 @@ async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (ReceiptBuilder, Vec<Chun
         if position % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
-        mask_one(mask, position, &record, now, &mut receipt, &mut chunks);
+        mask_one(mask, position, &record, now, &mut chunks);
     }
     metrics::record_batch(started.elapsed());
     let chunks = chunks.into_vec();
-    metrics::count_masked(chunks.iter().map(|chunk| chunk.positions.len()).sum());
+    metrics::count_masked(chunks.iter().map(|chunk| chunk.batch.records.len()).sum());
     (receipt, chunks)
 }
 
-fn mask_one(
-    mask: &Mask,
-    position: usize,
-    record: &RawRecord,
-    now: Timestamp,
-    receipt: &mut ReceiptBuilder,
-    chunks: &mut Chunks,
-) {
+fn mask_one(mask: &Mask, position: usize, record: &RawRecord, now: Timestamp, chunks: &mut Chunks) {
     // A record that makes the masker panic is left in the queue; the other records of its batch go on.
     let masked = std::panic::catch_unwind(AssertUnwindSafe(|| mask.apply(record, now)));
     match masked {
         Ok(Ok(Masked { record: masked, unreadable_versions })) => {
             warn_of_unreadable(record, &unreadable_versions);
             if chunks.push(position, &masked).is_err() {
-                leave(record, "larger than a batch may be once masked");
+                give_up(position, record, "larger than a batch may be once masked", chunks);
             }
         }
-        Ok(Err(rejected)) => {
-            metrics::count_rejected(rejected.reason);
-            telemetry::note_rejection(&Span::current(), &record.message_id, rejected.reason.name());
-            receipt.reject(position, rejected.reason, rejected.detail);
-        }
-        Err(_) => leave(record, "masking panicked"),
+        Ok(Err(rejected)) => reject(position, record, rejected, chunks),
+        Err(_) => give_up(position, record, "masking panicked", chunks),
+    }
+}
+
+fn reject(position: usize, record: &RawRecord, rejected: Rejected, chunks: &mut Chunks) {
+    let Rejected { reason, detail } = rejected;
+    metrics::count_rejected(reason);
+    telemetry::note_rejection(&Span::current(), &record.message_id, reason.name());
+    let rejected = RejectedRecord {
+        message_id: record.message_id.clone(),
+        sent_timestamp_ms: record.sent_timestamp_ms,
+        reason: reason.into(),
+        detail,
+        last_receive: record.last_receive,
+    };
+    if chunks.reject(position, rejected).is_err() {
+        leave(record, "its rejection is larger than a batch may be");
+    }
+}
+
+/// Leaves the message for another try, or rejects it when there will be none.
+fn give_up(position: usize, record: &RawRecord, why: &'static str, chunks: &mut Chunks) {
+    if record.last_receive {
+        reject(position, record, Rejected { reason: Reason::Undecided, detail: why.to_owned() }, chunks);
+    } else {
+        leave(record, why);
     }
 }
 

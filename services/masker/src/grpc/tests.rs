@@ -1,7 +1,7 @@
 //! One stream of the masker, between a reader and a writer that the test plays.
 
 use veilpost_proto::masked::message_id;
-use veilpost_proto::v1::{RawRecord, Reason, Rejection, TraceContext};
+use veilpost_proto::v1::{RawRecord, Reason, RejectedRecord, Rejection, TraceContext};
 
 use super::*;
 use crate::policy::Policy;
@@ -80,7 +80,7 @@ fn batch(id: u64, bodies: &[&str]) -> RawBatch {
 }
 
 fn store(sent: Outgoing<MaskedBatch>) {
-    let outcomes = vec![1; sent.batch.records.len()];
+    let outcomes = vec![1; sent.batch.records.len() + sent.batch.rejected.len()];
     sent.reply.send(Receipt { outcomes, ..Receipt::default() }).unwrap();
 }
 
@@ -89,10 +89,16 @@ async fn what_masker_and_writer_say_is_one_receipt_by_position() {
     let mut neighbours = FakeNeighbours::start();
     neighbours.send(7, &[BAD, GOOD, "[]", GOOD, GOOD]).await;
     let sent = neighbours.next_sent().await;
-    assert_eq!(sent.batch.records.len(), 3);
-    let too_long =
-        Rejection { index: 1, reason: Reason::TextTooLong.into(), detail: "column user_id".to_owned() };
-    let receipt = Receipt { batch_id: 1, outcomes: vec![1, 3, 2], rejections: vec![too_long] };
+    assert_eq!((sent.batch.records.len(), sent.batch.rejected.len()), (3, 2));
+    let rejection = |index: u32, reason: Reason| Rejection {
+        index,
+        reason: reason.into(),
+        detail: "column user_id".to_owned(),
+    };
+    let claimed =
+        sent.batch.rejected.iter().zip(3..).map(|(rejected, index)| rejection(index, rejected.reason()));
+    let rejections = [rejection(1, Reason::TextTooLong)].into_iter().chain(claimed).collect();
+    let receipt = Receipt { batch_id: 1, outcomes: vec![1, 3, 2, 3, 3], rejections };
     sent.reply.send(receipt).unwrap();
     let mut receipt = neighbours.receipt().await;
     assert_eq!((receipt.batch_id, receipt.outcomes), (7, vec![3, 1, 3, 3, 2]));
@@ -103,13 +109,50 @@ async fn what_masker_and_writer_say_is_one_receipt_by_position() {
 }
 
 #[tokio::test]
-async fn a_batch_with_nothing_to_store_is_answered_without_the_writer() {
+async fn a_batch_in_which_everything_is_rejected_goes_to_the_writer_which_may_know_better() {
     let mut neighbours = FakeNeighbours::start();
     neighbours.send(1, &[BAD, BAD]).await;
-    assert_eq!(neighbours.receipt().await.outcomes, [3, 3]);
+    let sent = neighbours.next_sent().await;
+    assert!(sent.batch.records.is_empty());
+    let reasons: Vec<_> = sent.batch.rejected.iter().map(RejectedRecord::reason).collect();
+    assert_eq!(reasons, [Reason::NotJson; 2]);
+    assert_eq!(sent.batch.rejected[0].message_id, "1 not json");
+    sent.reply.send(Receipt { outcomes: vec![3, 2], ..Receipt::default() }).unwrap();
+    assert_eq!(neighbours.receipt().await.outcomes, [3, 2]);
+}
+
+#[tokio::test]
+async fn a_batch_without_records_is_answered_without_the_writer() {
+    let mut neighbours = FakeNeighbours::start();
     neighbours.send(2, &[]).await;
     assert_eq!(neighbours.receipt().await.outcomes, [0_u8; 0]);
     assert!(neighbours.to_writer.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_the_queue_will_not_deliver_again_is_known_to_the_writer() {
+    for last_receive in [true, false] {
+        let mut neighbours = FakeNeighbours::start();
+        let mut last = batch(1, &[GOOD]);
+        last.records[0].last_receive = last_receive;
+        neighbours.send_batch(last).await;
+        let sent = neighbours.next_sent().await.batch.decoded().unwrap();
+        assert_eq!(sent[0].last_receive, last_receive);
+    }
+}
+
+#[tokio::test]
+async fn a_record_too_large_for_a_batch_is_left_and_rejected_on_its_last_receive() {
+    let body = format!(r#"{{"user_id":"{}"}}"#, "x".repeat(veilpost_proto::MAX_BATCH_BYTES));
+    let mut neighbours = FakeNeighbours::start();
+    neighbours.send(1, &[&body]).await;
+    assert_eq!(neighbours.receipt().await.outcomes, [0]);
+    let mut last = batch(2, &[&body]);
+    last.records[0].last_receive = true;
+    last.records[0].message_id = "large".to_owned();
+    neighbours.send_batch(last).await;
+    let sent = neighbours.next_sent().await;
+    assert_eq!(sent.batch.rejected[0].reason(), Reason::Undecided);
 }
 
 #[tokio::test]

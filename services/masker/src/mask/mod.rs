@@ -63,9 +63,12 @@ impl Mask {
             }
             values.push(Value { kind });
         }
-        let RawRecord { message_id, sent_timestamp_ms, .. } = record;
-        let record =
-            MaskedRecord { message_id: message_id.clone(), sent_timestamp_ms: *sent_timestamp_ms, values };
+        let record = MaskedRecord {
+            message_id: record.message_id.clone(),
+            sent_timestamp_ms: record.sent_timestamp_ms,
+            values,
+            last_receive: record.last_receive,
+        };
         Ok(Masked { record, unreadable_versions })
     }
 

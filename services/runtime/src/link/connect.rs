@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status, Streaming};
 use veilpost_proto::v1::Receipt;
 
+use super::batch::CLAIMS;
 use super::codec::SharedCodec;
 use super::downstream::Downstream;
 use crate::Identity;
@@ -31,6 +32,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct OpenedStream<B> {
     pub(super) sender: mpsc::Sender<Arc<B>>,
     pub(super) receipts: Streaming<Receipt>,
+    /// Whether the peer takes rejected records and claims their keys.
+    pub(super) claims: bool,
     /// Resolves, with the reason, when the stream should be replaced.
     pub(super) renewal: BoxFuture<'static, &'static str>,
 }
@@ -60,8 +63,9 @@ pub(super) async fn open<D: Downstream>(
     );
     let response =
         tokio::time::timeout(OPEN_TIMEOUT, call).await.context("the stream was not accepted in time")?;
-    let receipts = response.map_err(|status| refusal(&status))?.into_inner();
-    Ok(OpenedStream { sender, receipts, renewal })
+    let response = response.map_err(|status| refusal(&status))?;
+    let claims = response.metadata().get(CLAIMS).is_some_and(|announced| announced == "1");
+    Ok(OpenedStream { sender, receipts: response.into_inner(), claims, renewal })
 }
 
 /// A server verifies the client's certificate only after the client has finished its part of the handshake.

@@ -30,6 +30,8 @@ pub(super) struct Dispatcher<B> {
 #[derive(Debug)]
 struct StreamLoad<B> {
     open: bool,
+    /// Whether its peer takes rejected records and claims their keys.
+    claims: bool,
     /// Whether its address has left the look-up, so that it gets nothing new.
     leaving: bool,
     unreceipted: BTreeMap<u64, InFlightBatch<B>>,
@@ -92,6 +94,13 @@ impl<B: LinkBatch> Dispatcher<B> {
         }
     }
 
+    /// The peer of an open stream takes rejected records and claims their keys.
+    pub(super) fn takes_claims(&mut self, address: SocketAddr) {
+        if let Some(stream) = self.streams.get_mut(&address) {
+            stream.claims = true;
+        }
+    }
+
     /// A stream is about to end in order: it gets nothing more, and keeps its batches without a receipt.
     pub(super) fn ending(&mut self, address: SocketAddr) {
         if let Some(stream) = self.streams.get_mut(&address) {
@@ -105,6 +114,7 @@ impl<B: LinkBatch> Dispatcher<B> {
             return;
         };
         stream.open = false;
+        stream.claims = false;
         for in_flight in std::mem::take(&mut stream.unreceipted).into_values() {
             metrics::counter!(LINK_RESENT_RECORDS).increment(to_u64(in_flight.records()));
             match ending {
@@ -145,7 +155,10 @@ impl<B: LinkBatch> Dispatcher<B> {
         let Some(in_flight) = stream.unreceipted.get(&receipt.batch_id) else {
             return Ok(());
         };
-        let id = receipt.batch_id;
+        let (id, mut receipt) = (receipt.batch_id, receipt);
+        if !stream.claims {
+            in_flight.batch.reject_claims(&mut receipt);
+        }
         in_flight.receipted(receipt)?;
         stream.unreceipted.remove(&id);
         Ok(())
@@ -159,7 +172,7 @@ impl<B: LinkBatch> Dispatcher<B> {
 
     /// Whether a new batch could be sent at once.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.least_loaded().is_some()
+        self.waiting.is_empty() && self.least_loaded(false).is_some()
     }
 
     /// The next batch to send and the stream that gets it: the one with the fewest unreceipted records.
@@ -167,26 +180,35 @@ impl<B: LinkBatch> Dispatcher<B> {
     /// A record that is sent alone waits for an empty stream, and the batches behind it wait too: otherwise a
     /// busy stream would never become empty.
     pub(super) fn next_send(&mut self) -> Option<(SocketAddr, Arc<B>)> {
-        let alone = self.waiting.front()?.alone;
-        let address = if alone { self.empty()? } else { self.least_loaded()? };
+        let next = self.waiting.front()?;
+        // Where one of the peers claims keys, rejected records wait for such a one.
+        let with_claims = next.batch.has_claims() && self.streams.values().any(StreamLoad::may_claim);
+        let address = if next.alone { self.empty(with_claims)? } else { self.least_loaded(with_claims)? };
         let in_flight = self.waiting.pop_front()?;
-        let batch = Arc::clone(&in_flight.batch);
         let stream = self.streams.get_mut(&address)?;
+        let batch = if stream.claims || !in_flight.batch.has_claims() {
+            Arc::clone(&in_flight.batch)
+        } else {
+            Arc::new(in_flight.batch.without_claims())
+        };
         stream.last_id = in_flight.id;
         stream.unreceipted.insert(in_flight.id, in_flight);
         Some((address, batch))
     }
 
-    fn least_loaded(&self) -> Option<SocketAddr> {
+    /// `with_claims`: only a stream whose peer claims keys.
+    fn least_loaded(&self, with_claims: bool) -> Option<SocketAddr> {
         self.streams
             .iter()
+            .filter(|(_, stream)| stream.claims || !with_claims)
             .filter(|(_, stream)| stream.takes(self.unreceipted_batches))
             .min_by_key(|(_, stream)| (stream.records(), stream.last_id))
             .map(|(address, _)| *address)
     }
 
-    fn empty(&self) -> Option<SocketAddr> {
-        self.streams.iter().find(|(_, stream)| stream.takes(1)).map(|(address, _)| *address)
+    fn empty(&self, with_claims: bool) -> Option<SocketAddr> {
+        let mut fit = self.streams.iter().filter(|(_, stream)| stream.claims || !with_claims);
+        fit.find(|(_, stream)| stream.takes(1)).map(|(address, _)| *address)
     }
 
     pub(super) fn holds_nothing(&self) -> bool {
@@ -214,7 +236,7 @@ fn give_up<B: LinkBatch>(in_flight: &InFlightBatch<B>) {
 
 impl<B> Default for StreamLoad<B> {
     fn default() -> Self {
-        Self { open: false, leaving: false, unreceipted: BTreeMap::new(), last_id: 0 }
+        Self { open: false, claims: false, leaving: false, unreceipted: BTreeMap::new(), last_id: 0 }
     }
 }
 
@@ -223,6 +245,11 @@ impl<B: LinkBatch> StreamLoad<B> {
     fn takes(&self, limit: usize) -> bool {
         let holds_one_alone = self.unreceipted.values().any(|in_flight| in_flight.alone);
         self.open && !self.leaving && !holds_one_alone && self.unreceipted.len() < limit
+    }
+
+    /// Whether it will take a batch with rejected records, now or when it has room again.
+    fn may_claim(&self) -> bool {
+        self.open && !self.leaving && self.claims
     }
 
     fn records(&self) -> usize {

@@ -141,8 +141,11 @@ impl<D: Downstream> Link<D> {
             return;
         }
         match what {
-            StreamChange::Opened(sender) => {
+            StreamChange::Opened { sender, claims } => {
                 self.dispatcher.opened(address);
+                if claims {
+                    self.dispatcher.takes_claims(address);
+                }
                 self.senders.insert(address, sender);
             }
             StreamChange::Receipt(receipt) => {

@@ -21,7 +21,7 @@ mod resolve;
 mod settings;
 mod stream_task;
 
-pub use batch::LinkBatch;
+pub use batch::{CLAIMS, LinkBatch};
 pub use downstream::{Downstream, ToMasker, ToWriter};
 pub use driver::run_link;
 pub use outgoing::{Outgoing, OutgoingSource};

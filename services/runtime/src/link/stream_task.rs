@@ -48,7 +48,11 @@ pub(super) struct StreamEvent<B> {
 pub(super) enum StreamChange<B> {
     /// Batches go to this sender. Dropping it ends the stream in order: the peer answers what it has, then
     /// closes.
-    Opened(mpsc::Sender<Arc<B>>),
+    Opened {
+        sender: mpsc::Sender<Arc<B>>,
+        /// Whether the peer takes rejected records and claims their keys.
+        claims: bool,
+    },
     Receipt(Receipt),
     /// The stream should end in order: drop its sender.
     Ending,
@@ -139,8 +143,8 @@ async fn pump<D: Downstream>(
     opened: OpenedStream<D::Batch>,
     events: &mpsc::Sender<StreamEvent<D::Batch>>,
 ) -> Result<bool, SendError<StreamEvent<D::Batch>>> {
-    let OpenedStream { sender, mut receipts, mut renewal } = opened;
-    events.send(StreamEvent { from, what: StreamChange::Opened(sender) }).await?;
+    let OpenedStream { sender, mut receipts, claims, mut renewal } = opened;
+    events.send(StreamEvent { from, what: StreamChange::Opened { sender, claims } }).await?;
     let mut renewing = false;
     loop {
         let message = tokio::select! {

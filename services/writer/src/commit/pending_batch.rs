@@ -57,6 +57,7 @@ pub(in crate::commit) mod fixtures {
             message_id: id.to_string(),
             sent_timestamp_ms: 0,
             values: vec![value.clone()],
+            last_receive: false,
         });
         let batch = MaskedBatch { records: MaskedBatch::encoded(records), ..MaskedBatch::default() };
         let (records, receipt) = prepare(batch, target).unwrap();

@@ -35,7 +35,7 @@ pub(crate) fn prepare(
     for (position, encoded) in batch.records.into_iter().enumerate() {
         let mut row = Row::new(target);
         let header = read_record(&encoded, |given, range| row.push(given, range));
-        let RecordHeader { message_id, sent_timestamp_ms } =
+        let RecordHeader { message_id, sent_timestamp_ms, .. } =
             header.map_err(|_| UnfitBatch::Unreadable(position))?;
         let Row { cells, unsure, length, rejected, .. } = row;
         if length != target.columns.len() {
@@ -143,6 +143,7 @@ mod tests {
             message_id: "m".into(),
             sent_timestamp_ms: 1,
             values: values.iter().copied().map(value).collect(),
+            last_receive: false,
         }
     }
 

@@ -86,7 +86,12 @@ pub(crate) fn now_ms() -> i64 {
 pub(crate) fn record(message_id: impl std::fmt::Display, values: Vec<Value>) -> MaskedRecord {
     // The sent time is part of the key, so it must be the same in every delivery of a message.
     static START: std::sync::LazyLock<i64> = std::sync::LazyLock::new(now_ms);
-    MaskedRecord { message_id: format!("{message_id}"), sent_timestamp_ms: *START, values }
+    MaskedRecord {
+        message_id: format!("{message_id}"),
+        sent_timestamp_ms: *START,
+        values,
+        last_receive: false,
+    }
 }
 
 pub(crate) fn text(text: &str) -> Value {

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
-use veilpost_proto::v1::{RawBatch, RawRecord};
+use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, RejectedRecord};
 
 const LIMIT: usize = 2;
 
@@ -85,6 +85,59 @@ fn a_stream_that_is_ending_gets_nothing_new_and_keeps_what_it_has() {
     assert_eq!(reply.try_recv().unwrap().outcomes, [1]);
     dispatcher.opened(address(1));
     assert!(dispatcher.has_room());
+}
+
+/// A batch with a masked record and a rejected one, on its way to these peers, the last of which claims keys.
+fn with_claim(ports: &[u16]) -> (Dispatcher<MaskedBatch>, oneshot::Receiver<Receipt>) {
+    let mut dispatcher = Dispatcher::new(LIMIT);
+    dispatcher.resolved(&ports.iter().copied().map(address).collect());
+    let (reply, receipt) = oneshot::channel();
+    let batch = MaskedBatch {
+        records: MaskedBatch::encoded([MaskedRecord::default()]),
+        rejected: vec![RejectedRecord::default()],
+        ..MaskedBatch::default()
+    };
+    dispatcher.accept(Outgoing { batch, reply, suspect: false });
+    (dispatcher, receipt)
+}
+
+fn outcomes(batch: &MaskedBatch, outcomes: &[u8]) -> Receipt {
+    Receipt { batch_id: batch.id, outcomes: outcomes.to_vec(), rejections: Vec::new() }
+}
+
+#[test]
+fn rejected_records_go_to_a_peer_that_claims_their_keys() {
+    let (mut dispatcher, mut reply) = with_claim(&[1, 2]);
+    dispatcher.opened(address(1));
+    dispatcher.opened(address(2));
+    dispatcher.takes_claims(address(2));
+    let (to, batch) = dispatcher.next_send().unwrap();
+    assert_eq!((to, batch.rejected.len()), (address(2), 1));
+    dispatcher.receipted(to, outcomes(&batch, &[1, 2])).unwrap();
+    assert_eq!(reply.try_recv().unwrap().outcomes, [1, 2]);
+}
+
+#[test]
+fn where_no_peer_claims_keys_the_sender_rejects_by_itself() {
+    let (mut dispatcher, mut reply) = with_claim(&[1]);
+    dispatcher.opened(address(1));
+    let (to, batch) = dispatcher.next_send().unwrap();
+    assert_eq!((batch.records.len(), batch.rejected.len()), (1, 0));
+    assert!(dispatcher.receipted(to, outcomes(&batch, &[1, 1])).is_err(), "it knows of one record only");
+    dispatcher.receipted(to, outcomes(&batch, &[2])).unwrap();
+    let receipt = reply.try_recv().unwrap();
+    assert_eq!((receipt.outcomes, receipt.rejections[0].index), (vec![2, 3], 1));
+}
+
+#[test]
+fn a_peer_that_is_replaced_by_an_older_one_gets_no_rejected_records_again() {
+    let (mut dispatcher, _reply) = with_claim(&[1]);
+    dispatcher.opened(address(1));
+    dispatcher.takes_claims(address(1));
+    assert_eq!(dispatcher.next_send().unwrap().1.rejected.len(), 1);
+    dispatcher.closed(address(1), StreamEnd::Orderly);
+    dispatcher.opened(address(1));
+    assert!(dispatcher.next_send().unwrap().1.rejected.is_empty());
 }
 
 #[test]
