@@ -25,11 +25,13 @@ const COMMANDS: [&[&str]; 10] = [
 ];
 
 /// Mistakes that people make, by the name of their snapshot.
-const MISTAKES: [(&str, &[&str]); 9] = [
+const MISTAKES: [(&str, &[&str]); 11] = [
     ("unknown-command", &["veilpost", "dmo"]),
     ("share-above-one", &["veilpost", "send", "--queue", "q", "--odd", "2"]),
     ("mistyped-option", &["veilpost-reader", "--quee", "logins"]),
     ("bad-duration", &["veilpost-reader", "--visibility-timeout", "30 bananas"]),
+    ("unknown-log-level", &["veilpost-masker", "--log", "verbose"]),
+    ("log-of-a-library", &["veilpost-writer", "--log", "info,sqlx=debug"]),
     ("no-queue", &["veilpost-reader", "--downstream", "http://masker:50051"]),
     (
         "downstream-without-port",

@@ -87,4 +87,5 @@ pub use process::run;
 pub use secret::secret;
 pub use server::{bind, serve_grpc};
 pub use settings::{CommonSettings, LogFormat, parse_bytes, parse_duration};
+pub use telemetry::LogFilter;
 pub use tls::{Admission, Identity, TlsSettings};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::telemetry::LogFilter;
+
 /// Settings that every service has.
 #[derive(Args, Clone, Debug)]
 pub struct CommonSettings {
@@ -18,15 +20,17 @@ pub struct CommonSettings {
     )]
     pub log_format: LogFormat,
 
-    /// Which log lines appear: a level, or directives such as info,veilpost_reader=debug
+    /// Which log lines appear: off, error, warn, info, debug or trace, and another level for single parts, such
+    /// as info,veilpost_reader=debug. Lines of libraries never appear
     #[arg(
         long,
         env = "VEILPOST_LOG",
         default_value = "info",
+        value_parser = parse_log_filter,
         help_heading = "Process",
         value_name = "FILTER"
     )]
-    pub log: String,
+    pub log: LogFilter,
 
     /// How long a drain may take after SIGTERM before what is left is given back; keep it below the
     /// orchestrator's own limit
@@ -44,6 +48,10 @@ pub enum LogFormat {
     Pretty,
     #[allow(missing_docs, reason = "clap would show it as help")]
     Json,
+}
+
+fn parse_log_filter(text: &str) -> Result<LogFilter, String> {
+    text.parse()
 }
 
 /// Parses a duration such as `250ms`, `30s`, `1m 30s` or `12h`.

@@ -40,7 +40,8 @@ fn panics_are_logged_by_place_and_never_by_message() {
 
 /// A service whose tasks panic over a value, in each way in which Rust's own panics quote one.
 fn panicking(log_format: LogFormat) -> ExitCode {
-    let common = CommonSettings { log_format, log: "trace".to_owned(), grace_period: Duration::from_secs(5) };
+    let log = "trace".parse().unwrap();
+    let common = CommonSettings { log_format, log, grace_period: Duration::from_secs(5) };
     run("panics", &common, "127.0.0.1:0".parse().unwrap(), async |life: Lifecycle| {
         life.spawn("message", async { panic!("this value: {MARK}") });
         life.spawn("unwrap", async { refuse(MARK).unwrap() });

@@ -5,43 +5,14 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use opentelemetry::trace::{SpanContext, TraceContextExt};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, Layer, layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::{BadSettings, LogFormat};
-
-/// Silences the AWS SDK about a metadata service that is absent, as it is on most machines. Where that
-/// matters, our own line says what is missing.
-const QUIET: (&str, Level) = ("aws_config::imds", Level::ERROR);
-
-/// The filter that `directives` describe, without the SDK's search for a region unless they name the SDK.
-/// When they cannot be parsed: the default filter, and the error.
-pub(super) fn filter(directives: &str) -> (Targets, Option<anyhow::Error>) {
-    match directives.parse::<Targets>() {
-        Ok(filter) if directives.contains("aws_config") => (filter, None),
-        Ok(filter) => (filter.with_target(QUIET.0, QUIET.1), None),
-        Err(error) => {
-            let refused = BadSettings(format!("--log `{directives}`: {error}"));
-            (Targets::new().with_default(Level::INFO), Some(refused.into()))
-        }
-    }
-}
-
-/// Whether an event may be logged at all, whatever the filter is. Libraries quote bodies and receipt handles
-/// at trace level, and the AWS SDK ids of access keys at info level.
-pub(super) fn is_loggable(metadata: &Metadata<'_>) -> bool {
-    let loudest = match metadata.target() {
-        own if own.starts_with("veilpost") => Level::TRACE,
-        sdk if sdk.starts_with("aws_") => Level::WARN,
-        _ => Level::DEBUG,
-    };
-    metadata.is_event() && *metadata.level() <= loudest
-}
+use crate::LogFormat;
 
 pub(super) fn lines<S>(log_format: LogFormat) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
 where
@@ -115,7 +86,6 @@ fn readable_ids(line: &str, span: &SpanContext) -> String {
 mod tests {
     use super::*;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
-    use tracing_subscriber::layer::SubscriberExt;
 
     fn span() -> SpanContext {
         let (trace, span) = (TraceId::from(0xab), SpanId::from(0xcd));
@@ -129,26 +99,5 @@ mod tests {
             line,
             "{\"message\":\"}\",\"trace_id\":\"000000000000000000000000000000ab\",\"span_id\":\"00000000000000cd\"}\n"
         );
-    }
-
-    #[test]
-    fn the_sdks_search_for_a_region_is_logged_only_on_request() {
-        let is_logged = |directives| {
-            let subscriber = tracing_subscriber::registry().with(filter(directives).0);
-            tracing::subscriber::with_default(
-                subscriber,
-                || tracing::event_enabled!(target: "aws_config::imds::region", Level::WARN),
-            )
-        };
-        assert!(!is_logged("info") && !is_logged("trace"));
-        assert!(is_logged("info,aws_config=warn"));
-    }
-
-    #[test]
-    fn an_unreadable_filter_is_refused_by_name() {
-        let (_, refused) = filter("veilpost=loud");
-        let refused = refused.unwrap();
-        assert!(refused.downcast_ref::<BadSettings>().is_some());
-        assert!(refused.to_string().contains("veilpost=loud"));
     }
 }

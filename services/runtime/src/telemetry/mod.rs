@@ -1,6 +1,7 @@
 //! What a process shows of itself: logs, metrics and traces. No work waits for any of them.
 
 mod failure;
+mod log_filter;
 mod logs;
 mod outage;
 mod recorder;
@@ -9,18 +10,19 @@ mod spans;
 mod traces;
 
 pub use failure::{OTHER, call_failed, failed};
+pub use log_filter::LogFilter;
 pub use outage::OutageLog;
 pub(crate) use recorder::MetricsHandle;
 pub(crate) use replica_gauge::ReplicaGauge;
 pub use spans::{context_of, lasts_until_now, link, link_to, note_rejection, parent};
 pub use traces::Traces;
 
-use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use crate::{CommonSettings, LogFormat};
+use crate::CommonSettings;
 
 /// Starts traces without logs and metrics, for a command that is not a service. To be called once, inside the
 /// asynchronous runtime; [`Traces::flush`] exports the last spans.
@@ -47,13 +49,11 @@ impl Telemetry {
     /// traces. To be called once, inside the asynchronous runtime.
     pub(crate) fn start(service: &'static str, common: &CommonSettings) -> anyhow::Result<Self> {
         let (traces, unusable) = Traces::from_environment(service);
-        let (filter, refused) = logs::filter(&common.log);
-        tracing_subscriber::registry().with(layers(&traces, filter, common.log_format)).try_init()?;
+        tracing_subscriber::registry().with(layers(service, &traces, common)).try_init()?;
         std::panic::set_hook(Box::new(logs::log_panic));
         if let Some(error) = unusable {
             tracing::warn!(error, "traces are off: the exporter cannot be built");
         }
-        refused.map_or(Ok(()), Err)?;
         Ok(Self { metrics: MetricsHandle::install()?, traces })
     }
 
@@ -66,25 +66,32 @@ impl Telemetry {
 /// The subscriber's layers. A layer that is off must be absent and not an `Option` that is `None`: that one
 /// would want every span and event of every library, and each call to SQS makes dozens of them.
 fn layers(
+    service: &'static str,
     traces: &Traces,
-    filter: Targets,
-    log_format: LogFormat,
+    common: &CommonSettings,
 ) -> Vec<Box<dyn Layer<Registry> + Send + Sync>> {
-    let loggable = filter_fn(logs::is_loggable).with_max_level_hint(LevelFilter::TRACE);
-    let lines = logs::lines(log_format).with_filter(filter.and(loggable));
+    let loggable = filter_fn(move |metadata| log_filter::is_loggable(service, metadata))
+        .with_max_level_hint(LevelFilter::TRACE);
+    let lines = logs::lines(common.log_format).with_filter(common.log.targets().and(loggable));
     traces.layer().into_iter().chain([lines.boxed()]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LogFormat;
+    use std::time::Duration;
     use tracing::Level;
 
     #[test]
     fn without_a_collector_there_are_no_spans_and_no_events_below_the_log_level() {
         let (traces, _) = Traces::from_environment("test");
-        let (filter, _) = logs::filter("info");
-        let subscriber = tracing_subscriber::registry().with(layers(&traces, filter, LogFormat::Json));
+        let common = CommonSettings {
+            log_format: LogFormat::Json,
+            log: "info".parse().unwrap(),
+            grace_period: Duration::ZERO,
+        };
+        let subscriber = tracing_subscriber::registry().with(layers("test", &traces, &common));
         assert_eq!(tracing::Subscriber::max_level_hint(&subscriber), Some(LevelFilter::INFO));
         tracing::subscriber::with_default(subscriber, || {
             assert!(tracing::info_span!("own").is_disabled());
