@@ -35,8 +35,8 @@ pub(super) struct GivenOption {
 
 impl ColumnEntry {
     /// Every option that a transform can have, in the order in which they are shown.
-    pub(super) fn options(&self) -> [(&'static str, Option<GivenOption>); 2] {
-        [("domain", given_option(self.domain.as_ref())), ("key", given_option(self.key.as_ref()))]
+    pub(super) fn options(&self) -> Vec<(&'static str, Option<GivenOption>)> {
+        vec![("domain", given_option(self.domain.as_ref())), ("key", given_option(self.key.as_ref()))]
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
                 column.name
             )),
             KeylessTransform::Sha512 => guessable.push(source.to_string()),
-            _ => {}
+            KeylessTransform::Copy | KeylessTransform::MajorVersion => {}
         }
     }
     if !guessable.is_empty() {

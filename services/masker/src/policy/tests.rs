@@ -1,7 +1,10 @@
 //! Policies that are read, and those that are refused.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
+use super::transforms::{TRANSFORMS, known_transforms};
 use super::{Policy, UnknownRecord};
 use crate::transform::{FieldTransform, Transform};
 
@@ -43,22 +46,11 @@ fn the_default_policy_is_the_table_of_the_design() {
 
 #[test]
 fn every_transform_is_read() {
-    for name in ["copy", "sha512", "major-version"] {
-        let policy =
-            Policy::parse(&column(&format!("name='c'\nsource='/a'\ntransform='{name}'")), "p.toml").unwrap();
-        assert_eq!(policy.columns[0].transform_name, name);
-    }
-    for name in ["ingest-date", "sent-date", "sent-timestamp", "message-id"] {
-        let policy = Policy::parse(&column(&format!("name='c'\ntransform='{name}'")), "p.toml").unwrap();
-        assert_eq!(policy.columns[0].transform_name, name);
-    }
-    let keyed = column("name='c'\nsource='/a'\ntransform='hmac-sha512'\ndomain='ip'\nkey='k1'");
-    let policy = Policy::parse(&keyed, "p.toml").unwrap();
-    assert!(matches!(
-        &policy.columns[0].transform,
-        Transform::Field { how: FieldTransform::HmacSha512(_), .. }
-    ));
-    assert_eq!(policy.columns[0].transform_name, "hmac-sha512");
+    let policy = Policy::parse(include_str!("../../tests/every_transform.toml"), "p.toml").unwrap();
+    let read: BTreeSet<_> = policy.columns.iter().map(|column| column.transform_name).collect();
+    assert_eq!(read, TRANSFORMS.iter().map(|syntax| syntax.name).collect());
+    let keyed = policy.columns.iter().find(|column| column.transform_name == "hmac-sha512").unwrap();
+    assert!(matches!(&keyed.transform, Transform::Field { how: FieldTransform::HmacSha512(_), .. }));
 }
 
 #[test]
@@ -137,12 +129,14 @@ fn error_lines_read_well() {
                 [[column]]\nname = 'mail'\nsource = '/mail'\ntransform = 'sha-512'\n\
                 [[column]]\nname = 'id'\nsource = '/a~b'\ntransform = 'copy'\n\
                 [[column]]\nname = 'day'\ntransform = 'sent-date'\ndomain = 'day'\n";
-    let lines = "p.toml:1:9: \"a.b.c\" is not a table; write \"table\" or \"schema.table\"\n\
+    let known = known_transforms();
+    let lines = format!(
+        "p.toml:1:9: \"a.b.c\" is not a table; write \"table\" or \"schema.table\"\n\
          p.toml:4:10: \"ip\" is not a JSON Pointer: it must begin with a slash, as in \"/ip\"\n\
-         p.toml:9:13: unknown transform \"sha-512\"; the known ones are copy, sha512, hmac-sha512, \
-         major-version, ingest-date, sent-date, sent-timestamp, message-id\n\
+         p.toml:9:13: unknown transform \"sha-512\"; the known ones are {known}\n\
          p.toml:12:10: \"/a~b\" is not a JSON Pointer: in a name, write ~0 for a tilde and ~1 for a slash\n\
          p.toml:17:10: `domain` with transform = \"sent-date\": it belongs to transform = \"hmac-sha512\"; \
-         remove it";
+         remove it"
+    );
     assert_eq!(refusal(text), lines);
 }

@@ -114,14 +114,29 @@ fn hmac_sha512(given: &GivenTransform<'_>) -> Result<Transform, PolicyProblem> {
 
 #[cfg(test)]
 mod tests {
-    use super::TRANSFORMS;
+    use super::*;
 
     #[test]
-    fn the_policy_of_every_transform_has_every_transform() {
-        let policy = include_str!("../../tests/every_transform.toml");
-        for transform in TRANSFORMS {
-            let line = format!("transform = {:?}", transform.name);
-            assert!(policy.lines().any(|own| own == line), "tests/every_transform.toml has no {line}");
+    fn every_transform_is_in_the_test_policy_the_documents_and_the_shipped_policy() {
+        let documents = include_str!("../../../../docs/policy.md");
+        let every = include_str!("../../tests/every_transform.toml");
+        let shipped = include_str!("../../../../deploy/policies/user_logins.toml");
+        for TransformSyntax { name, .. } in TRANSFORMS {
+            let (row, entry) = (format!("`{name}`"), format!("transform = \"{name}\""));
+            let rows = documents.lines().filter(|line| line.starts_with('|'));
+            assert!(rows.clone().any(|line| line.contains(&row)), "no table in docs/policy.md has {row}");
+            assert!(every.lines().any(|line| line == entry), "tests/every_transform.toml has no {entry}");
+            let listed = |line: &str| line.trim_start_matches(['#', ' ']).split(' ').next() == Some(*name);
+            assert!(shipped.lines().any(listed), "the list in user_logins.toml has no {name}");
+        }
+    }
+
+    #[test]
+    fn every_option_of_a_transform_can_be_given() {
+        let entry: ColumnEntry = toml::from_str("name = 'c'").unwrap();
+        let options: Vec<_> = entry.options().into_iter().map(|(option, _)| option).collect();
+        for option in TRANSFORMS.iter().flat_map(|syntax| syntax.options) {
+            assert!(options.contains(option), "ColumnEntry::options has no {option}");
         }
     }
 }

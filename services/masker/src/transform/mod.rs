@@ -1,4 +1,4 @@
-//! Transforms: how a column gets its value. `policy/column.rs` has their names and options in policies.
+//! Transforms: how a column gets its value. `policy/transforms.rs` has their names and options.
 
 mod copy;
 mod hmac_keys;

@@ -41,7 +41,9 @@ impl FromStr for LogFilter {
         let (mut all, mut targets) = (None, Targets::new());
         for part in text.split(',').map(str::trim) {
             match part.split_once('=') {
-                None if all.is_some() && level(part).is_ok() => return Err(format!("`{part}` is a second level for all lines")),
+                None if all.is_some() && level(part).is_ok() => {
+                    return Err(format!("`{part}` is a second level for all lines"));
+                }
                 None => all = Some(level(part)?),
                 Some((target, of_target)) => {
                     targets = targets.with_target(own_target(target.trim())?, level(of_target.trim())?);
