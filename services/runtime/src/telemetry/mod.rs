@@ -3,6 +3,7 @@
 mod failure;
 mod log_filter;
 mod logs;
+mod notices;
 mod outage;
 mod recorder;
 mod replica_gauge;
@@ -11,13 +12,14 @@ mod traces;
 
 pub use failure::{OTHER, call_failed, failed};
 pub use log_filter::LogFilter;
+pub use notices::{watch_notices, watch_warnings};
 pub use outage::OutageLog;
 pub(crate) use recorder::MetricsHandle;
 pub(crate) use replica_gauge::ReplicaGauge;
 pub use spans::{context_of, lasts_until_now, link, link_to, note_rejection, parent};
 pub use traces::Traces;
 
-use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
@@ -70,16 +72,22 @@ fn layers(
     traces: &Traces,
     common: &CommonSettings,
 ) -> Vec<Box<dyn Layer<Registry> + Send + Sync>> {
-    let loggable = filter_fn(move |metadata| log_filter::is_loggable(service, metadata))
-        .with_max_level_hint(LevelFilter::TRACE);
-    let lines = logs::lines(common.log_format).with_filter(common.log.targets().and(loggable));
-    traces.layer().into_iter().chain([lines.boxed()]).collect()
+    let lines = logs::lines(common.log_format).with_filter(loggable(service, common.log.targets()));
+    traces.layer().into_iter().chain([lines.boxed(), notices::layer()]).collect()
+}
+
+/// What the log may show of what `targets` let through.
+fn loggable(service: &'static str, targets: Targets) -> impl tracing_subscriber::layer::Filter<Registry> {
+    let loggable = filter_fn(move |metadata| log_filter::is_loggable(service, metadata));
+    targets.and(loggable.with_max_level_hint(LevelFilter::TRACE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::LogFormat;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
     use tracing::Level;
 
@@ -99,5 +107,30 @@ mod tests {
             assert!(!tracing::event_enabled!(target: "h2", Level::DEBUG));
             assert!(tracing::event_enabled!(Level::INFO));
         });
+    }
+
+    /// Sees what the lines of the log would show.
+    struct Shown(Arc<AtomicBool>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Shown {
+        fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_notice_of_postgres_is_noticed_and_never_logged_whatever_the_filter_says() {
+        for directives in ["info", "trace", "off,veilpost_runtime=trace"] {
+            let shown = Arc::<AtomicBool>::default();
+            let targets = directives.parse::<LogFilter>().unwrap().targets();
+            let lines = Shown(Arc::clone(&shown)).with_filter(loggable("writer", targets));
+            let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = vec![lines.boxed(), notices::layer()];
+            let _installed = tracing::subscriber::set_default(tracing_subscriber::registry().with(layers));
+            let warn = async { tracing::warn!(target: "sqlx::postgres::notice", "ada@example.org") };
+            let ((), warned) = watch_warnings(warn).await;
+            assert!(warned && !shown.load(Ordering::Relaxed), "{directives}");
+            tracing::warn!("what the log does show");
+            assert!(shown.load(Ordering::Relaxed), "{directives}");
+        }
     }
 }
