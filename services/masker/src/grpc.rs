@@ -16,8 +16,9 @@ use veilpost_runtime::{ByteBudget, ByteBudgetPermit, Lifecycle, Outgoing, number
 use crate::mask::Mask;
 use crate::{batch, spans};
 
-/// Batches of one stream that are worked on at once.
-const BATCHES_AT_ONCE: u32 = 4;
+/// Batches of one stream that may be without a receipt at once. Few are in work, but the writer may hold
+/// many. All of them together are bounded by the budget of bytes.
+const BATCHES_AT_ONCE: u32 = 64;
 
 type ReceiptSender = mpsc::Sender<Result<Receipt, Status>>;
 

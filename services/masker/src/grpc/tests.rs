@@ -176,17 +176,16 @@ async fn what_the_reader_suspects_goes_on_under_suspicion() {
 }
 
 #[tokio::test]
-async fn no_more_than_four_batches_are_in_work_at_once() {
+async fn no_more_batches_than_the_limit_are_without_a_receipt_at_once() {
     let mut neighbours = FakeNeighbours::start();
-    for id in 0..6 {
-        neighbours.send(id, &[GOOD]).await;
-    }
     let mut taken = Vec::new();
-    for _ in 0..4 {
+    for id in 0..BATCHES_AT_ONCE {
+        neighbours.send(id.into(), &[GOOD]).await;
         taken.push(neighbours.next_sent().await);
     }
+    neighbours.send(BATCHES_AT_ONCE.into(), &[GOOD]).await;
     neighbours.no_receipt_yet().await;
-    assert!(neighbours.to_writer.try_recv().is_err(), "a fifth batch was taken");
+    assert!(neighbours.to_writer.try_recv().is_err(), "one more was taken");
     store(taken.remove(0));
     neighbours.receipt().await;
     taken.push(neighbours.next_sent().await);

@@ -18,6 +18,7 @@ use veilpost_proto::v1::Receipt;
 
 use super::batch::CLAIMS;
 use super::codec::SharedCodec;
+use super::dispatcher::MAX_UNRECEIPTED_BATCHES;
 use super::downstream::Downstream;
 use crate::Identity;
 use crate::server::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
@@ -44,13 +45,12 @@ pub(super) async fn open<D: Downstream>(
     address: SocketAddr,
     host: &str,
     identity: Option<&Identity>,
-    unreceipted_batches: usize,
 ) -> anyhow::Result<OpenedStream<D::Batch>> {
     let (channel, renewal) = match identity {
         Some(identity) => connect_tls(address, host, identity).await?,
         None => (connect(address).await?, std::future::pending().boxed()),
     };
-    let (sender, batches) = mpsc::channel(unreceipted_batches + 1);
+    let (sender, batches) = mpsc::channel(MAX_UNRECEIPTED_BATCHES + 1);
     if let Some(opening) = downstream.opening() {
         sender.send(Arc::new(opening)).await.context("the stream's own queue is closed")?;
     }

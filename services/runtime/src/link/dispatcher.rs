@@ -17,6 +17,14 @@ use crate::numbers::to_u64;
 /// breaks streams.
 const RESENDS: u32 = 3;
 
+/// A batch without a receipt after this many ticks is held by its receiver and not in work there: it takes
+/// nothing of what a stream may have in work. Otherwise a few records that cannot be stored now would stop
+/// all others.
+const HELD_AFTER_TICKS: u32 = 2;
+
+/// The batches without a receipt that a stream may have at most, the held ones included.
+pub(super) const MAX_UNRECEIPTED_BATCHES: usize = 64;
+
 /// The streams, the batches that each has without a receipt, and the batches that wait to be sent.
 #[derive(Debug)]
 pub(super) struct Dispatcher<B> {
@@ -170,6 +178,12 @@ impl<B: LinkBatch> Dispatcher<B> {
         self.waiting.push_back(InFlightBatch::new(outgoing, self.last_id));
     }
 
+    /// Time passes: batches that have been on their streams for long count as held.
+    pub(super) fn tick(&mut self) {
+        let on_streams = self.streams.values_mut().flat_map(|stream| stream.unreceipted.values_mut());
+        on_streams.for_each(|in_flight| in_flight.ticks = in_flight.ticks.saturating_add(1));
+    }
+
     /// Whether a new batch could be sent at once.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.is_empty() && self.least_loaded(false).is_some()
@@ -184,7 +198,8 @@ impl<B: LinkBatch> Dispatcher<B> {
         // Where one of the peers claims keys, rejected records wait for such a one.
         let with_claims = next.batch.has_claims() && self.streams.values().any(StreamLoad::may_claim);
         let address = if next.alone { self.empty(with_claims)? } else { self.least_loaded(with_claims)? };
-        let in_flight = self.waiting.pop_front()?;
+        let mut in_flight = self.waiting.pop_front()?;
+        in_flight.ticks = 0;
         let stream = self.streams.get_mut(&address)?;
         let batch = if stream.claims || !in_flight.batch.has_claims() {
             Arc::clone(&in_flight.batch)
@@ -241,10 +256,12 @@ impl<B> Default for StreamLoad<B> {
 }
 
 impl<B: LinkBatch> StreamLoad<B> {
-    /// Whether it takes one more batch when it may have `limit` without a receipt.
+    /// Whether it takes one more batch when it may have `limit` in work. A batch that is held has shown that
+    /// it breaks nothing, so a record may be sent alone beside it.
     fn takes(&self, limit: usize) -> bool {
-        let holds_one_alone = self.unreceipted.values().any(|in_flight| in_flight.alone);
-        self.open && !self.leaving && !holds_one_alone && self.unreceipted.len() < limit
+        let in_work = || self.unreceipted.values().filter(|in_flight| in_flight.ticks < HELD_AFTER_TICKS);
+        let has_room = in_work().count() < limit && self.unreceipted.len() < MAX_UNRECEIPTED_BATCHES;
+        self.open && !self.leaving && has_room && !in_work().any(|in_flight| in_flight.alone)
     }
 
     /// Whether it will take a batch with rejected records, now or when it has room again.

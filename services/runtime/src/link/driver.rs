@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -19,6 +20,9 @@ use crate::{Identity, Lifecycle};
 
 /// Events of all streams that may wait to be handled.
 const MAX_EVENTS: usize = 64;
+
+/// How often time passes for the dispatcher.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Sends the batches of `source` to `downstream` until the source is exhausted and every batch has its
 /// receipt, or until the service aborts; then the remaining batches lose their reply channels.
@@ -44,6 +48,7 @@ where
     let mut link = Link::start(downstream, settings, identity)?;
     let mut exhausted = false;
     let mut draining = false;
+    let mut ticks = tokio::time::interval(TICK);
     while !(exhausted && link.dispatcher.holds_nothing()) {
         // In a drain, an idle link asks its source even while no stream is open, to learn that no more will
         // come.
@@ -56,6 +61,7 @@ where
                 None => exhausted = true,
             },
             Some(ended) = link.tasks.join_next() => check(ended)?,
+            _ = ticks.tick() => link.dispatcher.tick(),
             () = life.draining(), if !draining => draining = true,
             () = life.aborting() => break,
         }
@@ -103,7 +109,7 @@ impl<D: Downstream> Link<D> {
             last_task: 0,
             events,
             event_sender,
-            route: Route { addresses, identity, unreceipted_batches },
+            route: Route { addresses, identity },
             tasks,
         })
     }

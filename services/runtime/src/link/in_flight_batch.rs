@@ -22,6 +22,8 @@ pub(super) struct InFlightBatch<B> {
     pub(super) alone: bool,
     /// How many streams broke while this was on them.
     pub(super) breaks: u32,
+    /// How often time has passed since it was sent.
+    pub(super) ticks: u32,
     /// The position of its first record in the outgoing batch.
     offset: usize,
     reply: Arc<Mutex<PendingReply>>,
@@ -34,7 +36,7 @@ impl<B: LinkBatch> InFlightBatch<B> {
         batch.set_id(id);
         batch.set_suspect(suspect);
         let reply = Arc::new(Mutex::new(PendingReply::new(batch.records(), reply)));
-        Self { id, batch: Arc::new(batch), suspect, alone: false, breaks: 0, offset: 0, reply }
+        Self { id, batch: Arc::new(batch), suspect, alone: false, breaks: 0, ticks: 0, offset: 0, reply }
     }
 
     pub(super) fn records(&self) -> usize {
@@ -67,7 +69,16 @@ impl<B: LinkBatch> InFlightBatch<B> {
                 batch.set_suspect(true);
                 let (offset, reply) = (self.offset + index, Arc::clone(&self.reply));
                 let breaks = self.breaks;
-                Self { id, batch: Arc::new(batch), suspect: true, alone: true, breaks, offset, reply }
+                Self {
+                    id,
+                    batch: Arc::new(batch),
+                    suspect: true,
+                    alone: true,
+                    breaks,
+                    ticks: 0,
+                    offset,
+                    reply,
+                }
             })
             .collect()
     }

@@ -65,8 +65,6 @@ pub(super) struct Route {
     pub(super) addresses: watch::Receiver<Addresses>,
     /// `None` for plain text.
     pub(super) identity: Option<Identity>,
-    /// Batches that the stream may have without a receipt.
-    pub(super) unreceipted_batches: usize,
 }
 
 impl StreamTask {
@@ -113,7 +111,7 @@ async fn keep_open<D: Downstream>(
         if let Some(current) = route.addresses.borrow().get(&address) {
             host = Arc::clone(current);
         }
-        match open(&downstream, address, &host, route.identity.as_ref(), route.unreceipted_batches).await {
+        match open(&downstream, address, &host, route.identity.as_ref()).await {
             Ok(opened) => {
                 tracing::info!(downstream = D::SERVICE, %address, "stream open");
                 backoff.reset();

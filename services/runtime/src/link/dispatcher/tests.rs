@@ -141,6 +141,35 @@ fn a_peer_that_is_replaced_by_an_older_one_gets_no_rejected_records_again() {
 }
 
 #[test]
+fn batches_that_are_held_take_no_room_from_others_within_a_bound() {
+    let mut dispatcher = dispatcher(&[1]);
+    let mut replies = Vec::new();
+    for sent in 0..MAX_UNRECEIPTED_BATCHES {
+        replies.push(send(&mut dispatcher, 1));
+        assert!(dispatcher.next_send().is_some(), "{sent} are held");
+        dispatcher.tick();
+        dispatcher.tick();
+    }
+    replies.push(send(&mut dispatcher, 1));
+    assert!(dispatcher.next_send().is_none());
+}
+
+#[test]
+fn a_batch_that_is_sent_again_is_in_work_again() {
+    let mut dispatcher = dispatcher(&[1]);
+    let _replies: Vec<_> = (0..LIMIT).map(|_| send(&mut dispatcher, 1)).collect();
+    while dispatcher.next_send().is_some() {}
+    dispatcher.tick();
+    assert!(!dispatcher.has_room(), "one tick may be no time at all");
+    dispatcher.tick();
+    assert!(dispatcher.has_room());
+    dispatcher.closed(address(1), StreamEnd::Orderly);
+    dispatcher.opened(address(1));
+    while dispatcher.next_send().is_some() {}
+    assert!(!dispatcher.has_room());
+}
+
+#[test]
 fn an_orderly_end_blames_no_batch() {
     let mut dispatcher = dispatcher(&[1]);
     let mut reply = send(&mut dispatcher, 2);
