@@ -66,7 +66,8 @@ impl ReceiptBuilder {
         self.receipt.rejections.push(Rejection { index, reason: reason.into(), detail });
     }
 
-    /// Leaves the record at `position` in the queue, and says what is known of why; `detail` never has a value.
+    /// Leaves the record at `position` in the queue, and says what is known of why; `detail` never has a
+    /// value.
     ///
     /// Readers that look for reasons of rejected records only ignore it.
     pub fn leave_undecided(&mut self, position: usize, detail: String) {

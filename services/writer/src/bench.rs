@@ -11,7 +11,7 @@ use veilpost_proto::v1;
 use crate::catalogue::{Catalogue, TableName};
 use crate::commit::{insert, insert_without_ledger};
 use crate::database::{Database, Session};
-use crate::record::{Record, prepare};
+use crate::record::{PreparedBatch, Record, prepare};
 use crate::target::{InsertMode, ResolvedTarget};
 
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ impl StatementLoop {
     /// When a record cannot be stored.
     pub fn prepare(&self, batch: v1::MaskedBatch) -> anyhow::Result<PreparedRecords> {
         let count = batch.records.len();
-        let (mut records, _) = prepare(batch, &self.target)?;
+        let PreparedBatch { mut records, .. } = prepare(batch, &self.target)?;
         anyhow::ensure!(records.len() == count, "a record was rejected");
         records.sort_by_key(|record| record.key);
         Ok(PreparedRecords(records))

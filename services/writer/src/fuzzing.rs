@@ -11,7 +11,7 @@ use veilpost_proto::v1::{self, MaskedBatch};
 
 use crate::catalogue::{ColumnKind, NumericShape, Table, TableColumn, TextLimit};
 use crate::convert::{Input, ValueRejection, Verdict, convert};
-use crate::record::prepare;
+use crate::record::{PreparedBatch, prepare};
 use crate::target::ResolvedTarget;
 
 /// A column of each kind.
@@ -130,9 +130,9 @@ fn fits(column: &TableColumn, taken: &str) {
 /// Decodes and prepares a batch: it is refused as a whole, or its receipt has an outcome for each record.
 pub fn batch(encoded: &[u8]) {
     let Ok(batch) = frame::decode::<MaskedBatch>(encoded.to_vec().into()) else { return };
-    let records = batch.records.len();
-    if let Ok((prepared, receipt)) = prepare(batch, &target()) {
-        assert!(prepared.len() <= records);
+    let records = batch.records.len() + batch.rejected.len();
+    if let Ok(PreparedBatch { records: prepared, claims, receipt }) = prepare(batch, &target()) {
+        assert_eq!(prepared.len() + claims.len(), records);
         assert_eq!(receipt.finish().outcomes.len(), records);
     }
 }

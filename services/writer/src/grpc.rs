@@ -6,21 +6,24 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tokio::sync::{Semaphore, oneshot};
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 use veilpost_proto::v1::writer_server::Writer;
 use veilpost_proto::v1::{self, MaskedBatch, Receipt};
 use veilpost_runtime::Lifecycle;
+use veilpost_runtime::link::CLAIMS;
 
 use crate::catalogue::{Catalogue, ReadError};
 use crate::commit::{BatchQueue, PendingBatch};
 use crate::database::Database;
 use crate::metrics::StreamCount;
-use crate::record::prepare;
+use crate::record::{PreparedBatch, prepare};
 use crate::spans;
 use crate::target::{Mismatch, ResolvedTarget};
 
 /// How many batches of a stream may wait for their receipts; further batches wait in the sender's memory.
-const BATCHES_WITHOUT_RECEIPT: usize = 4;
+/// Few are in work, but many may be held. All of them together are bounded by the queue's bytes.
+const BATCHES_WITHOUT_RECEIPT: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(crate) struct WriterService(Arc<StreamContext>);
@@ -70,7 +73,10 @@ impl Writer for WriterService {
             target = self.0.target_of(&mut batches) => Arc::new(target?),
         };
         let context = Arc::clone(&self.0);
-        Ok(Response::new(receipts(OpenStream { context, target, _count: StreamCount::new() }, batches)))
+        let stream = OpenStream { context, target, _count: StreamCount::new() };
+        let mut response = Response::new(receipts(stream, batches));
+        response.metadata_mut().insert(CLAIMS, MetadataValue::from_static("1"));
+        Ok(response)
     }
 }
 
@@ -159,9 +165,10 @@ impl OpenStream {
         };
         let span = spans::write(&batch);
         let prepared = span.in_scope(|| prepare(batch, &target));
-        let (records, receipt) = prepared.map_err(|unfit| Status::invalid_argument(unfit.to_string()))?;
+        let PreparedBatch { records, claims, receipt } =
+            prepared.map_err(|unfit| Status::invalid_argument(unfit.to_string()))?;
         let (reply, answer) = oneshot::channel();
-        queue.push(PendingBatch { target, records, receipt, bytes, span, reply, memory });
+        queue.push(PendingBatch { target, records, claims, receipt, bytes, span, reply, memory });
         Ok(answer)
     }
 }

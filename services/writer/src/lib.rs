@@ -41,6 +41,7 @@ mod target;
 
 #[cfg(feature = "bench")]
 pub use bench::{PreparedRecords, StatementLoop};
+pub use ledger::{Fate, LedgerEntry, Purpose, fate};
 pub use migrate::migrate;
 pub use service::{Writer, run};
 pub use settings::{Arguments, DatabaseSettings, MigrateSettings, Settings, WriterCommand};

@@ -16,6 +16,7 @@ const END_TO_END: &str = "veilpost_writer_end_to_end_seconds";
 const RETRIES: &str = "veilpost_writer_retries_total";
 const FALLBACKS: &str = "veilpost_writer_ledger_fallbacks_total";
 const LEFT: &str = "veilpost_writer_left_total";
+const HELD: &str = "veilpost_writer_held_records";
 const TRUNCATED: &str = "veilpost_writer_ledger_slots_truncated_total";
 const QUEUE: &str = "veilpost_writer_queue_batches";
 const STREAMS: &str = "veilpost_writer_streams";
@@ -34,6 +35,7 @@ pub(crate) fn describe() {
     describe_counter!(RETRIES, "Statements that failed and were tried again, by class of error");
     describe_counter!(FALLBACKS, "Statements run again because the ledger knew one of their keys");
     describe_counter!(LEFT, "Records left in the queue, neither stored nor rejected, by cause");
+    describe_gauge!(HELD, "Records held back because nothing at all can be stored, by class of error");
     describe_counter!(TRUNCATED, "Slots of the ledger that upkeep has emptied");
     describe_gauge!(QUEUE, "Batches that wait for their commit");
     describe_gauge!(STREAMS, "Open streams");
@@ -63,6 +65,27 @@ fn rejected(receipt: &Receipt) -> impl Iterator<Item = &Rejection> {
         let outcome = receipt.outcomes.get(to_usize(rejection.index));
         outcome == Some(&Outcome::Rejected.byte())
     })
+}
+
+/// Shows, for as long as it exists, how many records are held back for a class of errors.
+#[derive(Debug)]
+pub(crate) struct HeldCount {
+    class: &'static str,
+    records: f64,
+}
+
+impl HeldCount {
+    pub(crate) fn new(class: &'static str, records: usize) -> Self {
+        let records = to_f64(records);
+        gauge!(HELD, "class" => class).increment(records);
+        Self { class, records }
+    }
+}
+
+impl Drop for HeldCount {
+    fn drop(&mut self) {
+        gauge!(HELD, "class" => self.class).decrement(self.records);
+    }
 }
 
 /// Why a record is neither stored nor rejected.

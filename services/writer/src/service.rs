@@ -19,6 +19,12 @@ use crate::migrate::{migrate, migrate_when_possible};
 use crate::settings::{Arguments, Settings, WriterCommand};
 use crate::start_retry::{StartError, StartRetry};
 
+/// Whether the ledger is there, with the marks of rejected messages.
+const LEDGER: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('veilpost.ledger')::pg_catalog.oid
+                     AND a.attname OPERATOR(pg_catalog.=) 'rejected'::pg_catalog.name)";
+
 /// The process of the writer: reads its command line, whose first argument is the name of the program, and
 /// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -89,12 +95,15 @@ impl Writer {
 
     fn spawn_committers(&self, queue: &Arc<BatchQueue>, life: &Lifecycle) {
         let commits = Arc::<CommitCount>::default();
+        // What is held back leaves half of the memory to batches that can be stored.
+        let held_bytes = self.settings.queue_bytes / 2 / usize::from(self.settings.connections);
         for _ in 0..self.settings.connections {
             let committer = Committer::new(
                 Arc::clone(&self.database),
                 Arc::clone(&self.catalogue),
                 Arc::clone(queue),
                 self.settings.commit_limits(),
+                held_bytes,
                 Arc::clone(&commits),
             );
             life.spawn("committer", committer.run(life.clone()));
@@ -116,11 +125,11 @@ impl Writer {
 
     async fn read_definitions(&self) -> Result<(), StartError> {
         let mut session = self.database.connect().await?;
-        let ledger = sqlx::query_scalar("SELECT to_regclass('veilpost.ledger') IS NOT NULL");
+        let ledger = sqlx::query_scalar(LEDGER);
         let exists: bool = within(session.deadline(), ledger.fetch_one(session.connection())).await?;
         if !exists {
             return Err(StartError::NotYet(
-                "the ledger is missing: run `veilpost-writer migrate`".to_owned(),
+                "the ledger is missing, or older than this writer: run `veilpost-writer migrate`".to_owned(),
             ));
         }
         self.catalogue.refresh(&mut session).await?;

@@ -188,7 +188,7 @@ impl FaultDatabase {
     pub(crate) async fn ledger_differences(&self, pipeline: &str) -> anyhow::Result<(u64, u64)> {
         let query = format!(
             "WITH expected AS ({EXPECTED_KEYS}) SELECT count(*) FILTER (WHERE l.key IS NULL),
-             count(*) FILTER (WHERE e.key IS NULL) FROM expected e FULL JOIN veilpost.ledger l ON l.key = e.key"
+             count(*) FILTER (WHERE e.key IS NULL) FROM expected e FULL JOIN (SELECT key FROM veilpost.ledger WHERE rejected IS NULL) l ON l.key = e.key"
         );
         let mut connection = self.connect().await?;
         let found: (i64, i64) =

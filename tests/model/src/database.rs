@@ -1,5 +1,7 @@
 //! The database: a primary and its synchronous standby, each with the rows and the key of the one message.
 
+use veilpost_writer::LedgerEntry;
+
 /// What the ledger of a node holds for the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
@@ -9,6 +11,17 @@ pub enum Key {
     Stored,
     /// The key of a message that was rejected; there is no row, and there never will be one.
     Rejected,
+}
+
+impl Key {
+    /// What a statement finds that inserts the key where it is missing.
+    pub(crate) fn found(self) -> LedgerEntry {
+        match self {
+            Self::Absent => LedgerEntry::New,
+            Self::Stored => LedgerEntry::Stored,
+            Self::Rejected => LedgerEntry::Rejected,
+        }
+    }
 }
 
 /// One node of the database, with what is committed on it.

@@ -1,6 +1,7 @@
 //! The steps: which action is possible in a state, and what it leads to.
 
 use stateright::{Model, Property};
+use veilpost_writer::{Fate, Purpose, fate};
 
 use crate::action::Action;
 use crate::database::{Key, Node, Replication};
@@ -62,13 +63,16 @@ impl Pipeline {
             return None;
         }
         let before = state.primary;
-        let (outcome, commits) = match before.key {
-            Key::Stored => (Outcome::Duplicate, before),
-            Key::Rejected => (Outcome::Rejected, before),
-            Key::Absent if state.column_is_narrow => {
-                (Outcome::Rejected, Node { key: Key::Rejected, ..before })
-            }
-            Key::Absent => (Outcome::Stored, before.with_row()),
+        let purpose = if state.column_is_narrow { Purpose::Reject } else { Purpose::Store };
+        let outcome = match fate(purpose, before.key.found()) {
+            Fate::Stored => Outcome::Stored,
+            Fate::Duplicate => Outcome::Duplicate,
+            Fate::Rejected => Outcome::Rejected,
+        };
+        let commits = match (before.key, purpose) {
+            (Key::Absent, Purpose::Store) => before.with_row(),
+            (Key::Absent, Purpose::Reject) => Node { key: Key::Rejected, ..before },
+            _ => before,
         };
         if commits == before && !self.rules.duplicates_wait_for_the_standby {
             report(state, writer, outcome);

@@ -1,4 +1,4 @@
-//! Counts the commits of all committers.
+//! Counts the commits with rows of all committers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,9 @@ impl CommitCount {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Counts a commit that stored `rows` rows. Without rows it shows nothing: no table and no trigger took
+    /// part in it.
+    pub(super) fn add(&self, rows: usize) {
+        self.0.fetch_add(u64::from(rows > 0), Ordering::Relaxed);
     }
 }

@@ -1,164 +1,280 @@
 //! One commit batch on its way into the table: stays with it until every record has an outcome.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use tonic::Status;
 use tracing::Instrument;
+use veilpost_runtime::telemetry::watch_warnings;
 
 use super::CommitCount;
-use super::commit_batch::CommitBatch;
+use super::commit_batch::{BatchRecord, CommitBatch, LedgerEntries};
 use super::insert::{NewKeys, insert};
-use super::recovery::Recovery;
+use super::plan::{Plan, Step};
 use super::retrying_session::RetryingSession;
 use super::search::{SearchResult, search};
 use super::segment::Segment;
 use super::validation::validate_in_postgres;
 use crate::database::{Blame, DbError};
-use crate::ledger::accepts;
+use crate::ledger::{SentKey, accepts};
 use crate::metrics;
 use crate::spans;
-use crate::target::InsertMode;
+use crate::target::{InsertMode, OwnParts};
 
-pub(super) struct CommitRun<'committer> {
-    session: &'committer mut RetryingSession,
-    commits: &'committer CommitCount,
-    batch: &'committer mut CommitBatch,
-    /// The segments of the current round that are still to be stored, in order.
-    open: VecDeque<Segment>,
+/// It holds nothing of a connection, so it can be suspended between two turns.
+#[derive(Debug)]
+pub(super) struct CommitRun {
+    pub(super) batch: CommitBatch,
+    /// Copies of keys that are in the current round; None before the first turn.
+    later_rounds: Option<VecDeque<Vec<BatchRecord>>>,
+    pub(super) plan: Plan,
+    own: OwnParts,
 }
 
-impl<'committer> CommitRun<'committer> {
-    pub(super) fn new(
-        session: &'committer mut RetryingSession,
-        commits: &'committer CommitCount,
-        batch: &'committer mut CommitBatch,
-    ) -> Self {
-        Self { session, commits, batch, open: VecDeque::new() }
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TurnEnd {
+    /// Every record has an outcome.
+    Done,
+    /// Records are held back: they fail, and so does everything else.
+    Held,
+}
+
+/// One turn of a run: what it works with.
+pub(super) struct Turn<'a> {
+    pub(super) run: &'a mut CommitRun,
+    pub(super) session: &'a mut RetryingSession,
+    pub(super) commits: &'a CommitCount,
+}
+
+impl CommitRun {
+    pub(super) fn new(batch: CommitBatch) -> Self {
+        Self { batch, later_rounds: None, plan: Plan::default(), own: OwnParts::default() }
     }
 
-    /// Settles every record. Err ends the streams: their target differs from the catalogue's definition.
-    pub(super) async fn store(mut self) -> Result<(), Status> {
-        validate_in_postgres(self.session, self.batch).await?;
-        if self.batch.has_rejections() {
-            self.session.check_target(&self.batch.target).await?;
-        }
-        let mut mode = InsertMode::Plain;
-        for round in self.batch.take_rounds() {
-            self.open.push_back(Segment::new(round, mode));
-            self.store_open().await?;
+    /// Lets go of records whose senders no longer wait: they come again.
+    pub(super) fn drop_abandoned(&mut self) {
+        let batch = &self.batch;
+        self.plan.retain_held(|record| !batch.is_abandoned(record));
+    }
+}
+
+impl Turn<'_> {
+    /// Settles every record that can be. Err ends the streams: their target differs from the catalogue's
+    /// definition.
+    pub(super) async fn take(mut self) -> Result<TurnEnd, Status> {
+        self.validate().await?;
+        self.run.plan.begin_turn(self.commits.get());
+        loop {
+            while let Some(segment) = self.run.plan.next() {
+                self.store(segment).await?;
+            }
+            self.claim().await?;
+            if self.run.plan.holds() {
+                return Ok(TurnEnd::Held);
+            }
+            let Some(round) = self.run.later_rounds.as_mut().and_then(VecDeque::pop_front) else {
+                return Ok(TurnEnd::Done);
+            };
             // The keys of a later round are known from the first one.
-            mode = InsertMode::Skipping;
+            self.run.plan.open(Segment::new(round, InsertMode::Skipping));
         }
+    }
+
+    /// Before the first statement only.
+    async fn validate(&mut self) -> Result<(), Status> {
+        if self.run.later_rounds.is_some() {
+            return Ok(());
+        }
+        validate_in_postgres(self.session, &mut self.run.batch).await?;
+        if self.run.batch.has_rejections() {
+            self.session.check_target(&self.run.batch.target).await?;
+        }
+        let mut rounds = VecDeque::from(self.run.batch.take_rounds());
+        if let Some(first) = rounds.pop_front() {
+            self.run.plan.open(Segment::new(first, InsertMode::Plain));
+        }
+        self.run.later_rounds = Some(rounds);
         Ok(())
     }
 
-    async fn store_open(&mut self) -> Result<(), Status> {
-        while let Some(mut segment) = self.open.pop_front() {
-            self.leave_outside_window(&mut segment);
-            if segment.records.is_empty() {
-                continue;
-            }
-            match self.insert(&segment).await {
-                Ok(new_keys) => self.settle_committed(&segment, &new_keys),
-                Err(error) => self.recover(&error, segment).await?,
+    async fn store(&mut self, mut segment: Segment) -> Result<(), Status> {
+        self.leave_outside_window(&mut segment);
+        if segment.records.is_empty() {
+            return Ok(());
+        }
+        match self.insert(&mut segment).await {
+            Ok(new_keys) => self.settle_committed(vec![(segment, new_keys)]).await,
+            Err(error) => {
+                let blame = self.blame(&error).await;
+                self.recover(segment, blame, error).await
             }
         }
-        Ok(())
     }
 
     /// Checked before every attempt, because an outage may last days.
     fn leave_outside_window(&mut self, segment: &mut Segment) {
         let now = self.session.database_now_ms();
         for record in segment.records.extract_if(.., |record| !accepts(now, record.record.sent_ms)) {
-            self.batch.leave_outside_window(&record);
+            self.run.batch.leave_outside_window(&record);
         }
     }
 
-    async fn insert(&mut self, segment: &Segment) -> Result<NewKeys, DbError> {
+    /// A commit that came with a warning counts only once a later one has come without.
+    async fn insert(&mut self, segment: &mut Segment) -> Result<NewKeys, DbError> {
         let session = self.session.session().await?;
-        let (target, rows) = (&self.batch.target, segment.rows());
-        let span = spans::commit(&target.table, rows.len(), self.batch.spans(segment.records.iter()));
+        let batch = &self.run.batch;
+        let (target, rows) = (&batch.target, segment.rows());
+        let span = spans::commit(&target.table, rows.len(), batch.spans(segment.records.iter()));
         let begun = Instant::now();
         let insert = insert(session, &target.statements, &rows, segment.mode);
-        let inserted = insert.instrument(span.clone()).await;
+        let (inserted, warned) = watch_warnings(insert.instrument(span.clone())).await;
         spans::committed(&span, &inserted);
         let new_keys = inserted?;
-        metrics::commit(new_keys.count(rows.len()), begun.elapsed());
+        let stored = new_keys.count(rows.len());
+        if warned {
+            segment.mode = InsertMode::Skipping;
+            self.session.confirm().await?;
+        }
+        metrics::commit(stored, begun.elapsed());
         Ok(new_keys)
     }
 
-    fn settle_committed(&mut self, segment: &Segment, new_keys: &NewKeys) {
-        self.commits.add_one();
-        self.session.note_commit();
-        self.batch.settle_committed(&segment.records, new_keys, self.session.database_now_ms());
+    async fn blame(&mut self, error: &DbError) -> Blame {
+        let CommitRun { batch, own, .. } = &mut *self.run;
+        match self.session.open_session() {
+            Some(session) if !error.ends_connection() => own.blame(session, &batch.target, error).await,
+            _ => crate::database::blame(error),
+        }
     }
 
-    /// Does what the failure of a segment calls for. Segments that are still to be stored become open again.
-    async fn recover(&mut self, error: &DbError, mut segment: Segment) -> Result<(), Status> {
-        let blame = self.batch.target.blame(error);
+    /// Does what the failure of a segment calls for.
+    async fn recover(&mut self, segment: Segment, blame: Blame, error: DbError) -> Result<(), Status> {
         if blame == Blame::Ledger {
             metrics::ledger_fallback();
         }
-        match segment.recover(blame, self.commits.get()) {
-            Recovery::Skip => {
-                segment.mode = InsertMode::Skipping;
-                self.open.push_front(segment);
-            }
-            Recovery::Search => self.search(segment).await,
-            Recovery::Halve => self.open_again(segment.halves()),
-            Recovery::WaitAndHalve => {
-                self.wait_after(error).await?;
-                self.open_again(segment.halves());
-            }
-            Recovery::Reject(reason) => self.batch.reject(&segment.records, reason, error),
-            Recovery::Leave => self.batch.leave_undecided(&segment.records, error),
-            Recovery::Probe => {
-                self.probe(&mut segment).await?;
-                self.open.push_back(segment);
-            }
-            Recovery::Retry => {
-                self.wait_after(error).await?;
-                self.open.push_front(segment);
-            }
-            Recovery::RetryLast => {
-                self.wait_after(error).await?;
-                self.open.push_back(segment);
+        match self.run.plan.failed(segment, blame, error.clone(), self.commits.get()) {
+            Step::GoOn => self.session.drop_if_ended(&error),
+            Step::Wait => self.wait_after(&error).await?,
+            Step::Search(segment) => self.search(segment).await?,
+            Step::Probe(segment) => self.probe(segment).await?,
+            Step::Reject(segment, reason) => self.run.batch.reject(&segment.records, reason, &error),
+            Step::Leave(segment) => {
+                self.session.drop_if_ended(&error);
+                self.run.batch.leave_undecided(&segment.records, &error);
             }
         }
         Ok(())
     }
 
-    /// Puts segments before all others, in their order.
-    fn open_again(&mut self, segments: impl IntoIterator<Item = Segment, IntoIter: DoubleEndedIterator>) {
-        segments.into_iter().rev().for_each(|segment| self.open.push_front(segment));
-    }
-
     async fn wait_after(&mut self, error: &DbError) -> Result<(), Status> {
-        self.session.wait_after(error, &self.batch.target).await
+        self.session.wait_after(error, &self.run.batch.target).await
     }
 
-    async fn probe(&mut self, segment: &mut Segment) -> Result<(), Status> {
-        match self.session.probe(&self.batch.target).await {
+    /// An infrastructure that works is not to blame for the segment's failures.
+    async fn probe(&mut self, mut segment: Segment) -> Result<(), Status> {
+        if let Some(error) = &segment.error {
+            self.session.drop_if_ended(error);
+        }
+        let probed = match self.session.probe(&self.run.batch.target).await {
             Ok(check) => {
-                check?;
-                self.session.note_database_works();
                 segment.failures.note_database_works();
-                Ok(())
+                check
             }
             Err(error) => self.wait_after(&error).await,
-        }
+        };
+        self.run.plan.open(segment);
+        probed
     }
 
     /// Settles the records that a search decides on; the segments that it does not decide on are open again.
-    async fn search(&mut self, segment: Segment) {
-        let searched = search(self.session, self.batch, segment).await;
+    async fn search(&mut self, segment: Segment) -> Result<(), Status> {
+        let commits = self.commits.get();
+        let CommitRun { batch, own, .. } = &mut *self.run;
+        let searched = Box::pin(search(self.session, batch, own, segment)).await;
+        self.run.plan.open_all(searched.undecided);
+        let (mut stored, mut undecided) = (Vec::new(), Vec::new());
         for (segment, result) in searched.decided {
             match result {
-                SearchResult::Stored(new_keys) => self.settle_committed(&segment, &new_keys),
-                SearchResult::ToBlame(reason, error) => self.batch.reject(&segment.records, reason, &error),
+                SearchResult::Stored(new_keys) => stored.push((segment, new_keys)),
+                SearchResult::ToBlame(reason, error) => {
+                    self.run.batch.reject(&segment.records, reason, &error);
+                }
+                SearchResult::Undecided(error) => undecided.push((segment, error)),
             }
         }
-        self.open_again(searched.undecided);
+        let settled = self.settle_committed(stored).await;
+        for (segment, error) in undecided {
+            self.fail_alone(segment, &error, commits);
+        }
+        settled
+    }
+
+    /// A record that failed in a search, before the search's own commit.
+    fn fail_alone(&mut self, segment: Segment, error: &DbError, commits: u64) {
+        let step = self.run.plan.failed(segment, Blame::Undecided, error.clone(), commits);
+        match step {
+            Step::Leave(segment) => self.run.batch.leave_undecided(&segment.records, error),
+            Step::Search(segment) | Step::Probe(segment) | Step::Reject(segment, _) => {
+                self.run.plan.open(segment);
+            }
+            Step::GoOn | Step::Wait => {}
+        }
+    }
+
+    /// Settles segments that are committed. Among the keys that were known there may be those of rejected
+    /// messages; these are looked up.
+    async fn settle_committed(&mut self, committed: Vec<(Segment, NewKeys)>) -> Result<(), Status> {
+        let stored: usize = committed.iter().map(|(segment, keys)| keys.count(segment.records.len())).sum();
+        if committed.is_empty() {
+            return Ok(());
+        }
+        self.session.note_commit();
+        self.commits.add(stored);
+        if stored > 0 {
+            self.run.plan.committed();
+        }
+        for (segment, new_keys) in committed {
+            let mut found = LedgerEntries::default();
+            if let NewKeys::Only(new) = new_keys {
+                let keys = segment.records.iter().map(|record| (record.record.key, record.record.sent_ms));
+                found = self.entries(keys, new).await?;
+            }
+            self.run.batch.settle_committed(&segment.records, &found, self.session.database_now_ms());
+        }
+        Ok(())
+    }
+
+    /// What the ledger had for `keys`, of which `new` were new: looks up whether the others are marked,
+    /// however long that takes.
+    async fn entries(
+        &mut self,
+        keys: impl Iterator<Item = SentKey>,
+        new: BTreeSet<crate::ledger::Key>,
+    ) -> Result<LedgerEntries, Status> {
+        let known: Vec<SentKey> = keys.filter(|(key, _)| !new.contains(key)).collect();
+        let marked = self.session.marks(&known, &self.run.batch.target).await?;
+        Ok(LedgerEntries { new: Some(new), marked })
+    }
+
+    /// Claims the keys of the records that have been rejected so far, and answers for them.
+    async fn claim(&mut self) -> Result<(), Status> {
+        let now = self.session.database_now_ms();
+        let claims = self.run.batch.take_claims();
+        let (claims, outside): (Vec<_>, Vec<_>) =
+            claims.into_iter().partition(|claim| accepts(now, claim.claim.sent_ms));
+        for claim in outside {
+            self.run.batch.settle_outside_window(claim);
+        }
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let mut keys: Vec<_> =
+            claims.iter().map(|claim| ((claim.claim.key, claim.claim.sent_ms), claim.claim.reason)).collect();
+        keys.dedup_by_key(|(key, _)| *key);
+        let new = self.session.claim(&keys, &self.run.batch.target).await?;
+        let found = self.entries(keys.into_iter().map(|(key, _)| key), new).await?;
+        self.run.batch.settle_claims(claims, &found);
+        Ok(())
     }
 }

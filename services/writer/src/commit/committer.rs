@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use tonic::Status;
-use veilpost_runtime::Lifecycle;
+use veilpost_runtime::{Backoff, Lifecycle};
 
 use super::commit_batch::CommitBatch;
-use super::commit_run::CommitRun;
+use super::commit_run::{CommitRun, Turn, TurnEnd};
+use super::held::HeldRuns;
 use super::retrying_session::RetryingSession;
 use super::{BatchQueue, CommitCount, CommitLimits, PendingBatch};
 use crate::catalogue::Catalogue;
@@ -20,18 +21,22 @@ pub(crate) struct Committer {
     limits: CommitLimits,
     session: RetryingSession,
     commits: Arc<CommitCount>,
+    held: HeldRuns,
 }
 
 impl Committer {
-    /// All committers of the service share `queue` and `commits`.
+    /// All committers of the service share `queue` and `commits`. `held_bytes` bounds the encoded size of the
+    /// batches that this one holds back.
     pub(crate) fn new(
         database: Arc<Database>,
         catalogue: Arc<Catalogue>,
         queue: Arc<BatchQueue>,
         limits: CommitLimits,
+        held_bytes: usize,
         commits: Arc<CommitCount>,
     ) -> Self {
-        Self { queue, limits, session: RetryingSession::new(database, catalogue), commits }
+        let (session, held) = (RetryingSession::new(database, catalogue), HeldRuns::new(held_bytes));
+        Self { queue, limits, session, commits, held }
     }
 
     /// Runs until the queue is closed and empty, or until an abort. A statement that is running during an
@@ -39,34 +44,59 @@ impl Committer {
     pub(crate) async fn run(mut self, life: Lifecycle) -> anyhow::Result<()> {
         tokio::select! {
             () = life.aborting() => {}
-            () = self.work() => {}
+            () = self.work(&life) => {}
         }
         self.session.close().await;
         Ok(())
     }
 
-    async fn work(&mut self) {
-        while let Some(batches) = self.queue.take(self.limits).await {
-            self.commit(batches).await;
+    /// New batches and held runs take turns. A drain gives back what is held: another writer may store it.
+    async fn work(&mut self, life: &Lifecycle) {
+        loop {
+            tokio::select! {
+                batches = self.queue.take(self.limits) => match batches {
+                    Some(batches) => self.commit(batches).await,
+                    None => break,
+                },
+                () = self.held.due() => self.try_held().await,
+                () = life.draining(), if !self.held.is_empty() => {}
+            }
+            if life.is_draining() {
+                self.held.refuse_all(&Status::unavailable("draining"));
+            }
         }
     }
 
     async fn commit(&mut self, batches: Vec<PendingBatch>) {
-        let Some(mut batch) = CommitBatch::new(batches) else { return };
-        let run = CommitRun::new(&mut self.session, &self.commits, &mut batch).store();
-        match AssertUnwindSafe(run).catch_unwind().await {
-            Ok(Ok(())) => batch.reply(),
-            Ok(Err(status)) => batch.refuse(&status),
-            Err(_) => self.give_up(batch),
+        if let Some(batch) = CommitBatch::new(batches) {
+            self.turn(CommitRun::new(batch), None).await;
+        }
+    }
+
+    async fn try_held(&mut self) {
+        if let Some(held) = self.held.take_due() {
+            self.turn(held.run, Some(held.backoff)).await;
+            self.held.note_settled();
+        }
+    }
+
+    async fn turn(&mut self, mut run: CommitRun, backoff: Option<Backoff>) {
+        run.drop_abandoned();
+        let turn = Turn { run: &mut run, session: &mut self.session, commits: &self.commits }.take();
+        match AssertUnwindSafe(turn).catch_unwind().await {
+            Ok(Ok(TurnEnd::Done)) => {}
+            Ok(Ok(TurnEnd::Held)) => self.held.hold(run, backoff),
+            Ok(Err(status)) => run.batch.refuse(&status),
+            Err(_) => self.give_up(run),
         }
     }
 
     /// After a panic: a record of this batch may be its cause, so the senders get a status that makes them
     /// suspect the batch. The connection may be in the middle of anything.
-    fn give_up(&mut self, batch: CommitBatch) {
+    fn give_up(&mut self, run: CommitRun) {
         tracing::error!("storing panicked; the streams end and the writer goes on");
         self.session.discard();
-        batch.refuse(&Status::internal("the writer failed on these batches"));
+        run.batch.refuse(&Status::internal("the writer failed on these batches"));
     }
 }
 
@@ -108,6 +138,7 @@ mod tests {
             Arc::new(Catalogue::new(TableName::parse("logins"))),
             Arc::new(BatchQueue::new(10)),
             CommitLimits { records: 10, bytes: 10 },
+            10,
             Arc::default(),
         );
         let _defect = tracing::subscriber::set_default(Defect::default());

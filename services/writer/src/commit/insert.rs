@@ -1,6 +1,6 @@
 //! Runs the statement that stores records, with their values bound to it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::encode::IsNull;
@@ -13,23 +13,18 @@ use uuid::Uuid;
 use crate::database::{DbError, Session, within};
 use crate::ledger::{Key, slot_of};
 use crate::record::Record;
-use crate::target::{InsertMode, InsertStatements, ResolvedTarget};
+#[cfg(feature = "bench")]
+use crate::target::ResolvedTarget;
+use crate::target::{InsertMode, InsertStatements};
 
 /// The keys that a statement found to be new.
 #[derive(Debug)]
 pub(crate) enum NewKeys {
     All,
-    Only(HashSet<Key>),
+    Only(BTreeSet<Key>),
 }
 
 impl NewKeys {
-    pub(super) fn contains(&self, key: &Key) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(keys) => keys.contains(key),
-        }
-    }
-
     /// How many of `records` records were stored.
     pub(super) fn count(&self, records: usize) -> usize {
         match self {
@@ -64,13 +59,6 @@ pub(crate) async fn insert(
             Ok(NewKeys::Only(keys.flatten().map(|key| key.map(Key::from)).collect::<Result<_, _>>()?))
         }
     }
-}
-
-/// Runs the plain statement with no records: it fails where the table takes no rows at all.
-pub(super) async fn insert_nothing(session: &mut Session, target: &ResolvedTarget) -> Result<(), DbError> {
-    let query = bind(target.statements.sql(InsertMode::Plain), &[], target.columns.len());
-    let deadline = session.deadline();
-    within(deadline, query.execute(session.connection())).await.map(|_| ())
 }
 
 /// Stores rows without their keys, which no service ever does: the benchmark measures with it what the ledger

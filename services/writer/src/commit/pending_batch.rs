@@ -9,7 +9,7 @@ use veilpost_proto::ReceiptBuilder;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::ByteBudgetPermit;
 
-use crate::record::Record;
+use crate::record::{Claim, Record};
 use crate::target::ResolvedTarget;
 
 /// A converted batch that waits for its commit. When it is dropped, its stream ends with an error.
@@ -17,6 +17,8 @@ use crate::target::ResolvedTarget;
 pub(crate) struct PendingBatch {
     pub(crate) target: Arc<ResolvedTarget>,
     pub(crate) records: Vec<Record>,
+    /// The records that are rejected already.
+    pub(crate) claims: Vec<Claim>,
     pub(crate) receipt: ReceiptBuilder,
     /// Its encoded size.
     pub(crate) bytes: usize,
@@ -34,7 +36,7 @@ pub(in crate::commit) mod fixtures {
     use super::*;
     use crate::catalogue::TableColumn;
     use crate::catalogue::fixtures::{column, table};
-    use crate::record::prepare;
+    use crate::record::{PreparedBatch, prepare};
     use futures_util::FutureExt;
     use veilpost_proto::v1::{self, MaskedBatch, MaskedRecord, Value};
     use veilpost_runtime::ByteBudget;
@@ -60,11 +62,11 @@ pub(in crate::commit) mod fixtures {
             last_receive: false,
         });
         let batch = MaskedBatch { records: MaskedBatch::encoded(records), ..MaskedBatch::default() };
-        let (records, receipt) = prepare(batch, target).unwrap();
+        let PreparedBatch { records, claims, receipt } = prepare(batch, target).unwrap();
         let memory = ByteBudget::new(1).acquire(1).now_or_never().unwrap();
         let (reply, answer) = oneshot::channel();
         let target = Arc::clone(target);
-        (PendingBatch { target, records, receipt, bytes, span: Span::none(), reply, memory }, answer)
+        (PendingBatch { target, records, claims, receipt, bytes, span: Span::none(), reply, memory }, answer)
     }
 
     /// A batch of NULLs in one column, and its answer.

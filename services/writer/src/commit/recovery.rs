@@ -5,17 +5,15 @@ use veilpost_proto::v1::Reason;
 use crate::database::Blame;
 use crate::target::InsertMode;
 
-/// How many failures without a decision are retried before the segment is split.
-const UNDECIDED_RETRIES: u32 = 3;
-
-/// How many cancelled statements of a record alone are retried before it may be left.
-const CANCELLED_RETRIES: u32 = 3;
-
-/// How many failures of a record alone are retried before the database is asked whether it takes any row.
-const RETRIES_BEFORE_PROBE: u32 = 5;
+/// How often a record alone must have failed before it may be left.
+const TRIES_ALONE: u32 = 3;
 
 /// How many failures are blamed on the catalogue before it is cleared of the blame.
 const CATALOGUE_RETRIES: u32 = 3;
+
+/// After each of this number of failures that are blamed on the infrastructure, the database is asked whether
+/// it works.
+const INFRASTRUCTURE_RETRIES: u32 = 3;
 
 /// What to do with a segment whose statement failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub(super) enum Recovery {
     /// Run the statement that skips known keys: a record that is stored already must not be blamed for a
     /// constraint that its second copy violates.
     Skip,
-    /// Find the records to blame and store the others, in one transaction.
+    /// Find the records that fail and store the others, in one transaction.
     Search,
     /// Store the halves one after the other, each in a transaction of its own.
     Halve,
@@ -33,12 +31,12 @@ pub(super) enum Recovery {
     Reject(Reason),
     /// Leave the only record in the queue: it fails while others are committed.
     Leave,
-    /// Ask the database whether it takes any row: no other commit shows whether it or the record is to blame.
+    /// Hold the only record back: nothing else is committed either, so nobody is to blame.
+    Hold,
+    /// Ask whether the database works. If it does, something in the statement is to blame after all.
     Probe,
     /// Wait, then run the statement again.
     Retry,
-    /// Wait, then run the statement again after the other segments, so that it does not hold them up.
-    RetryLast,
 }
 
 /// A statement that failed, apart from its error.
@@ -47,90 +45,106 @@ pub(super) struct FailedStatement {
     pub(super) mode: InsertMode,
     /// Whether it had one record only.
     pub(super) single: bool,
-    /// How many commits all committers had made when it failed.
+    /// How many commits with rows all committers had made when it failed.
     pub(super) commits: u64,
 }
 
 /// The failures of one segment, those of the larger segments that it was a part of included.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FailureHistory {
-    /// Failures with [`Blame::Undecided`].
-    undecided: u32,
     /// Failures with [`Blame::Catalogue`]. The definition is read again after each, and the stream ends when
     /// the target has changed; so a repetition means that the catalogue is not to blame.
     catalogue: u32,
-    /// Undecided and cancelled failures since it is a single record.
-    alone: u32,
-    /// The number of commits at the first undecided or cancelled failure of this segment.
-    commits_before: Option<u64>,
-    /// Whether it was part of a search that was given up: it is halved then, in transactions of their own.
-    search_given_up: bool,
-    /// Whether a probe has shown, since this segment began to fail, that the database takes rows.
+    /// Failures with [`Blame::Infrastructure`] in a row.
+    infrastructure: u32,
+    /// Whether the database worked while the segment failed as if it did not.
     database_works: bool,
+    /// Failures that nobody is to blame for, since it is a single record.
+    alone: u32,
+    /// The number of commits at the first failure that nobody is to blame for.
+    since: Option<u64>,
+    /// Whether no search includes it: it is halved, in transactions of their own.
+    without_search: bool,
 }
 
 impl FailureHistory {
-    /// The history of a part of the segment.
-    pub(super) fn of_part(self) -> Self {
-        let Self { undecided, catalogue, search_given_up, .. } = self;
-        Self { undecided, catalogue, search_given_up, ..Self::default() }
+    /// The history of segments that become one, or None without any: what holds for each of them.
+    pub(super) fn merged(histories: impl IntoIterator<Item = Self>) -> Option<Self> {
+        histories.into_iter().reduce(|one, other| Self {
+            catalogue: one.catalogue.min(other.catalogue),
+            infrastructure: 0,
+            database_works: one.database_works && other.database_works,
+            alone: one.alone.min(other.alone),
+            since: one.since.max(other.since),
+            without_search: one.without_search || other.without_search,
+        })
     }
 
-    pub(super) fn note_search_given_up(&mut self) {
-        self.search_given_up = true;
+    pub(super) fn note_without_search(&mut self) {
+        self.without_search = true;
     }
 
-    /// Notes that the database takes rows. The segment is left only at its next failure: the obstacle may
-    /// have gone between its last failure and the probe.
+    /// Notes that the database works while the segment fails.
     pub(super) fn note_database_works(&mut self) {
         self.database_works = true;
+    }
+
+    /// Whether searches do not include it, so that it had better not be joined with segments that they do.
+    pub(super) fn is_without_search(&self) -> bool {
+        self.without_search
     }
 
     /// Notes a failure and decides what to do about it.
     pub(super) fn recover(&mut self, blame: Blame, failed: FailedStatement) -> Recovery {
         let blame = self.reclassify(blame);
-        self.note(blame, failed);
+        if matches!(blame, Blame::Undecided | Blame::Cancelled) {
+            self.alone += u32::from(failed.single);
+            self.since.get_or_insert(failed.commits);
+        }
         self.decide(blame, failed)
     }
 
-    /// An error that keeps blaming an unchanged catalogue is undecided: a trigger may fail in this way on one
-    /// record.
+    /// An error that keeps blaming an unchanged catalogue, or an infrastructure that works, is undecided: a
+    /// trigger can raise any error for one record. Such an error may end the connection, so it is looked for
+    /// in transactions of their own.
     fn reclassify(&mut self, blame: Blame) -> Blame {
-        if blame != Blame::Catalogue {
-            return blame;
-        }
-        self.catalogue += 1;
-        if self.catalogue > CATALOGUE_RETRIES { Blame::Undecided } else { blame }
+        let is_cleared = match blame {
+            Blame::Catalogue => {
+                self.catalogue += 1;
+                self.catalogue > CATALOGUE_RETRIES
+            }
+            Blame::Infrastructure => {
+                self.infrastructure += 1;
+                self.database_works
+            }
+            _ => {
+                self.infrastructure = 0;
+                return blame;
+            }
+        };
+        self.without_search |= is_cleared;
+        if is_cleared { Blame::Undecided } else { blame }
     }
 
-    fn note(&mut self, blame: Blame, failed: FailedStatement) {
-        if !matches!(blame, Blame::Undecided | Blame::Cancelled) {
-            return;
-        }
-        self.undecided += u32::from(blame == Blame::Undecided);
-        self.alone += u32::from(failed.single);
-        self.commits_before.get_or_insert(failed.commits);
-    }
-
-    /// A commit since this segment began to fail shows that the database works.
     fn decide(&self, blame: Blame, failed: FailedStatement) -> Recovery {
         let FailedStatement { mode, single, commits } = failed;
-        let others_succeed =
-            self.database_works || self.commits_before.is_some_and(|before| commits > before);
+        let others_succeed = self.since.is_some_and(|since| commits > since);
         match blame {
             Blame::Ledger | Blame::Record(_) | Blame::Undecided if mode == InsertMode::Plain => {
                 Recovery::Skip
             }
             Blame::Record(reason) if single => Recovery::Reject(reason),
-            Blame::Record(_) if self.search_given_up => Recovery::Halve,
-            Blame::Record(_) => Recovery::Search,
-            Blame::Undecided if self.undecided < UNDECIDED_RETRIES => Recovery::RetryLast,
-            Blame::Cancelled | Blame::Undecided if !single => Recovery::WaitAndHalve,
-            Blame::Cancelled if self.alone < CANCELLED_RETRIES => Recovery::RetryLast,
-            Blame::Cancelled | Blame::Undecided if others_succeed => Recovery::Leave,
-            Blame::Cancelled | Blame::Undecided if self.alone < RETRIES_BEFORE_PROBE => Recovery::RetryLast,
-            Blame::Cancelled | Blame::Undecided => Recovery::Probe,
-            Blame::Ledger | Blame::Catalogue | Blame::Infrastructure => Recovery::Retry,
+            Blame::Record(_) | Blame::Undecided if !single && !self.without_search => Recovery::Search,
+            Blame::Record(_) | Blame::Undecided if !single => Recovery::Halve,
+            Blame::Cancelled if !single => Recovery::WaitAndHalve,
+            Blame::Undecided | Blame::Cancelled if others_succeed && self.alone >= TRIES_ALONE => {
+                Recovery::Leave
+            }
+            Blame::Undecided | Blame::Cancelled => Recovery::Hold,
+            Blame::Infrastructure if self.infrastructure.is_multiple_of(INFRASTRUCTURE_RETRIES) => {
+                Recovery::Probe
+            }
+            Blame::Ledger | Blame::Catalogue | Blame::Infrastructure | Blame::Record(_) => Recovery::Retry,
         }
     }
 }
@@ -141,6 +155,9 @@ mod tests {
 
     const RECORD: Blame = Blame::Record(Reason::Constraint);
 
+    const BLAMES: [Blame; 6] =
+        [Blame::Ledger, RECORD, Blame::Catalogue, Blame::Cancelled, Blame::Undecided, Blame::Infrastructure];
+
     /// A failure of the statement that skips known keys.
     fn skipping(single: bool, commits: u64) -> FailedStatement {
         FailedStatement { mode: InsertMode::Skipping, single, commits }
@@ -148,15 +165,15 @@ mod tests {
 
     #[test]
     fn the_first_failure_of_a_segment_is_handled_by_its_blame() {
-        use Recovery::{Reject, Retry, RetryLast, Search, Skip, WaitAndHalve};
+        use Recovery::{Hold, Reject, Retry, Search, Skip, WaitAndHalve};
         // Plain statement; skipping statement with several records; skipping statement with one record.
         for (blame, plain, several, single) in [
             (Blame::Ledger, Skip, Retry, Retry),
             (RECORD, Skip, Search, Reject(Reason::Constraint)),
             (Blame::Catalogue, Retry, Retry, Retry),
-            (Blame::Undecided, Skip, RetryLast, RetryLast),
+            (Blame::Undecided, Skip, Search, Hold),
             (Blame::Infrastructure, Retry, Retry, Retry),
-            (Blame::Cancelled, WaitAndHalve, WaitAndHalve, RetryLast),
+            (Blame::Cancelled, WaitAndHalve, WaitAndHalve, Hold),
         ] {
             let first = |failed| FailureHistory::default().recover(blame, failed);
             let plain_failed = FailedStatement { mode: InsertMode::Plain, single: false, commits: 0 };
@@ -176,22 +193,39 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_whose_search_was_given_up_is_halved_and_its_halves_too() {
+    fn a_segment_whose_search_was_given_up_is_halved() {
         let mut given_up = FailureHistory::default();
-        given_up.note_search_given_up();
-        assert_eq!(given_up.recover(RECORD, skipping(false, 0)), Recovery::Halve);
-        assert_eq!(given_up.of_part().recover(RECORD, skipping(false, 0)), Recovery::Halve);
+        given_up.note_without_search();
+        for blame in [RECORD, Blame::Undecided] {
+            assert_eq!(given_up.recover(blame, skipping(false, 0)), Recovery::Halve);
+        }
     }
 
     #[test]
-    fn an_error_that_keeps_blaming_an_unchanged_catalogue_is_undecided_in_the_parts_too() {
+    fn an_error_that_keeps_blaming_an_unchanged_catalogue_is_undecided() {
         let mut history = FailureHistory::default();
         for _ in 0..CATALOGUE_RETRIES {
-            assert_eq!(history.reclassify(Blame::Catalogue), Blame::Catalogue);
+            assert_eq!(history.recover(Blame::Catalogue, skipping(false, 0)), Recovery::Retry);
         }
-        let mut part = history.of_part();
-        assert_eq!(part.reclassify(Blame::Catalogue), Blame::Undecided);
-        assert_eq!(part.reclassify(Blame::Infrastructure), Blame::Infrastructure);
+        assert_eq!(history.recover(Blame::Catalogue, skipping(false, 0)), Recovery::Halve);
+        assert_eq!(history.recover(Blame::Catalogue, skipping(true, 0)), Recovery::Hold);
+    }
+
+    #[test]
+    fn an_error_that_blames_an_infrastructure_that_works_is_undecided() {
+        let mut history = FailureHistory::default();
+        for _ in 1..INFRASTRUCTURE_RETRIES {
+            assert_eq!(history.recover(Blame::Infrastructure, skipping(false, 0)), Recovery::Retry);
+        }
+        assert_eq!(history.recover(Blame::Infrastructure, skipping(false, 0)), Recovery::Probe);
+        assert_eq!(
+            history.recover(Blame::Infrastructure, skipping(false, 0)),
+            Recovery::Retry,
+            "it does not"
+        );
+        history.note_database_works();
+        assert_eq!(history.recover(Blame::Infrastructure, skipping(false, 0)), Recovery::Halve);
+        assert_eq!(history.recover(Blame::Infrastructure, skipping(true, 0)), Recovery::Hold);
     }
 
     /// The recoveries of a single record that fails again and again.
@@ -201,56 +235,40 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_fails_while_others_are_committed_is_left() {
+    fn a_record_that_fails_while_others_are_committed_is_left_after_some_tries() {
         for blame in [Blame::Undecided, Blame::Cancelled] {
-            let expected = [Recovery::RetryLast, Recovery::RetryLast, Recovery::Leave];
-            assert_eq!(recoveries(blame, |failure| failure)[..3], expected);
+            assert_eq!(
+                recoveries(blame, |failure| failure)[..3],
+                [Recovery::Hold, Recovery::Hold, Recovery::Leave]
+            );
         }
     }
 
     #[test]
-    fn the_database_is_probed_for_a_record_that_fails_while_nothing_is_committed() {
+    fn a_record_that_fails_while_nothing_is_committed_is_held_for_ever() {
         for blame in [Blame::Undecided, Blame::Cancelled] {
-            let retried = [Recovery::RetryLast; 4].as_slice();
-            assert_eq!(recoveries(blame, |_| 7), [retried, &[Recovery::Probe; 2]].concat(), "{blame:?}");
+            assert_eq!(recoveries(blame, |_| 7), [Recovery::Hold; 6], "{blame:?}");
         }
     }
 
     #[test]
-    fn a_record_that_fails_again_after_the_database_took_rows_is_left() {
-        for blame in [Blame::Undecided, Blame::Cancelled] {
-            let mut history = FailureHistory::default();
-            let fail = |history: &mut FailureHistory| history.recover(blame, skipping(true, 7));
-            for _ in 1..RETRIES_BEFORE_PROBE {
-                fail(&mut history);
-            }
-            assert_eq!(fail(&mut history), Recovery::Probe);
-            history.note_database_works();
-            assert_eq!(fail(&mut history), Recovery::Leave);
+    fn segments_that_become_one_know_what_holds_for_each_of_them() {
+        let (mut one, mut other) = (FailureHistory::default(), FailureHistory::default());
+        for commits in [3, 3] {
+            one.recover(Blame::Undecided, skipping(true, commits));
         }
-    }
-
-    #[test]
-    fn a_part_with_a_single_record_counts_its_own_failures() {
-        let mut history = FailureHistory::default();
-        for _ in 0..10 {
-            history.recover(Blame::Undecided, skipping(false, 0));
-        }
-        let mut single = history.of_part();
-        assert_eq!(single.recover(Blame::Undecided, skipping(true, 0)), Recovery::RetryLast);
+        other.recover(Blame::Undecided, skipping(true, 9));
+        let mut merged = FailureHistory::merged([one, other]).unwrap();
+        assert_eq!((merged.alone, merged.since), (1, Some(9)));
+        assert_eq!(merged.recover(Blame::Undecided, skipping(true, 9)), Recovery::Hold);
+        assert_eq!(merged.recover(Blame::Undecided, skipping(true, 9)), Recovery::Hold, "no commit since");
+        assert_eq!(merged.recover(Blame::Undecided, skipping(true, 10)), Recovery::Leave);
+        assert!(FailureHistory::merged([]).is_none());
     }
 
     #[test]
     fn nothing_is_rejected_but_a_single_record_that_is_to_blame() {
-        let blames = [
-            Blame::Ledger,
-            RECORD,
-            Blame::Catalogue,
-            Blame::Cancelled,
-            Blame::Undecided,
-            Blame::Infrastructure,
-        ];
-        for blame in blames {
+        for blame in BLAMES {
             for single in [false, true] {
                 let mut history = FailureHistory::default();
                 for failure in 0..20 {

@@ -1,16 +1,18 @@
 //! A committer's connection: opened when it is needed, dropped when it is broken, waited for while Postgres
 //! fails.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Status;
+use veilpost_proto::v1::Reason;
 use veilpost_runtime::Backoff;
-use veilpost_runtime::telemetry::OutageLog;
+use veilpost_runtime::telemetry::{OutageLog, watch_warnings};
 
-use super::insert::insert_nothing;
 use crate::catalogue::{Catalogue, ReadError};
-use crate::database::{Blame, Database, DbError, Session};
+use crate::database::{Blame, Database, DbError, Session, barrier, blame};
+use crate::ledger::{Key, SentKey, claim, marks};
 use crate::metrics;
 use crate::target::ResolvedTarget;
 
@@ -53,8 +55,87 @@ impl RetryingSession {
         }
     }
 
-    pub(super) fn note_database_works(&mut self) {
-        self.backoff.reset();
+    /// The connection, where there is one.
+    pub(super) fn open_session(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+
+    /// Drops a connection that an error has broken.
+    pub(super) fn drop_if_ended(&mut self, error: &DbError) {
+        if error.ends_connection() {
+            self.session = None;
+        }
+    }
+
+    /// Waits, after a commit that came with a warning, until a synchronous standby has everything that is
+    /// committed so far: whoever cancelled the commit's own wait has not cancelled this one. Err when the
+    /// connection is lost: then the outcome of the commit is unknown.
+    pub(super) async fn confirm(&mut self) -> Result<(), DbError> {
+        loop {
+            let session =
+                self.session.as_mut().ok_or_else(|| DbError::Connection("it was lost".to_owned()))?;
+            let problem = match watch_warnings(barrier(session)).await {
+                (Ok(()), false) => return Ok(()),
+                (Ok(()), true) => "the wait for a synchronous standby was cancelled".to_owned(),
+                (Err(error), _) => {
+                    if error.ends_connection() {
+                        self.session = None;
+                        return Err(error);
+                    }
+                    error.to_string()
+                }
+            };
+            if self.outage.note_failure(&problem) {
+                tracing::warn!(error = problem, "a commit is not known to be on the standby; waiting again");
+            }
+            metrics::retry("unconfirmed");
+            tokio::time::sleep(self.backoff.next_delay()).await;
+        }
+    }
+
+    /// Claims keys, however long that takes, and returns those that were new.
+    pub(super) async fn claim(
+        &mut self,
+        claims: &[(SentKey, Reason)],
+        target: &ResolvedTarget,
+    ) -> Result<BTreeSet<Key>, Status> {
+        loop {
+            match self.try_claim(claims).await {
+                Ok(new) => return Ok(new),
+                Err(error) => self.wait_after(&error, target).await?,
+            }
+        }
+    }
+
+    async fn try_claim(&mut self, claims: &[(SentKey, Reason)]) -> Result<BTreeSet<Key>, DbError> {
+        let (new, warned) = watch_warnings(claim(self.session().await?, claims)).await;
+        let new = new?;
+        if warned {
+            self.confirm().await?;
+        }
+        Ok(new)
+    }
+
+    /// The reasons of those keys that are marked, however long the look-up takes. Nothing is asked without
+    /// keys.
+    pub(super) async fn marks(
+        &mut self,
+        keys: &[SentKey],
+        target: &ResolvedTarget,
+    ) -> Result<HashMap<Key, Reason>, Status> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        loop {
+            let looked_up = match self.session().await {
+                Ok(session) => marks(session, keys).await,
+                Err(error) => Err(error),
+            };
+            match looked_up {
+                Ok(marked) => return Ok(marked),
+                Err(error) => self.wait_after(&error, target).await?,
+            }
+        }
     }
 
     /// Logs a failure unless it is known, drops a broken connection, and waits. Err when the catalogue was to
@@ -68,7 +149,7 @@ impl RetryingSession {
             self.session = None;
         }
         metrics::database_up(self.session.is_some());
-        if target.blame(error) == Blame::Catalogue
+        if (blame(error) == Blame::Catalogue || target.lacks_value_by(error))
             && let Ok(check) = self.try_check_target(target).await
         {
             check?;
@@ -98,13 +179,16 @@ impl RetryingSession {
         }
     }
 
-    /// Whether the table takes rows: the database is writable, nobody locks the table, no privilege is
-    /// missing and no trigger refuses everything. Err of the outer result is the failure of that attempt.
+    /// Whether the database works: it answers, it commits, and a synchronous standby follows. It says nothing
+    /// of the table, whose triggers only a row finds out about. Err of the outer result is the failure of
+    /// that attempt.
     pub(super) async fn probe(&mut self, target: &ResolvedTarget) -> Result<TargetCheck, DbError> {
         if let Err(status) = self.try_check_target(target).await? {
             return Ok(Err(status));
         }
-        insert_nothing(self.session().await?, target).await.map(Ok)
+        barrier(self.session().await?).await?;
+        self.backoff.reset();
+        Ok(Ok(()))
     }
 
     /// Ends a transaction that failed, so that a connection that is used again has none open.

@@ -1,4 +1,4 @@
-//! The search for records that a table refuses. The parts of a segment are tried one by one within one
+//! The search for records that cannot be stored. The parts of a segment are tried one by one within one
 //! transaction, so that everything that can be stored costs one commit.
 
 use std::collections::VecDeque;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Instrument;
 use veilpost_proto::v1::Reason;
+use veilpost_runtime::telemetry::watch_warnings;
 
 use super::commit_batch::{BatchRecord, CommitBatch};
 use super::insert::{NewKeys, insert};
@@ -15,13 +16,17 @@ use super::segment::Segment;
 use crate::database::{Blame, DbError, Transaction};
 use crate::metrics;
 use crate::spans;
-use crate::target::ResolvedTarget;
+use crate::target::{OwnParts, ResolvedTarget};
 
 /// How long a search may hold its transaction open; the parts that are left then have another one.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// When more than one record in `MANY` is to blame, parts are tried record by record.
+/// When more than one record in `MANY` fails, parts are tried record by record.
 const MANY: usize = 3;
+
+/// After this number of undecided records and none that can be stored, everything seems to fail alike, and
+/// the search ends.
+const ALIKE: usize = 16;
 
 /// What a search has found, after its transaction.
 pub(super) struct Searched {
@@ -33,18 +38,29 @@ pub(super) struct Searched {
 pub(super) enum SearchResult {
     Stored(NewKeys),
     ToBlame(Reason, DbError),
+    /// A single record failed, and it is not certain that it is to blame.
+    Undecided(DbError),
 }
 
-/// Searches a segment that was refused because of some of its records.
+/// Searches a segment that failed because of some of its records.
 ///
-/// Parts for which there was no time remain undecided. After any failure that is not a record's fault all
-/// parts do, and they are stored without another search then.
-pub(super) async fn search(session: &mut RetryingSession, batch: &CommitBatch, segment: Segment) -> Searched {
+/// Parts for which there was no time remain undecided. After any failure of the infrastructure all parts do,
+/// and they are stored without another search then.
+pub(super) async fn search(
+    session: &mut RetryingSession,
+    batch: &CommitBatch,
+    own: &mut OwnParts,
+    segment: Segment,
+) -> Searched {
     let mut search = Search::new(segment);
     let span = spans::commit(&batch.target.table, search.records().count(), batch.spans(search.records()));
     let begun = Instant::now();
-    let searched = run(session, &batch.target, &mut search, begun).instrument(span.clone()).await;
+    let run = run(session, &batch.target, own, &mut search, begun).instrument(span.clone());
+    let (mut searched, warned) = watch_warnings(Box::pin(run)).await;
     spans::committed(&span, &searched);
+    if warned && searched.is_ok() {
+        searched = session.confirm().await;
+    }
     if let Err(error) = searched {
         tracing::debug!(error = error.to_string(), "a search was given up; its parts are stored one by one");
         session.roll_back(&error).await;
@@ -61,6 +77,7 @@ pub(super) async fn search(session: &mut RetryingSession, batch: &CommitBatch, s
 async fn run(
     session: &mut RetryingSession,
     target: &Arc<ResolvedTarget>,
+    own: &mut OwnParts,
     search: &mut Search,
     begun: Instant,
 ) -> Result<(), DbError> {
@@ -73,11 +90,14 @@ async fn run(
                 transaction.keep().await?;
             }
             Err(error) => {
-                search.refused(part, target.blame(&error), error)?;
-                transaction.undo().await?;
+                let blame = match transaction.undo().await {
+                    Ok(()) => own.blame(transaction.session(), target, &error).await,
+                    Err(_) => Blame::Infrastructure,
+                };
+                search.refused(part, blame, error)?;
             }
         }
-        if begun.elapsed() >= LONGEST {
+        if begun.elapsed() >= LONGEST || search.all_fail_alike() {
             break;
         }
     }
@@ -89,9 +109,11 @@ struct Search {
     decided: Vec<(Segment, SearchResult)>,
     /// The parts that are still to be tried, in order.
     open: VecDeque<Part>,
-    /// How many records are decided, and how many of them are to blame.
+    /// How many records have been tried to the end, how many of them failed, and how many of those without
+    /// anybody to blame.
     decided_records: usize,
-    to_blame: usize,
+    failed: usize,
+    undecided: usize,
 }
 
 struct Part {
@@ -103,7 +125,8 @@ struct Part {
 impl Search {
     /// Starts with a segment that was refused as a whole.
     fn new(segment: Segment) -> Self {
-        let mut search = Self { decided: Vec::new(), open: VecDeque::new(), decided_records: 0, to_blame: 0 };
+        let (decided, open) = (Vec::new(), VecDeque::new());
+        let mut search = Self { decided, open, decided_records: 0, failed: 0, undecided: 0 };
         search.split(segment);
         search
     }
@@ -119,30 +142,37 @@ impl Search {
         }
     }
 
-    /// Notes that a part was refused. Err when a record may not be to blame; the part is open again then.
+    /// Notes that a part failed. Err when that says nothing of its records; the part is open again then.
     fn refused(&mut self, part: Part, blame: Blame, error: DbError) -> Result<(), DbError> {
-        match blame {
-            Blame::Record(reason) if part.segment.records.len() == 1 => {
-                self.decided_records += 1;
-                self.to_blame += 1;
-                self.decided.push((part.segment, SearchResult::ToBlame(reason, error)));
-                Ok(())
-            }
-            Blame::Record(_) => {
+        let result = match blame {
+            Blame::Record(_) | Blame::Undecided if part.segment.records.len() > 1 => {
                 self.split(part.segment);
-                Ok(())
+                return Ok(());
+            }
+            Blame::Record(reason) => SearchResult::ToBlame(reason, error),
+            Blame::Undecided => {
+                self.undecided += 1;
+                SearchResult::Undecided(error)
             }
             _ => {
                 self.open.push_front(part);
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        self.decided_records += 1;
+        self.failed += 1;
+        self.decided.push((part.segment, result));
+        Ok(())
+    }
+
+    fn all_fail_alike(&self) -> bool {
+        self.undecided >= ALIKE && self.undecided == self.decided_records
     }
 
     /// Where many records are to blame, nearly every half would be refused too; then each record is tried
     /// alone.
     fn split(&mut self, segment: Segment) {
-        let many = self.to_blame * MANY > self.decided_records;
+        let many = self.failed * MANY > self.decided_records;
         let mut push = |segment, is_first_half| self.open.push_front(Part { segment, is_first_half });
         if many || segment.records.len() == 1 {
             segment.singles().rev().for_each(|single| push(single, false));
@@ -170,7 +200,7 @@ impl SearchResult {
     fn stored(&self, records: usize) -> usize {
         match self {
             Self::Stored(new_keys) => new_keys.count(records),
-            Self::ToBlame(..) => 0,
+            Self::ToBlame(..) | Self::Undecided(_) => 0,
         }
     }
 }
@@ -218,6 +248,26 @@ mod tests {
             let (_, statements) = search(1000, |position| position % every == every / 2, usize::MAX);
             assert!(statements <= most, "{statements} statements with one culprit in {every}");
         }
+    }
+
+    #[test]
+    fn what_fails_alike_ends_a_search_and_one_record_that_can_be_stored_does_not() {
+        let undecided = |search: &mut Search| {
+            let part = search.open.pop_front().unwrap();
+            search.refused(part, Blame::Undecided, ServerError::with_sqlstate("2200H").into()).unwrap();
+        };
+        let mut alike = Search::new(segment(100));
+        while !alike.all_fail_alike() {
+            undecided(&mut alike);
+        }
+        assert_eq!(alike.decided.len(), ALIKE);
+        let mut mixed = Search::new(segment(100));
+        let first = mixed.open.pop_front().unwrap();
+        mixed.stored(first, NewKeys::All);
+        while !mixed.open.is_empty() {
+            undecided(&mut mixed);
+        }
+        assert!(!mixed.all_fail_alike());
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use super::commit_batch::BatchRecord;
 use super::recovery::{FailedStatement, FailureHistory, Recovery};
-use crate::database::Blame;
+use crate::database::{Blame, DbError};
 use crate::record::Record;
 use crate::target::InsertMode;
 
@@ -11,11 +11,13 @@ pub(super) struct Segment {
     pub(super) records: Vec<BatchRecord>,
     pub(super) mode: InsertMode,
     pub(super) failures: FailureHistory,
+    /// The last one of its failures.
+    pub(super) error: Option<DbError>,
 }
 
 impl Segment {
     pub(super) fn new(records: Vec<BatchRecord>, mode: InsertMode) -> Self {
-        Self { records, mode, failures: FailureHistory::default() }
+        Self { records, mode, failures: FailureHistory::default(), error: None }
     }
 
     /// The records as a statement takes them.
@@ -36,17 +38,17 @@ impl Segment {
     }
 
     fn part(&self, records: Vec<BatchRecord>) -> Self {
-        Self { records, mode: self.mode, failures: self.failures.of_part() }
+        Self { records, mode: self.mode, failures: self.failures, error: self.error.clone() }
     }
 
     /// The same segment after a search was given up: no further search includes it.
     pub(super) fn without_search(mut self) -> Self {
-        self.failures.note_search_given_up();
+        self.failures.note_without_search();
         self
     }
 
     /// Notes that the statement failed, and decides what to do about it. `commits` is the number of commits
-    /// that all committers have made.
+    /// with rows that all committers have made.
     pub(super) fn recover(&mut self, blame: Blame, commits: u64) -> Recovery {
         let failed = FailedStatement { mode: self.mode, single: self.records.len() == 1, commits };
         self.failures.recover(blame, failed)

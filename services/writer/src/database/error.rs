@@ -23,6 +23,8 @@ pub(crate) struct ServerError {
     pub(crate) column: Option<String>,
     pub(crate) constraint: Option<String>,
     pub(crate) data_type: Option<String>,
+    /// Whether a function or a trigger was running, whose statement or value may be to blame.
+    pub(crate) is_nested: bool,
 }
 
 impl ServerError {
@@ -32,10 +34,22 @@ impl ServerError {
 
     /// The detail of a rejection: the SQLSTATE and the name of what was violated.
     pub(crate) fn detail(&self) -> String {
+        self.detail_with(&[("column", &self.column), ("constraint", &self.constraint)])
+    }
+
+    /// What is known of an error that is not surely a record's: the table too, which may be another one.
+    pub(crate) fn undecided_detail(&self) -> String {
+        let table = [("schema", &self.schema), ("table", &self.table), ("type", &self.data_type)];
+        self.detail_with(
+            &[&table[..], &[("column", &self.column), ("constraint", &self.constraint)]].concat(),
+        )
+    }
+
+    fn detail_with(&self, names: &[(&str, &Option<String>)]) -> String {
         let mut detail = format!("SQLSTATE {}", self.sqlstate);
-        for (kind, name) in [("column", &self.column), ("constraint", &self.constraint)] {
+        for (kind, name) in names {
             if let Some(name) = name {
-                detail.extend([", ", kind, " ", name.as_str()]);
+                detail.extend([", ", *kind, " ", name.as_str()]);
             }
         }
         detail
@@ -47,13 +61,23 @@ impl ServerError {
 }
 
 impl DbError {
+    /// What is known of why a record is undecided: SQLSTATE and names, never a value.
+    pub(crate) fn undecided_detail(&self) -> String {
+        match self {
+            Self::Server(error) => error.undecided_detail(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the connection must not be used after this error.
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
             Self::Connection(_) | Self::TimedOut => true,
-            // 25006: a primary that became a standby.
+            // 25006: a primary that became a standby. 26: the server has forgotten a prepared statement.
             Self::Server(error) => {
-                error.class() == "08" || error.sqlstate == "25006" || error.sqlstate.starts_with("57P")
+                matches!(error.class(), "08" | "26")
+                    || error.sqlstate == "25006"
+                    || error.sqlstate.starts_with("57P")
             }
         }
     }
@@ -111,6 +135,8 @@ impl From<&PgDatabaseError> for ServerError {
             column: error.column().map(str::to_owned),
             constraint: error.constraint().map(str::to_owned),
             data_type: error.data_type().map(str::to_owned),
+            // The text of the context may quote values, so it is not kept.
+            is_nested: error.r#where().is_some(),
         }
     }
 }

@@ -35,7 +35,7 @@ const SETTINGS: &str = r#"
            set_config('TimeZone', 'UTC', false),
            set_config('IntervalStyle', 'postgres', false),
            set_config('standard_conforming_strings', 'on', false),
-           set_config('client_min_messages', 'error', false),
+           set_config('client_min_messages', 'warning', false),
            set_config('statement_timeout', $1, false),
            set_config('lock_timeout', $2, false),
            set_config('idle_in_transaction_session_timeout', '30s', false),

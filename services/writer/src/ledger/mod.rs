@@ -1,9 +1,13 @@
 //! The ledger of messages already stored: keys, the ring of slots, upkeep.
 
+mod entry;
 mod key;
+mod mark;
 mod upkeep;
 mod window;
 
+pub use entry::{Fate, LedgerEntry, Purpose, fate};
 pub(crate) use key::Key;
+pub(crate) use mark::{SentKey, claim, marks};
 pub(crate) use upkeep::Upkeep;
 pub(crate) use window::{accepts, leaves, slot_of};

@@ -5,7 +5,10 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType};
 
 /// Version, name and statements of each file, in order.
-const FILES: [(i64, &str, &str); 1] = [(1, "veilpost", include_str!("../../migrations/0001_veilpost.sql"))];
+const FILES: [(i64, &str, &str); 2] = [
+    (1, "veilpost", include_str!("../../migrations/0001_veilpost.sql")),
+    (2, "rejected", include_str!("../../migrations/0002_rejected.sql")),
+];
 
 pub(super) fn migrations() -> Vec<Migration> {
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {

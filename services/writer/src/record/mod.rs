@@ -1,5 +1,7 @@
 //! Records as they wait for their commit.
 
+mod bits;
+mod claim;
 mod outcome;
 mod prepare;
 
@@ -9,8 +11,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use veilpost_proto::masked::message_id;
 
+pub(crate) use claim::Claim;
 pub(crate) use outcome::RecordOutcome;
-pub(crate) use prepare::prepare;
+pub(crate) use prepare::{PreparedBatch, prepare};
 
 use crate::ledger::Key;
 
@@ -21,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) key: Key,
     /// When SQS took the message, in milliseconds since the Unix epoch.
     pub(crate) sent_ms: i64,
+    /// Whether the queue will not deliver the message again by itself.
+    pub(crate) last_receive: bool,
     /// As it came, still a part of its batch's message.
     encoded: Bytes,
     cells: Vec<Cell>,
@@ -54,6 +59,7 @@ impl Record {
             position,
             key: Key::new("p", &record.message_id, 0),
             sent_ms: 0,
+            last_receive: false,
             encoded: prost::Message::encode_to_vec(&record).into(),
             cells: Vec::new(),
             unsure: Vec::new(),

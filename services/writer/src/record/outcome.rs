@@ -12,6 +12,8 @@ pub(crate) enum RecordOutcome {
     Rejected(Reason, String),
     /// Neither stored nor rejected: the message stays in the queue.
     Left,
+    /// The same, with what is known of why; never a value.
+    Undecided(String),
 }
 
 impl RecordOutcome {
@@ -22,6 +24,7 @@ impl RecordOutcome {
             Self::Duplicate => receipt.set(position, Outcome::Duplicate),
             Self::Rejected(reason, detail) => receipt.reject(position, reason, detail),
             Self::Left => receipt.set(position, Outcome::Unspecified),
+            Self::Undecided(detail) => receipt.leave_undecided(position, detail),
         }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
-use tracing::Span;
 use veilpost_proto::ReceiptBuilder;
 use veilpost_proto::masked::{RecordHeader, ValueRef, read_record};
 use veilpost_proto::v1::{MaskedBatch, Reason};
-use veilpost_runtime::telemetry;
 
-use super::{Cell, Record, RecordOutcome};
+use super::bits::wrong_length;
+use super::{Cell, Claim, Record};
 use crate::catalogue::TableColumn;
 use crate::convert::{Input, Verdict, convert};
 use crate::ledger::Key;
@@ -25,31 +24,42 @@ pub(crate) enum UnfitBatch {
     Length(usize),
 }
 
-/// Converts a batch's records; the receipt already has the rejections of those that can never be stored.
-pub(crate) fn prepare(
-    batch: MaskedBatch,
-    target: &ResolvedTarget,
-) -> Result<(Vec<Record>, ReceiptBuilder), UnfitBatch> {
-    let mut receipt = ReceiptBuilder::new(batch.id, batch.records.len());
+/// A batch whose values have been converted.
+#[derive(Debug)]
+pub(crate) struct PreparedBatch {
+    /// The records that can be stored, as far as that is known.
+    pub(crate) records: Vec<Record>,
+    /// The records that can never be stored, the masker's included.
+    pub(crate) claims: Vec<Claim>,
+    /// Nothing is decided in it yet.
+    pub(crate) receipt: ReceiptBuilder,
+}
+
+/// Converts a batch's records.
+pub(crate) fn prepare(batch: MaskedBatch, target: &ResolvedTarget) -> Result<PreparedBatch, UnfitBatch> {
+    let first_rejected = batch.records.len();
+    let receipt = ReceiptBuilder::new(batch.id, first_rejected + batch.rejected.len());
     let mut records = Vec::with_capacity(batch.records.len());
+    let mut claims = Vec::with_capacity(batch.rejected.len());
     for (position, encoded) in batch.records.into_iter().enumerate() {
         let mut row = Row::new(target);
         let header = read_record(&encoded, |given, range| row.push(given, range));
-        let RecordHeader { message_id, sent_timestamp_ms, .. } =
+        let RecordHeader { message_id, sent_timestamp_ms: sent_ms, last_receive } =
             header.map_err(|_| UnfitBatch::Unreadable(position))?;
         let Row { cells, unsure, length, rejected, .. } = row;
         if length != target.columns.len() {
             return Err(UnfitBatch::Length(position));
         }
-        if let Some(RowRejection { reason, detail }) = rejected {
-            telemetry::note_rejection(&Span::current(), message_id, reason.name());
-            RecordOutcome::Rejected(reason, detail).write_to(&mut receipt, position);
-            continue;
+        let key = Key::new(&batch.pipeline, message_id, sent_ms);
+        let record = Record { position, key, sent_ms, last_receive, encoded, cells, unsure };
+        match rejected {
+            Some(RowRejection { reason, detail }) => claims.push(Claim::of(&record, reason, detail)),
+            None => records.push(record),
         }
-        let key = Key::new(&batch.pipeline, message_id, sent_timestamp_ms);
-        records.push(Record { position, key, sent_ms: sent_timestamp_ms, encoded, cells, unsure });
     }
-    Ok((records, receipt))
+    let rejected = (first_rejected..).zip(batch.rejected);
+    claims.extend(rejected.map(|(position, rejected)| Claim::of_masker(&batch.pipeline, position, rejected)));
+    Ok(PreparedBatch { records, claims, receipt })
 }
 
 /// The cells of one record, collected value by value.
@@ -96,6 +106,9 @@ impl<'target> Row<'target> {
             let rejected = || RowRejection::new(column, Reason::Constraint, "NULL is not allowed");
             return allowed.then_some(Cell::Null).ok_or_else(rejected);
         };
+        if let Some((reason, rule)) = given.text().and_then(|text| wrong_length(text, column)) {
+            return Err(RowRejection::new(column, reason, &rule));
+        }
         let input = match convert(given, column) {
             Verdict::Accept(input) => input,
             Verdict::Unsure(input) => {
@@ -124,7 +137,7 @@ mod tests {
     use super::*;
     use crate::catalogue::fixtures::{column, table};
     use crate::catalogue::{ColumnKind, TextLimit};
-    use veilpost_proto::v1::Rejection;
+    use veilpost_proto::v1::RejectedRecord;
     use veilpost_proto::v1::value::Kind as Sent;
     use veilpost_proto::v1::{self, MaskedRecord, Value};
 
@@ -159,14 +172,32 @@ mod tests {
             record(&[None, None]),
             record(&[None, Some("x")]),
         ];
-        let (prepared, receipt) = prepare(batch(records), &target()).unwrap();
-        let positions: Vec<_> = prepared.iter().map(|record| record.position).collect();
+        let PreparedBatch { records, claims, receipt } = prepare(batch(records), &target()).unwrap();
+        let positions: Vec<_> = records.iter().map(|record| record.position).collect();
         assert_eq!(positions, [0, 3]);
-        let receipt = receipt.finish();
-        assert_eq!(receipt.outcomes, [0, 3, 3, 0]);
-        let reasons: Vec<_> = receipt.rejections.iter().map(Rejection::reason).collect();
-        assert_eq!(reasons, [Reason::TextTooLong, Reason::Constraint]);
-        assert_eq!(receipt.rejections[0].detail, "column short: longer than 2 characters");
+        assert_eq!(receipt.finish().outcomes, [0; 4], "the ledger has not been asked");
+        let found: Vec<_> = claims.iter().map(|claim| (claim.position, claim.reason)).collect();
+        assert_eq!(found, [(1, Reason::TextTooLong), (2, Reason::Constraint)]);
+        assert_eq!(claims[0].detail, "column short: longer than 2 characters");
+        assert!(claims[0].by_definition);
+    }
+
+    #[test]
+    fn what_the_masker_rejects_has_the_key_that_its_record_would_have() {
+        let rejected = RejectedRecord {
+            message_id: "m".into(),
+            sent_timestamp_ms: 1,
+            reason: Reason::NotJson.into(),
+            ..RejectedRecord::default()
+        };
+        let masked = MaskedRecord { last_receive: true, ..record(&[Some("ok"), Some("x")]) };
+        let batch = MaskedBatch { rejected: vec![rejected], ..batch(vec![masked]) };
+        let PreparedBatch { records, claims, receipt } = prepare(batch, &target()).unwrap();
+        assert_eq!(claims[0].key, records[0].key);
+        assert!(records[0].last_receive && !claims[0].by_definition);
+        assert_eq!((claims[0].position, claims[0].reason), (1, Reason::NotJson));
+        assert_eq!(receipt.finish().outcomes.len(), 2);
+        assert_eq!(format!("{:?}", claims[0]), "Claim { message_id: \"m\", reason: NotJson, .. }");
     }
 
     #[test]
@@ -210,7 +241,7 @@ mod tests {
         ];
         let values = values.map(|kind| Value { kind }).to_vec();
         let record = MaskedRecord { values, ..record(&[]) };
-        let (records, _) = prepare(batch(vec![record]), &target).unwrap();
+        let PreparedBatch { records, .. } = prepare(batch(vec![record]), &target).unwrap();
         let record = &records[0];
         let inputs: Vec<_> = (0..record.columns()).map(|column| record.input(column)).collect();
         assert_eq!(inputs, [Some(&b"true"[..]), Some(b"7"), Some(b"1 day"), None]);

@@ -1,5 +1,6 @@
 //! The target of a stream, resolved against the catalogue.
 
+mod own;
 mod sql;
 
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::sync::Arc;
 use tonic::Status;
 use veilpost_proto::v1;
 
+pub(crate) use own::OwnParts;
 pub(crate) use sql::{InsertMode, InsertStatements, quoted};
 
 use crate::catalogue::{Table, TableColumn, TableName};
-use crate::database::{Blame, DbError, blame};
+use crate::database::{DbError, ServerError};
 
 /// The table, the columns that a stream fills, and the statements that fill them.
 #[derive(Debug)]
@@ -74,18 +76,16 @@ impl ResolvedTarget {
         }
     }
 
-    /// Who is to blame for an error of an insert. NULL in a column that the stream does not fill is not a
-    /// record's fault.
-    pub(crate) fn blame(&self, error: &DbError) -> Blame {
-        match error {
-            DbError::Server(server)
-                if server.sqlstate == "23502"
-                    && server.column.as_ref().is_some_and(|column| !self.has_column(column)) =>
-            {
-                Blame::Catalogue
-            }
-            _ => blame(error),
-        }
+    /// Whether NULL is refused in a column that the stream does not fill.
+    fn lacks_value(&self, error: &ServerError) -> bool {
+        error.sqlstate == "23502"
+            && !error.is_nested
+            && error.column.as_ref().is_some_and(|column| !self.has_column(column))
+    }
+
+    /// The same for any error.
+    pub(crate) fn lacks_value_by(&self, error: &DbError) -> bool {
+        matches!(error, DbError::Server(error) if self.lacks_value(error))
     }
 
     fn has_column(&self, name: &str) -> bool {

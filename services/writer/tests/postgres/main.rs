@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
+mod claims;
 mod duplicates;
 mod errors;
 mod failures;
@@ -13,4 +14,5 @@ mod start;
 mod stream;
 mod test_database;
 mod types;
+mod undecided;
 mod upkeep;

@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_client::WriterClient;
-use veilpost_proto::v1::{MaskedBatch, MaskedRecord, Reason, Receipt, Target, Value};
+use veilpost_proto::v1::{MaskedBatch, MaskedRecord, Reason, Receipt, RejectedRecord, Target, Value};
 
 use crate::running_writer::RunningWriter;
 
@@ -54,9 +54,17 @@ async fn connect_client(address: &str) -> WriterClient<tonic::transport::Channel
 impl MaskerStream {
     /// Sends a batch without waiting for its receipt.
     pub(crate) async fn send(&mut self, records: Vec<MaskedRecord>) {
-        let records = MaskedBatch::encoded(records);
-        let batch =
-            MaskedBatch { id: self.next_id, pipeline: "p".to_owned(), records, ..MaskedBatch::default() };
+        self.send_with_rejected(records, Vec::new()).await;
+    }
+
+    /// Sends a batch of which the masker rejects some records.
+    pub(crate) async fn send_with_rejected(
+        &mut self,
+        records: Vec<MaskedRecord>,
+        rejected: Vec<RejectedRecord>,
+    ) {
+        let (id, pipeline, records) = (self.next_id, "p".to_owned(), MaskedBatch::encoded(records));
+        let batch = MaskedBatch { id, pipeline, records, rejected, ..MaskedBatch::default() };
         self.next_id += 1;
         self.batches.send(batch).await.unwrap();
     }
