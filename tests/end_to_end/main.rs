@@ -4,6 +4,7 @@
 
 mod exactly_once;
 mod faults;
+mod hiding;
 mod leaks;
 mod refusals;
 mod rules;

@@ -220,12 +220,12 @@ async fn failed_calls_and_statements_say_of_what_kind_the_error_was() {
     let mut database = stack.database().await.unwrap();
     let check = "ALTER TABLE user_logins ADD CHECK (user_id <> 'poison')";
     sqlx::query(check).execute(&mut database).await.unwrap();
-    stack.send(&login("poison")).await.unwrap();
-    stack.send(&login("fine")).await.unwrap();
     let proxy = SqsFaultProxy::before(stack.queue.address()).await.unwrap();
+    stack.start_reader_at(&proxy.endpoint(), &[]).await.unwrap();
     proxy.arm("ReceiveMessage", SqsFault::Throttled, 1);
     proxy.arm("DeleteMessageBatch", SqsFault::InternalError, 2);
-    stack.start_reader_at(&proxy.endpoint(), &[]).await.unwrap();
+    stack.send(&login("poison")).await.unwrap();
+    stack.send(&login("fine")).await.unwrap();
     stack.rows_are(1).await.unwrap();
     stack.queue_is_empty().await.unwrap();
     stack.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! A delivery: one receive of one message.
+//! A delivery: a message that was received and is not settled yet.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::window::WindowPermit;
 
-/// Identifies a delivery within this process. A message id cannot: the same message may be in flight twice.
+/// Identifies a delivery within this process. A message id cannot: a message that was settled may come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryNumber(u64);
 
@@ -18,13 +18,14 @@ impl DeliveryNumber {
     }
 }
 
-/// Everything that is needed to settle one receive of one message.
+/// Everything that is needed to settle a message that was received; receives of it meanwhile count as the same
+/// delivery.
 ///
 /// `M` is the source's own form of the message: whatever its reader needs to complete, reject or release it.
 pub struct Delivery<M> {
     /// The id that the source gave the message.
     pub message_id: String,
-    /// When the message was received.
+    /// When the message was received, for the first time in this delivery.
     pub received: Instant,
     /// The message, as its source knows it.
     pub message: M,

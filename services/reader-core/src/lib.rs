@@ -5,7 +5,7 @@
 //!
 //! | step | what is here | what the source adds |
 //! |---|---|---|
-//! | receive | [`Window`] reserves room, [`AdaptiveConcurrency`] says how many calls to make | the call |
+//! | receive | [`Window`] reserves room, [`AdaptiveConcurrency`] says how many calls to make, [`may_receive`] when to make none | the call |
 //! | remember | [`InFlight`] holds every [`Delivery`] until it is settled | the message `M` |
 //! | send | [`Batcher`] makes the batches that the runtime's link sends | nothing |
 //! | settle | [`Settler`] makes [`CompletedDelivery`] and [`RejectedDelivery`] of receipts | their calls |
@@ -93,6 +93,7 @@ mod in_flight;
 mod known_rejects;
 mod last_calls;
 pub mod metrics;
+mod receive_rule;
 mod retry;
 mod settlement;
 mod settler;
@@ -104,9 +105,10 @@ pub use batcher::{Arrival, BatchLimits, Batcher};
 pub use call_pool::CallPool;
 pub use concurrency::{AdaptiveConcurrency, CallYield};
 pub use delivery::{Delivery, DeliveryNumber};
-pub use in_flight::InFlight;
+pub use in_flight::{InFlight, Received};
 pub use known_rejects::KnownRejects;
 pub use last_calls::{LAST_CALLS, last_calls_over};
+pub use receive_rule::may_receive;
 pub use retry::pause_before_retry;
 pub use settlement::{Rejection, Settlement, settlements};
 pub use settler::{PendingReceipt, Settler};

@@ -7,9 +7,11 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use tokio::time::MissedTickBehavior;
 use veilpost_runtime::Lifecycle;
 
+use crate::max_receives::MaxReceives;
 use crate::metrics::{DEAD_LETTER_MESSAGES, QUEUE_MESSAGES};
 use crate::outage::CallOutage;
 use crate::queue::Queue;
+use crate::queue_facts::QueueFacts;
 
 /// More often would be no use: SQS's counts lag behind by up to a minute.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -20,8 +22,14 @@ const STATES: [(&str, QueueAttributeName); 3] = [
     ("delayed", QueueAttributeName::ApproximateNumberOfMessagesDelayed),
 ];
 
-/// Counts until the drain. While SQS does not answer, the gauges keep the last counts.
-pub(crate) async fn watch(source: Queue, dead_letters: Option<Queue>, lifecycle: Lifecycle) {
+/// Counts until the drain, and keeps `max_receives` up to date. While SQS does not answer, both keep what it
+/// said last.
+pub(crate) async fn watch(
+    source: Queue,
+    dead_letters: Option<Queue>,
+    max_receives: MaxReceives,
+    lifecycle: Lifecycle,
+) {
     let outage = CallOutage::new("count the messages", source.url());
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -34,6 +42,7 @@ pub(crate) async fn watch(source: Queue, dead_letters: Option<Queue>, lifecycle:
         match source.attributes().await {
             Ok(attributes) => {
                 outage.succeeded();
+                max_receives.set(QueueFacts::new(source.url(), &attributes).max_receives());
                 for (state, attribute) in STATES {
                     metrics::gauge!(QUEUE_MESSAGES, "state" => state).set(number(&attributes, &attribute));
                 }

@@ -15,7 +15,7 @@ where
     metrics::counter!(CALLS, "call" => call).increment(1);
     result.map_err(|error| {
         metrics::counter!(CALL_FAILURES, "call" => call).increment(1);
-        SqsError::from_sdk(&error)
+        SqsError::from_sdk(&error, permission(call))
     })
 }
 
@@ -23,5 +23,15 @@ where
 pub(crate) fn count_refused(call: &'static str, refused: usize) {
     if refused > 0 {
         metrics::counter!(ENTRY_FAILURES, "call" => call).increment(numbers::to_u64(refused));
+    }
+}
+
+/// What a call needs, under the name that IAM gives it; batch calls have no permissions of their own.
+fn permission(call: &str) -> &'static str {
+    match call {
+        "receive" => "sqs:ReceiveMessage",
+        "delete" => "sqs:DeleteMessage",
+        "extend" => "sqs:ChangeMessageVisibility",
+        _ => "sqs:SendMessage",
     }
 }

@@ -53,7 +53,7 @@ impl DeadLetterSender {
             call_items: MAX_ENTRIES,
             lifecycle: &lifecycle,
         };
-        pool.run(arriving, batch, |batch| self.attempt(batch, &lifecycle)).await;
+        pool.run(arriving, take_batch, |batch| self.attempt(batch, &lifecycle)).await;
     }
 
     /// Returns the deliveries that need another attempt, after a pause.
@@ -152,7 +152,7 @@ impl DeadLetterSender {
 /// Takes as many deliveries as fit into one call. One that has failed before goes alone: it may be why the
 /// call failed. So does one that is too large, because a call that sends a single message has no limit of its
 /// own.
-fn batch(waiting: &mut VecDeque<RejectedDelivery>) -> Vec<RejectedDelivery> {
+fn take_batch(waiting: &mut VecDeque<RejectedDelivery>) -> Vec<RejectedDelivery> {
     let mut batch: Vec<RejectedDelivery> = waiting.pop_front().into_iter().collect();
     if batch.iter().any(|first| first.failures > 0) {
         return batch;
@@ -213,7 +213,7 @@ mod tests {
             let mut waiting: VecDeque<_> = sizes.iter().copied().map(rejected).collect();
             let mut seen = Vec::new();
             while !waiting.is_empty() {
-                let batch = batch(&mut waiting);
+                let batch = take_batch(&mut waiting);
                 prop_assert!(!batch.is_empty() && batch.len() <= MAX_ENTRIES);
                 if batch.len() > 1 {
                     prop_assert!(batch.iter().map(message_bytes).sum::<usize>() <= MAX_SEND_BATCH_BYTES);

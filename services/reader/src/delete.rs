@@ -21,8 +21,8 @@ use crate::outage::CallOutage;
 use crate::queue::Queue;
 use crate::receipt_handle::ReceiptHandle;
 
-/// A message is given up after this many failed attempts. When it comes again it is a duplicate.
-const MAX_ATTEMPTS: u32 = 10;
+/// A delivery to be deleted, and the handle to delete it by.
+type Deletion = (CompletedDelivery, ReceiptHandle);
 
 #[derive(Debug)]
 pub(crate) struct Deleter {
@@ -43,7 +43,7 @@ impl Deleter {
             call_items: MAX_ENTRIES,
             lifecycle: &lifecycle,
         };
-        pool.run(arriving, batch, |batch| self.attempt(batch, &lifecycle)).await;
+        pool.run(arriving, take_batch, |batch| self.attempt(batch, &lifecycle)).await;
     }
 
     /// Returns the deliveries that need another attempt, after a pause.
@@ -60,18 +60,15 @@ impl Deleter {
             let handle = self.handle(delivery.number)?;
             Some((delivery, handle))
         });
-        let (batch, handles): (Vec<_>, Vec<_>) = held.unzip();
+        let batch: Vec<_> = held.collect();
         if batch.is_empty() {
-            return batch;
+            return Vec::new();
         }
-        match self.queue.delete(handles).await {
-            Ok(results) => {
-                self.outage.succeeded();
-                self.sort(batch, results)
-            }
+        match self.queue.delete(batch.iter().map(|(_, handle)| handle.clone()).collect()).await {
+            Ok(results) => self.handle_results(batch, results),
             Err(problem) => {
                 self.outage.failed(&problem);
-                batch.into_iter().map(CompletedDelivery::failed).collect()
+                batch.into_iter().map(|(delivery, _)| delivery.failed()).collect()
             }
         }
     }
@@ -81,34 +78,54 @@ impl Deleter {
     }
 
     /// Removes the deliveries that are deleted or given up; returns the others.
-    fn sort(&self, batch: Vec<CompletedDelivery>, results: Vec<EntryResult>) -> Vec<CompletedDelivery> {
-        let (mut done, mut again) = (Vec::with_capacity(batch.len()), Vec::new());
-        let mut deleted = 0;
-        for (delivery, result) in batch.into_iter().zip(results) {
+    ///
+    /// A result counts only for the handle that was sent. SQS may accept the handle of an older receive and
+    /// delete nothing, so a message that was received again meanwhile is deleted once more.
+    pub(crate) fn handle_results(&self, batch: Vec<Deletion>, results: Vec<EntryResult>) -> Vec<CompletedDelivery> {
+        let (mut again, mut works, mut deleted) = (Vec::new(), true, 0);
+        for ((delivery, handle), result) in batch.into_iter().zip(results) {
             match result {
-                Ok(()) => {
-                    deleted += 1;
-                    done.push(delivery.number);
+                Ok(()) if self.remove(delivery.number, &handle).is_some() => deleted += 1,
+                Err(refusal) if refusal.blames_handle() => match self.remove(delivery.number, &handle) {
+                    Some(message_id) => give_up(&message_id, &refusal.code),
+                    None => again.push(delivery),
+                },
+                Err(refusal) => {
+                    self.outage.failed(&refusal.problem());
+                    works = false;
+                    again.push(delivery.failed());
                 }
-                Err(refusal) if refusal.sender_fault || delivery.failures + 1 >= MAX_ATTEMPTS => {
-                    self.give_up(delivery.number, &refusal.code);
-                    done.push(delivery.number);
-                }
-                Err(_) => again.push(delivery.failed()),
+                Ok(()) => again.push(delivery),
             }
         }
-        drop(self.in_flight.remove(&done));
+        if works {
+            self.outage.succeeded();
+        }
         metrics::counter!(SETTLED, "action" => "delete").increment(deleted);
         again
     }
 
-    fn give_up(&self, number: DeliveryNumber, code: &str) {
-        metrics::counter!(DELETES_GIVEN_UP).increment(1);
-        let message_id = self.in_flight.with(number, |delivery| delivery.message_id.clone());
-        tracing::warn!(message_id, code, "not deleted; if the message comes again it is a duplicate");
+    /// The id of the message; `None` when it is settled already, or has another handle by now.
+    fn remove(&self, number: DeliveryNumber, handle: &ReceiptHandle) -> Option<String> {
+        let removed = self.in_flight.remove_if(&[number], |delivery| delivery.message.handle == *handle);
+        removed.into_iter().next().map(|delivery| delivery.message_id)
     }
 }
 
-fn batch(waiting: &mut VecDeque<CompletedDelivery>) -> Vec<CompletedDelivery> {
+fn give_up(message_id: &str, code: &str) {
+    metrics::counter!(DELETES_GIVEN_UP).increment(1);
+    tracing::warn!(message_id, code, "not deleted; if the message comes again it is a duplicate");
+}
+
+fn take_batch(waiting: &mut VecDeque<CompletedDelivery>) -> Vec<CompletedDelivery> {
     waiting.drain(..waiting.len().min(MAX_ENTRIES)).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    pub(crate) fn deleter(in_flight: Arc<SqsInFlight>) -> Deleter {
+        Deleter { queue: Queue::unreachable(), in_flight, outage: CallOutage::new("delete", "q"), max_calls: 1 }
+    }
 }

@@ -16,6 +16,18 @@ pub(crate) struct EntryRefusal {
     pub(crate) sender_fault: bool,
 }
 
+impl EntryRefusal {
+    /// Whether the receipt handle is at fault: another receive has a newer one, or the message is gone.
+    pub(crate) fn blames_handle(&self) -> bool {
+        self.sender_fault && !self.problem().is_denial()
+    }
+
+    /// The refusal as the error of a call.
+    pub(crate) fn problem(&self) -> SqsError {
+        SqsError::from_code(&self.code, "")
+    }
+}
+
 /// The entries of a request.
 pub(crate) fn built<T, E>(entries: impl Iterator<Item = Result<T, E>>) -> Result<Vec<T>, SqsError> {
     entries.collect::<Result<_, _>>().map_err(|_| SqsError::Code("InvalidEntry".to_owned()))

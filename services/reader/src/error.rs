@@ -14,6 +14,8 @@ pub(crate) enum SqsError {
         "no usable AWS credentials; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile or the role"
     )]
     NoCredentials,
+    #[error("access denied; the reader's role needs {0} on the queue, and no policy may deny it")]
+    Denied(String),
     #[error("SQS refuses the credentials ({0}); check them, and the permissions on the queue")]
     Refused(String),
     #[error("cannot reach the endpoint ({0}); check AWS_ENDPOINT_URL, the region and the network")]
@@ -27,18 +29,41 @@ pub(crate) enum SqsError {
 }
 
 impl SqsError {
-    pub(crate) fn from_sdk<E, R>(error: &SdkError<E, R>) -> Self
+    /// `permission` is what the call needs, such as `sqs:ReceiveMessage`.
+    pub(crate) fn from_sdk<E, R>(error: &SdkError<E, R>, permission: &str) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug,
     {
         match error {
             SdkError::TimeoutError(_) => Self::Timeout,
-            SdkError::ServiceError(service) => service.err().code().map_or(Self::NotSqs, from_code),
+            SdkError::ServiceError(service) => {
+                service.err().code().map_or(Self::NotSqs, |code| Self::from_code(code, permission))
+            }
             SdkError::ResponseError(_) => Self::NotSqs,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Timeout,
             SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => from_chain(error.source()),
             _ => Self::Unreachable("unknown failure".to_owned()),
+        }
+    }
+
+    pub(crate) fn from_code(code: &str, permission: &str) -> Self {
+        match bare(code) {
+            "NonExistentQueue" | "QueueDoesNotExist" | "QueueDeletedRecently" => Self::NoSuchQueue,
+            "AccessDenied" | "AccessDeniedException" => Self::Denied(permission.to_owned()),
+            code @ ("InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidAccessKeyId"
+            | "InvalidSecurity"
+            | "MissingAuthenticationToken"
+            | "OptInRequired"
+            | "IncompleteSignature"
+            | "KmsAccessDenied") => Self::Refused(code.to_owned()),
+            code => Self::Code(code.to_owned()),
         }
     }
 
@@ -47,11 +72,17 @@ impl SqsError {
         match self {
             Self::NoSuchQueue => "no_such_queue",
             Self::NoCredentials => "no_credentials",
+            Self::Denied(_) => "access_denied",
             Self::Refused(code) | Self::Code(code) => code,
             Self::Unreachable(_) => "unreachable",
             Self::Timeout => "timeout",
             Self::NotSqs => "not_sqs",
         }
+    }
+
+    /// Whether whoever calls may not do so, or is not known.
+    pub(crate) fn is_denial(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Refused(_) | Self::NoCredentials)
     }
 
     /// Whether SQS refuses the message itself, so that sending it again cannot help.
@@ -67,27 +98,6 @@ impl SqsError {
 /// The code without the prefix that SQS's older protocols put before it.
 fn bare(code: &str) -> &str {
     code.rsplit(['.', '#']).next().unwrap_or(code)
-}
-
-fn from_code(code: &str) -> SqsError {
-    match bare(code) {
-        "NonExistentQueue" | "QueueDoesNotExist" | "QueueDeletedRecently" => SqsError::NoSuchQueue,
-        code @ ("AccessDenied"
-        | "AccessDeniedException"
-        | "InvalidClientTokenId"
-        | "UnrecognizedClientException"
-        | "SignatureDoesNotMatch"
-        | "InvalidSignatureException"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "InvalidAccessKeyId"
-        | "InvalidSecurity"
-        | "MissingAuthenticationToken"
-        | "OptInRequired"
-        | "IncompleteSignature"
-        | "KmsAccessDenied") => SqsError::Refused(code.to_owned()),
-        code => SqsError::Code(code.to_owned()),
-    }
 }
 
 /// A call that got no answer has no code, only a chain of causes.
@@ -106,10 +116,10 @@ mod tests {
     #[test]
     fn codes_are_known_under_every_protocols_name() {
         for code in ["AWS.SimpleQueueService.NonExistentQueue", "com.amazonaws.sqs#QueueDoesNotExist"] {
-            assert_eq!(from_code(code), SqsError::NoSuchQueue);
+            assert_eq!(SqsError::from_code(code, ""), SqsError::NoSuchQueue);
         }
-        assert_eq!(from_code("InvalidClientTokenId"), SqsError::Refused("InvalidClientTokenId".to_owned()));
-        assert_eq!(from_code("RequestThrottled"), SqsError::Code("RequestThrottled".to_owned()));
+        assert_eq!(SqsError::from_code("InvalidClientTokenId", ""), SqsError::Refused("InvalidClientTokenId".to_owned()));
+        assert_eq!(SqsError::from_code("RequestThrottled", ""), SqsError::Code("RequestThrottled".to_owned()));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub fn message(body: &str, parts: &[&str]) {
         }
     }
     let delivery = delivered(message.build());
-    let context = message::record(&delivery).producer;
+    let context = message::record(&delivery.message_id, &delivery.message).producer;
     if let Some(context) = context {
         assert!(context.traceparent.len() == 55 && context.traceparent.is_ascii(), "no traceparent");
         assert!(context.tracestate.len() <= 512 && context.tracestate.is_ascii(), "no tracestate");

@@ -1,4 +1,4 @@
-//! Keeps deliveries hidden for as long as they are in flight.
+//! Keeps messages hidden for as long as they are in flight.
 
 use std::collections::{HashSet, VecDeque};
 use std::mem;
@@ -12,29 +12,29 @@ use tokio_util::sync::CancellationToken;
 use veilpost_reader_core::metrics::IN_FLIGHT_OLDEST;
 use veilpost_reader_core::{DeliveryNumber, LAST_CALLS};
 
-use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY};
-use crate::message::{SqsDelivery, SqsInFlight};
+use crate::entries::EntryResult;
+use crate::extension::{beat, extension, overdue_from};
+use crate::extension_calls::ExtensionCalls;
+use crate::limits::MAX_ENTRIES;
+use crate::max_receives::MaxReceives;
+use crate::message::{SqsInFlight, SqsMessage};
 use crate::metrics::{HEARTBEATS, HEARTBEATS_LOST};
 use crate::outage::CallOutage;
 use crate::queue::Queue;
 use crate::receipt_handle::ReceiptHandle;
-
-/// Clocks and the network are not exact: the last extension ends this much before SQS's own limit.
-const MARGIN: Duration = Duration::from_mins(1);
+use crate::receive_gate::{Extensions, GateKeeper};
 
 /// A delivery that is in flight for this long is logged.
 const WARN_AFTER: Duration = Duration::from_hours(6);
-
-/// The most calls under way at once: enough to extend the whole window within half a timeout, even when SQS
-/// is slow.
-const MAX_CALLS: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) queue: Queue,
     pub(crate) in_flight: Arc<SqsInFlight>,
     pub(crate) outage: CallOutage,
+    pub(crate) gate: GateKeeper,
     pub(crate) visibility: Duration,
+    pub(crate) max_receives: MaxReceives,
 }
 
 /// An extension that is due.
@@ -43,32 +43,42 @@ type Due = (DeliveryNumber, ReceiptHandle, Duration);
 impl Heartbeat {
     /// Extends what is due until `stop` is cancelled. A slow call delays only the deliveries that it extends
     /// itself, because each beat looks again at what is due.
+    ///
+    /// While calls fail, there is one attempt after each pause; if nothing is due, it only asks whether
+    /// extensions are possible. Receiving goes on only when one has succeeded.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let every = (self.visibility / 8).clamp(Duration::from_millis(100), Duration::from_secs(5));
+        let every = beat(self.visibility);
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut waiting, mut under_way) = (VecDeque::new(), HashSet::new());
-        let mut calls = FuturesUnordered::new();
+        let (mut calls, mut state) = (FuturesUnordered::new(), ExtensionCalls::new(every));
         loop {
+            let retry = state.retry_at().filter(|_| calls.is_empty());
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => {
-                    self.warn();
-                    waiting = self.due(&under_way);
-                }
-                Some(batch) = calls.next(), if !calls.is_empty() => {
+                Some((batch, succeeded)) = calls.next(), if !calls.is_empty() => {
                     let batch: Vec<Due> = batch;
                     for (number, ..) in &batch {
                         under_way.remove(number);
                     }
+                    if state.fail() && succeeded {
+                        waiting = self.due(&under_way);
+                    }
+                    state.ended(succeeded, Instant::now());
+                }
+                () = until(retry), if retry.is_some() => waiting = self.due(&under_way),
+                _ = ticks.tick() => {
+                    self.warn();
+                    waiting = self.due(&under_way);
                 }
             }
-            while calls.len() < MAX_CALLS && !waiting.is_empty() {
-                let batch = self.batch(&mut waiting);
+            while state.allow(calls.len(), Instant::now()) && (state.fail() || !waiting.is_empty()) {
+                let batch = self.take_batch(&mut waiting);
                 under_way.extend(batch.iter().map(|(number, ..)| *number));
                 calls.push(self.extend(batch));
             }
+            self.gate.update(Extensions { fail: state.fail(), first_overdue: self.first_overdue() });
         }
         // An extension that arrives late would hide again what is about to be released.
         let ended = async { while calls.next().await.is_some() {} };
@@ -81,22 +91,30 @@ impl Heartbeat {
     fn due(&self, under_way: &HashSet<DeliveryNumber>) -> VecDeque<DeliveryNumber> {
         let now = Instant::now();
         let mut due = self.in_flight.pick(|number, delivery| {
-            extension(now, delivery, self.visibility)?;
+            extension(now, &delivery.message, self.visibility)?;
             (!under_way.contains(&number)).then_some((delivery.message.hidden_since, number))
         });
         due.sort_unstable();
         due.into_iter().map(|(_, number)| number).collect()
     }
 
+    fn first_overdue(&self) -> Option<Instant> {
+        let (visibility, max_receives) = (self.visibility, self.max_receives.get());
+        let overdue =
+            self.in_flight.pick(|_, delivery| overdue_from(&delivery.message, visibility, max_receives));
+        overdue.into_iter().min()
+    }
+
     /// The entries of the next call. Deliveries that have been settled meanwhile are left out.
-    fn batch(&self, waiting: &mut VecDeque<DeliveryNumber>) -> Vec<Due> {
+    fn take_batch(&self, waiting: &mut VecDeque<DeliveryNumber>) -> Vec<Due> {
         let now = Instant::now();
         let mut batch = Vec::with_capacity(MAX_ENTRIES);
         while batch.len() < MAX_ENTRIES
             && let Some(number) = waiting.pop_front()
         {
             let due = self.in_flight.with(number, |delivery| {
-                Some((number, delivery.message.handle.clone(), extension(now, delivery, self.visibility)?))
+                let message = &delivery.message;
+                Some((number, message.handle.clone(), extension(now, message, self.visibility)?))
             });
             batch.extend(due.flatten());
         }
@@ -116,40 +134,74 @@ impl Heartbeat {
         (oldest, old)
     }
 
-    /// Returns the batch, whatever became of the call.
-    async fn extend(&self, batch: Vec<Due>) -> Vec<Due> {
-        if !batch.is_empty() {
-            self.call(&batch).await;
-        }
-        batch
-    }
-
-    async fn call(&self, batch: &[Due]) {
+    /// Returns the batch, and whether the call has succeeded. An empty batch asks whether extensions are
+    /// possible.
+    async fn extend(&self, batch: Vec<Due>) -> (Vec<Due>, bool) {
         let since = Instant::now();
         let entries: Vec<_> =
             batch.iter().map(|(_, handle, extension)| (handle.clone(), *extension)).collect();
-        let results = match self.queue.extend(&entries).await {
-            Ok(results) => results,
-            Err(problem) => return self.outage.failed(&problem),
+        let answer = if entries.is_empty() {
+            self.queue.check_extend().await.map(|()| Vec::new())
+        } else {
+            self.queue.change_visibility(&entries).await
         };
-        self.outage.succeeded();
-        for ((number, ..), result) in batch.iter().zip(results) {
+        let succeeded = match answer {
+            Ok(results) => self.handle_results(&batch, &results, since),
+            Err(problem) => {
+                self.outage.failed(&problem);
+                false
+            }
+        };
+        (batch, succeeded)
+    }
+
+    /// False when SQS has extended nothing, and not for want of a valid handle. A result counts only for the
+    /// handle that was sent: a message may have been received again meanwhile.
+    pub(crate) fn handle_results(&self, batch: &[Due], results: &[EntryResult], since: Instant) -> bool {
+        let mut failed = None;
+        for ((number, handle, _), result) in batch.iter().zip(results) {
             match result {
                 Ok(()) => {
                     metrics::counter!(HEARTBEATS).increment(1);
-                    self.set_hidden_since(*number, Some(since));
+                    self.with_handle(*number, handle, |message| message.hidden_since = Some(since));
                 }
-                Err(refusal) if refusal.sender_fault && self.set_hidden_since(*number, None) => {
-                    metrics::counter!(HEARTBEATS_LOST).increment(1);
-                }
-                Err(_) => {}
+                Err(refusal) if refusal.blames_handle() => self.lose(*number, handle),
+                Err(refusal) => failed = Some(refusal),
             }
+        }
+        let is_outage = failed.is_some() && results.iter().all(Result::is_err);
+        match failed.filter(|_| is_outage) {
+            Some(refusal) => self.outage.failed(&refusal.problem()),
+            None => self.outage.succeeded(),
+        }
+        !is_outage
+    }
+
+    fn lose(&self, number: DeliveryNumber, handle: &ReceiptHandle) {
+        let lost = self.with_handle(number, handle, |message| {
+            message.hidden_since = None;
+            message.losses = message.losses.saturating_add(1);
+        });
+        if lost {
+            metrics::counter!(HEARTBEATS_LOST).increment(1);
         }
     }
 
-    /// False when the delivery is settled already.
-    fn set_hidden_since(&self, number: DeliveryNumber, since: Option<Instant>) -> bool {
-        self.in_flight.with(number, |delivery| delivery.message.hidden_since = since).is_some()
+    /// False when the delivery is settled already, or has another handle by now.
+    fn with_handle(
+        &self,
+        number: DeliveryNumber,
+        handle: &ReceiptHandle,
+        change: impl FnOnce(&mut SqsMessage),
+    ) -> bool {
+        let changed = self.in_flight.with(number, |delivery| {
+            let is_same = delivery.message.handle == *handle;
+            if is_same {
+                change(&mut delivery.message);
+            }
+            is_same
+        });
+        changed.unwrap_or(false)
     }
 
     /// Logs each delivery once when it has been in flight for half of the time that SQS allows.
@@ -167,60 +219,41 @@ impl Heartbeat {
     }
 }
 
-/// For how long a delivery is to be hidden from `now` on, in whole seconds. `None` while more than half of
-/// its time is left, and when SQS would not extend it.
-fn extension(now: Instant, delivery: &SqsDelivery, visibility: Duration) -> Option<Duration> {
-    let since = delivery.message.hidden_since?;
-    if now.duration_since(since) < visibility / 2 {
-        return None;
+async fn until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
     }
-    let left = MAX_VISIBILITY.checked_sub(now.duration_since(delivery.received))?.checked_sub(MARGIN)?;
-    let extension = Duration::from_secs(visibility.min(left).as_secs());
-    (!extension.is_zero()).then_some(extension)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::receive_gate::receive_gate;
+
+    pub(crate) const VISIBILITY: Duration = Duration::from_mins(1);
+
+    pub(crate) fn heartbeat(in_flight: Arc<SqsInFlight>) -> Heartbeat {
+        Heartbeat {
+            queue: Queue::unreachable(),
+            in_flight,
+            outage: CallOutage::new("extend", "q"),
+            gate: receive_gate("q").0,
+            visibility: VISIBILITY,
+            max_receives: MaxReceives::default(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::testing::heartbeat;
     use super::*;
+    use crate::message::SqsDelivery;
     use crate::message::testing::delivered;
     use aws_sdk_sqs::types::Message;
 
-    const VISIBILITY: Duration = Duration::from_mins(1);
-
-    fn delivery() -> SqsDelivery {
-        delivered(Message::builder().message_id("m").receipt_handle("h").build())
-    }
-
-    fn heartbeat() -> Heartbeat {
-        let outage = CallOutage::new("extend", "q");
-        Heartbeat { queue: Queue::unreachable(), in_flight: Arc::default(), outage, visibility: VISIBILITY }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_most_urgent_goes_first_and_what_is_under_way_does_not_go_again() {
-        let heartbeat = heartbeat();
-        let mut numbers = Vec::new();
-        for hidden in [5, 1, 3, 2, 4, 40] {
-            let mut delivery = delivery();
-            delivery.message.hidden_since = Some(delivery.received + seconds(hidden));
-            numbers.push(heartbeat.in_flight.insert(delivery));
-        }
-        tokio::time::advance(seconds(50)).await;
-        let mut due = heartbeat.due(&HashSet::from([numbers[2]]));
-        assert_eq!(due, [1, 3, 4, 0].map(|index: usize| numbers[index]));
-        drop(heartbeat.in_flight.remove(&[numbers[3]]));
-        let batch: Vec<_> = heartbeat.batch(&mut due).into_iter().map(|(number, ..)| number).collect();
-        assert_eq!(batch, [1, 4, 0].map(|index: usize| numbers[index]), "without what was settled meanwhile");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_very_old_delivery_is_logged_once_even_when_beats_were_late() {
-        let heartbeat = heartbeat();
-        heartbeat.in_flight.insert(delivery());
-        assert!(heartbeat.ages().1.is_empty());
-        tokio::time::advance(WARN_AFTER + Duration::from_mins(30)).await;
-        assert_eq!(heartbeat.ages().1, ["m"]);
-        assert!(heartbeat.ages().1.is_empty());
+    fn delivery(message_id: &str) -> SqsDelivery {
+        delivered(Message::builder().message_id(message_id).receipt_handle("h").build())
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -228,54 +261,59 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_deliveries_older_than_half_the_timeout_are_extended() {
-        let delivery = delivery();
-        let at = |after| extension(delivery.received + seconds(after), &delivery, VISIBILITY);
-        assert_eq!(at(29), None);
-        assert_eq!(at(30), Some(VISIBILITY));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_extended_delivery_is_due_again_half_a_timeout_later() {
-        let mut delivery = delivery();
-        delivery.message.hidden_since = Some(delivery.received + seconds(30));
-        let at = |after| extension(delivery.received + seconds(after), &delivery, VISIBILITY);
-        assert_eq!(at(59), None);
-        assert_eq!(at(60), Some(VISIBILITY));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_extension_reaches_beyond_twelve_hours_after_the_receive() {
-        let mut delivery = delivery();
-        for after in (0..MAX_VISIBILITY.as_secs() + 600).step_by(10) {
-            let now = delivery.received + seconds(after);
-            if let Some(extension) = extension(now, &delivery, VISIBILITY) {
-                assert!(seconds(after) + extension < MAX_VISIBILITY);
-                assert!(extension >= seconds(1));
-                delivery.message.hidden_since = Some(now);
-            }
+    async fn the_most_urgent_goes_first_and_what_is_under_way_does_not_go_again() {
+        let heartbeat = heartbeat(Arc::default());
+        let mut numbers = Vec::new();
+        for hidden in [5, 1, 3, 2, 4, 40] {
+            let mut delivery = delivery(&hidden.to_string());
+            delivery.message.hidden_since = Some(delivery.received + seconds(hidden));
+            numbers.push(heartbeat.in_flight.insert(delivery));
         }
-        assert_eq!(extension(delivery.received + MAX_VISIBILITY, &delivery, VISIBILITY), None);
+        tokio::time::advance(seconds(50)).await;
+        let mut due = heartbeat.due(&HashSet::from([numbers[2]]));
+        assert_eq!(due, [1, 3, 4, 0].map(|index: usize| numbers[index]));
+        drop(heartbeat.in_flight.remove(&[numbers[3]]));
+        let batch: Vec<_> = heartbeat.take_batch(&mut due).into_iter().map(|(number, ..)| number).collect();
+        assert_eq!(batch, [1, 4, 0].map(|index: usize| numbers[index]), "without what was settled meanwhile");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_delivery_that_sqs_refused_to_extend_is_not_extended_again() {
-        let mut delivery = delivery();
-        delivery.message.hidden_since = None;
-        assert_eq!(extension(delivery.received + seconds(3600), &delivery, VISIBILITY), None);
+    async fn a_very_old_delivery_is_logged_once_even_when_beats_were_late() {
+        let heartbeat = heartbeat(Arc::default());
+        heartbeat.in_flight.insert(delivery("m"));
+        assert!(heartbeat.ages().1.is_empty());
+        tokio::time::advance(WARN_AFTER + Duration::from_mins(30)).await;
+        assert_eq!(heartbeat.ages().1, ["m"]);
+        assert!(heartbeat.ages().1.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn regular_beats_leave_no_moment_unhidden() {
-        let mut delivery = delivery();
-        let mut hidden_until = delivery.received + VISIBILITY;
-        for tick in 1..2000 {
-            let now = delivery.received + seconds(5) * tick;
-            assert!(now < hidden_until);
-            if let Some(extension) = extension(now, &delivery, VISIBILITY) {
-                delivery.message.hidden_since = Some(now);
-                hidden_until = now + extension;
-            }
-        }
+    async fn a_refused_extension_loses_the_message_until_it_is_received_again() {
+        let heartbeat = heartbeat(Arc::default());
+        let number = heartbeat.in_flight.insert(delivery("m"));
+        tokio::time::advance(seconds(30)).await;
+        let batch = heartbeat.take_batch(&mut VecDeque::from([number]));
+        let refusal = crate::entries::EntryRefusal { code: "ReceiptHandleIsInvalid".to_owned(), sender_fault: true };
+        assert!(heartbeat.handle_results(&batch, &[Err(refusal.clone())], Instant::now()), "calls work");
+        assert!(heartbeat.due(&HashSet::new()).is_empty());
+        let newer = delivered(Message::builder().message_id("m").receipt_handle("h2").build()).message;
+        heartbeat.in_flight.with(number, |delivery| delivery.message.adopt(newer));
+        assert!(heartbeat.handle_results(&batch, &[Err(refusal)], Instant::now()), "of the older handle");
+        tokio::time::advance(seconds(30)).await;
+        assert_eq!(heartbeat.due(&HashSet::new()), [number]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn entries_that_all_fail_without_a_fault_of_their_handles_are_an_outage() {
+        let heartbeat = heartbeat(Arc::default());
+        let numbers = ["a", "b"].map(|id| heartbeat.in_flight.insert(delivery(id)));
+        tokio::time::advance(seconds(30)).await;
+        let batch = heartbeat.take_batch(&mut VecDeque::from(numbers));
+        let failed = || {
+            let code = "InternalError".to_owned();
+            Err(crate::entries::EntryRefusal { code, sender_fault: false })
+        };
+        assert!(heartbeat.handle_results(&batch, &[Ok(()), failed()], Instant::now()));
+        assert!(!heartbeat.handle_results(&batch, &[failed(), failed()], Instant::now()));
     }
 }

@@ -14,10 +14,15 @@ mod dead_letter_message;
 mod delete;
 mod entries;
 mod error;
+mod extension;
+mod extension_calls;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod heartbeat;
+#[cfg(test)]
+mod interleavings;
 mod limits;
+mod max_receives;
 mod message;
 mod metrics;
 mod outage;
@@ -27,6 +32,7 @@ mod queue;
 mod queue_facts;
 mod receipt_handle;
 mod receive;
+mod receive_gate;
 mod release;
 mod service;
 mod settings;

@@ -19,11 +19,13 @@ use crate::dead_letter::DeadLetterSender;
 use crate::delete::Deleter;
 use crate::heartbeat::Heartbeat;
 use crate::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
+use crate::max_receives::MaxReceives;
 use crate::message::SqsInFlight;
 use crate::outage::CallOutage;
 use crate::preflight::{DeadLetterQueue, Queues};
 use crate::queue::Queue;
 use crate::receive::Pollers;
+use crate::receive_gate::{GateKeeper, ReceiveGate, receive_gate};
 use crate::release::release;
 use crate::settings::Settings;
 
@@ -34,6 +36,7 @@ use crate::settings::Settings;
 /// service.
 pub(crate) struct Stages {
     source: Queue,
+    max_receives: MaxReceives,
     in_flight: Arc<SqsInFlight>,
     known_rejects: Arc<KnownRejects>,
     lifecycle: Lifecycle,
@@ -48,13 +51,14 @@ pub(crate) struct Stages {
 impl Stages {
     pub(crate) fn start(
         settings: &Settings,
-        Queues { source, dead_letters }: Queues,
+        Queues { source, dead_letters, max_receives }: Queues,
         pipeline: String,
         identity: Option<Identity>,
         lifecycle: Lifecycle,
     ) -> Self {
         let this = Self {
             source,
+            max_receives,
             in_flight: Arc::default(),
             known_rejects: Arc::default(),
             lifecycle,
@@ -67,14 +71,15 @@ impl Stages {
         let (pending, receipts) = mpsc::channel(this.channel_room);
         let (completed, to_delete) = mpsc::channel(this.channel_room);
         this.start_backlog(dead_letters.as_ref().map(|dead_letters| dead_letters.queue.clone()));
-        this.start_pollers(settings, arrivals);
+        let (keeper, gate) = receive_gate(this.source.url());
+        this.start_pollers(settings, gate, arrivals);
         let source = this.source.destination().clone();
         let batcher = Batcher::new(pipeline, source, settings.batch_limits(), arriving, pending);
         this.start_link(settings, identity, batcher);
         let rejected = dead_letters.map(|queue| this.start_dead_letters(queue, completed.clone()));
         this.start_settler(completed, rejected, receipts);
         this.start_deletes(settings, to_delete);
-        this.start_heartbeat(settings);
+        this.start_heartbeat(settings, keeper);
         this
     }
 
@@ -89,7 +94,7 @@ impl Stages {
         release(&self.source, &self.in_flight, &self.lifecycle).await;
     }
 
-    fn start_pollers(&self, settings: &Settings, arrivals: mpsc::Sender<Vec<Arrival>>) {
+    fn start_pollers(&self, settings: &Settings, gate: ReceiveGate, arrivals: mpsc::Sender<Vec<Arrival>>) {
         let window = WindowLimits {
             messages: settings.window_messages(),
             bytes: settings.window_bytes,
@@ -99,6 +104,7 @@ impl Stages {
         let pollers = Pollers {
             queue: self.source.clone(),
             window: Window::new(window),
+            gate,
             in_flight: Arc::clone(&self.in_flight),
             outage: CallOutage::new("receive", self.source.url()),
             arrivals,
@@ -115,7 +121,12 @@ impl Stages {
     }
 
     fn start_backlog(&self, dead_letters: Option<Queue>) {
-        let watch = backlog::watch(self.source.clone(), dead_letters, self.lifecycle.clone());
+        let watch = backlog::watch(
+            self.source.clone(),
+            dead_letters,
+            self.max_receives.clone(),
+            self.lifecycle.clone(),
+        );
         self.start_stage("backlog", succeeding(watch));
     }
 
@@ -169,12 +180,14 @@ impl Stages {
         self.start_stage("deletes", succeeding(deleter.run(to_delete, self.lifecycle.clone())));
     }
 
-    fn start_heartbeat(&self, settings: &Settings) {
+    fn start_heartbeat(&self, settings: &Settings, gate: GateKeeper) {
         let heartbeat = Heartbeat {
             queue: self.source.clone(),
             in_flight: Arc::clone(&self.in_flight),
             outage: CallOutage::new("extend the visibility timeout", self.source.url()),
+            gate,
             visibility: settings.visibility(),
+            max_receives: self.max_receives.clone(),
         };
         let beating = succeeding(heartbeat.run(self.stop_heartbeat.clone()));
         self.lifecycle.spawn("heartbeat", self.heartbeat.track_future(beating));

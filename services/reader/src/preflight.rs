@@ -6,6 +6,7 @@ use veilpost_runtime::{Backoff, BadSettings, Lifecycle};
 
 use crate::client::Clients;
 use crate::error::SqsError;
+use crate::max_receives::MaxReceives;
 use crate::outage::CallOutage;
 use crate::queue::Queue;
 use crate::queue_facts::{QueueFacts, RedrivePolicy, is_fifo_name};
@@ -20,6 +21,7 @@ pub(crate) struct Queues {
     pub(crate) source: Queue,
     /// Where rejected messages go; `None` leaves them in the source.
     pub(crate) dead_letters: Option<DeadLetterQueue>,
+    pub(crate) max_receives: MaxReceives,
 }
 
 /// The dead-letter queue, and the largest message that it takes.
@@ -30,8 +32,8 @@ pub(crate) struct DeadLetterQueue {
 }
 
 impl Queues {
-    /// Waits while SQS cannot be reached, a queue is missing or credentials are refused. `None` when the
-    /// drain came first; [`BadSettings`] when waiting cannot help.
+    /// Waits while SQS cannot be reached, a queue is missing, credentials are refused, or messages may not be
+    /// kept hidden or deleted. `None` when the drain came first; [`BadSettings`] when waiting cannot help.
     pub(crate) async fn open(
         clients: &Clients,
         settings: &Settings,
@@ -51,9 +53,14 @@ impl Queues {
         };
         check(&facts, dead_letters.as_ref().map(|(_, facts)| facts), settings.on_reject)?;
         warn(&facts, settings);
+        if !is_permitted(&source, lifecycle).await {
+            return Ok(None);
+        }
+        let max_receives = MaxReceives::default();
+        max_receives.set(facts.max_receives());
         let dead_letters = dead_letters
             .map(|(queue, facts)| DeadLetterQueue { queue, max_message_bytes: facts.max_message_bytes });
-        Ok(Some(Self { source, dead_letters }))
+        Ok(Some(Self { source, dead_letters, max_receives }))
     }
 }
 
@@ -72,13 +79,45 @@ async fn inspect_patiently(
     lifecycle: &Lifecycle,
 ) -> Option<(Queue, QueueFacts)> {
     let outage = CallOutage::new(doing, &format!("{name} at {}", clients.place));
+    patiently(&outage, lifecycle, || inspect(clients, name)).await
+}
+
+/// Waits while SQS denies to keep messages hidden or to delete them; false when the drain came first. Without
+/// one of these permissions messages would be stored, and moved to the dead-letter queue as well.
+async fn is_permitted(source: &Queue, lifecycle: &Lifecycle) -> bool {
+    let extend = CallOutage::new("keep messages hidden", source.url());
+    let delete = CallOutage::new("delete messages", source.url());
+    patiently(&extend, lifecycle, || async { unless_denied(source.check_extend().await) }).await.is_some()
+        && patiently(&delete, lifecycle, || async { unless_denied(source.check_delete().await) }).await.is_some()
+}
+
+/// Other failures than a denial say nothing about permissions, and may pass.
+fn unless_denied(checked: Result<(), SqsError>) -> Result<(), SqsError> {
+    match checked {
+        Err(problem) if problem.is_denial() => Err(problem),
+        Err(problem) => {
+            tracing::warn!(%problem, "cannot check a permission; going on without");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Tries until `attempt` succeeds; `None` when the drain came first.
+async fn patiently<T, F>(outage: &CallOutage, lifecycle: &Lifecycle, attempt: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, SqsError>>,
+{
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
     loop {
         tokio::select! {
             biased;
             () = lifecycle.draining() => return None,
-            found = inspect(clients, name) => match found {
-                Ok(found) => return Some(found),
+            done = attempt() => match done {
+                Ok(done) => {
+                    outage.succeeded();
+                    return Some(done);
+                }
                 Err(problem) => outage.failed(&problem),
             }
         }

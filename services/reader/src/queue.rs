@@ -53,7 +53,7 @@ impl Queue {
             return Ok(Self::new(clients.clone(), name.to_owned()));
         }
         let found = clients.calls.get_queue_url().queue_name(name).send().await;
-        let url = found.map_err(|error| SqsError::from_sdk(&error))?.queue_url;
+        let url = found.map_err(|error| SqsError::from_sdk(&error, "sqs:GetQueueUrl"))?.queue_url;
         Ok(Self::new(clients.clone(), url.ok_or(SqsError::NotSqs)?))
     }
 
@@ -75,7 +75,8 @@ impl Queue {
     pub(crate) async fn attributes(&self) -> Result<HashMap<QueueAttributeName, String>, SqsError> {
         let call = self.clients.calls.get_queue_attributes().queue_url(&self.url);
         let found = call.attribute_names(QueueAttributeName::All).send().await;
-        Ok(found.map_err(|error| SqsError::from_sdk(&error))?.attributes.unwrap_or_default())
+        let found = found.map_err(|error| SqsError::from_sdk(&error, "sqs:GetQueueAttributes"));
+        Ok(found?.attributes.unwrap_or_default())
     }
 
     /// A long poll. Never cancel it: messages that SQS hands out meanwhile would stay hidden with nobody to
@@ -108,7 +109,7 @@ impl Queue {
     }
 
     /// Hides each message for another `visibility` from now, in whole seconds. Zero makes it visible at once.
-    pub(crate) async fn extend(
+    pub(crate) async fn change_visibility(
         &self,
         messages: &[(ReceiptHandle, Duration)],
     ) -> Result<Vec<EntryResult>, SqsError> {
@@ -124,6 +125,17 @@ impl Queue {
         let output = counted("extend", call.set_entries(Some(entries)).send().await)?;
         let successful = output.successful.iter().map(ChangeMessageVisibilityBatchResultEntry::id);
         Ok(results("extend", messages.len(), successful, &output.failed))
+    }
+
+    /// Asks SQS whether visibility timeouts may be extended, without a message: permissions are checked before
+    /// receipt handles.
+    pub(crate) async fn check_extend(&self) -> Result<(), SqsError> {
+        permitted(self.change_visibility(&[(ReceiptHandle::made_up(), Duration::ZERO)]).await?)
+    }
+
+    /// Asks SQS whether messages may be deleted, without a message.
+    pub(crate) async fn check_delete(&self) -> Result<(), SqsError> {
+        permitted(self.delete(vec![ReceiptHandle::made_up()]).await?)
     }
 
     /// Sends one message.
@@ -154,6 +166,14 @@ impl Queue {
         let output = counted("send", call.set_entries(Some(entries)).send().await)?;
         let successful = output.successful.iter().map(SendMessageBatchResultEntry::id);
         Ok(results("send", count, successful, &output.failed))
+    }
+}
+
+/// A made-up handle is refused as such where the call is permitted and works.
+fn permitted(results: Vec<EntryResult>) -> Result<(), SqsError> {
+    match results.into_iter().find_map(Result::err) {
+        Some(refusal) if !refusal.blames_handle() => Err(refusal.problem()),
+        _ => Ok(()),
     }
 }
 

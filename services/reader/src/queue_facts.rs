@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::Value;
+use veilpost_runtime::numbers;
 
 use crate::limits::MAX_MESSAGE_BYTES;
 
@@ -35,6 +36,13 @@ impl QueueFacts {
             max_message_bytes: max_message_bytes.unwrap_or(MAX_MESSAGE_BYTES),
             redrive: text(QueueAttributeName::RedrivePolicy).and_then(redrive_policy),
         }
+    }
+}
+
+impl QueueFacts {
+    /// After how many receives SQS moves a message; `None` for never.
+    pub(crate) fn max_receives(&self) -> Option<u32> {
+        self.redrive.as_ref().map(|redrive| numbers::to_u32(redrive.max_receive_count))
     }
 }
 

@@ -11,6 +11,11 @@ impl ReceiptHandle {
         Self(handle)
     }
 
+    /// A handle that no receive has given out.
+    pub(crate) fn made_up() -> Self {
+        Self("veilpost-asks-whether-this-call-is-permitted".to_owned())
+    }
+
     /// The text that goes to SQS, and nowhere else.
     pub(crate) fn expose(&self) -> &str {
         &self.0

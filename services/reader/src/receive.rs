@@ -9,15 +9,19 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
+use veilpost_proto::v1::RawRecord;
 use veilpost_reader_core::metrics::{DELIVERIES, DELIVERIES_WITHOUT_SENT_TIME, SUSPECTS};
 use veilpost_reader_core::spans::{self, MESSAGE_COUNT};
-use veilpost_reader_core::{AdaptiveConcurrency, Arrival, CallYield, KnownRejects, Reservation, Window};
+use veilpost_reader_core::{
+    AdaptiveConcurrency, Arrival, CallYield, DeliveryNumber, KnownRejects, Received, Reservation, Window,
+};
 use veilpost_runtime::{Backoff, Lifecycle, numbers, telemetry};
 
-use crate::message::{self, SqsDelivery, SqsInFlight};
-use crate::metrics::POLLERS;
+use crate::message::{self, SqsInFlight, SqsMessage};
+use crate::metrics::{ADOPTED, POLLERS};
 use crate::outage::CallOutage;
 use crate::queue::{Queue, ReceiveOptions};
+use crate::receive_gate::ReceiveGate;
 
 /// After an empty answer that comes sooner than this, the next call waits. Some servers do not know long
 /// polling, and AWS answers at once when too much is in flight.
@@ -30,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 pub(crate) struct Pollers {
     pub(crate) queue: Queue,
     pub(crate) window: Arc<Window>,
+    /// Closed while messages in flight cannot be kept hidden.
+    pub(crate) gate: ReceiveGate,
     pub(crate) in_flight: Arc<SqsInFlight>,
     pub(crate) outage: CallOutage,
     pub(crate) arrivals: mpsc::Sender<Vec<Arrival>>,
@@ -58,13 +64,24 @@ impl Pollers {
                     Ok(carried) => concurrency.ended(carried, Instant::now()),
                     Err(panicked) => break Err(panicked),
                 },
-                room = pollers.window.reserve(), if polls.len() < concurrency.allowed() => {
+                room = pollers.admitted(), if polls.len() < concurrency.allowed() => {
                     concurrency.began(Instant::now());
                     polls.spawn(Arc::clone(&pollers).poll(room));
                 }
             }
         };
         without_message(await_all(&mut polls, ended).await)
+    }
+
+    /// Waits until the gate is open and the window has room. Cancel safe.
+    async fn admitted(&self) -> Reservation {
+        loop {
+            self.gate.opened().await;
+            let room = self.window.reserve().await;
+            if self.gate.is_open() {
+                return room;
+            }
+        }
     }
 
     /// Makes one receive, and pauses after it if it failed or came back empty too soon.
@@ -110,52 +127,53 @@ impl Pollers {
     ) -> CallYield {
         let came = messages.len();
         let mut carried = CallYield { room: room.messages(), ..CallYield::default() };
-        let received = Instant::now();
         let mut arrivals = Vec::with_capacity(came);
         for message in messages {
-            let Some(arrival) = self.take(message, received, &mut room, receive) else { continue };
+            let Some(received) = self.take(message, &mut room, receive) else { continue };
+            carried.items += 1;
+            let Some(arrival) = received else { continue };
             carried.were_waiting += usize::from(arrival.record.sent_timestamp_ms < asked_ms);
             arrivals.push(arrival);
         }
         drop(room);
-        carried.items = arrivals.len();
         if carried.items < came {
             tracing::warn!(ignored = came - carried.items, "messages came without an id or a receipt handle");
         }
-        if arrivals.is_empty() {
-            return carried;
-        }
         metrics::counter!(DELIVERIES).increment(numbers::to_u64(carried.items));
-        if self.arrivals.send(arrivals).await.is_err() {
+        if !arrivals.is_empty() && self.arrivals.send(arrivals).await.is_err() {
             tracing::debug!("the link has ended; what came is released");
         }
         carried
     }
 
-    fn take(
-        &self,
-        message: Message,
-        received: Instant,
-        room: &mut Reservation,
-        receive: &Span,
-    ) -> Option<Arrival> {
-        let permit = room.permit(message::bytes(&message));
-        let delivery = message::delivery(message, received, permit)?;
-        let record = message::record(&delivery);
-        if record.sent_timestamp_ms == 0 {
-            self.note_no_sent_time(&delivery.message_id);
+    /// What is to be sent of a message: `None` when nothing can settle it, `Some(None)` when it is in flight
+    /// already.
+    fn take(&self, message: Message, room: &mut Reservation, receive: &Span) -> Option<Option<Arrival>> {
+        let bytes = message::bytes(&message);
+        let (message_id, message) = message::incoming(message)?;
+        let record = message::record(&message_id, &message);
+        let suspect = self.is_suspect(&message_id, &message);
+        match self.in_flight.receive(message_id, message, || room.permit(bytes), SqsMessage::adopt) {
+            Received::New(number) => Some(Some(self.arrival(number, record, suspect, receive))),
+            Received::Adopted(_) => {
+                metrics::counter!(ADOPTED).increment(1);
+                Some(None)
+            }
         }
-        let suspect = self.is_suspect(&delivery);
-        Some(Arrival { number: self.in_flight.insert(delivery), record, suspect, receive: receive.clone() })
     }
 
-    fn is_suspect(&self, delivery: &SqsDelivery) -> bool {
-        let suspect = delivery.message.receive_count > self.suspect_after
-            && !self.known_rejects.contains(&delivery.message_id);
+    fn arrival(&self, number: DeliveryNumber, record: RawRecord, suspect: bool, receive: &Span) -> Arrival {
+        if record.sent_timestamp_ms == 0 {
+            self.note_no_sent_time(&record.message_id);
+        }
         if suspect {
             metrics::counter!(SUSPECTS).increment(1);
         }
-        suspect
+        Arrival { number, record, suspect, receive: receive.clone() }
+    }
+
+    fn is_suspect(&self, message_id: &str, message: &SqsMessage) -> bool {
+        message.receive_count > self.suspect_after && !self.known_rejects.contains(message_id)
     }
 
     /// Counts every message without a sent time and logs the first. The writer's ledger needs the sent time.

@@ -39,6 +39,6 @@ pub(crate) async fn release(queue: &Queue, in_flight: &SqsInFlight, lifecycle: &
 
 /// How many messages were released.
 async fn release_batch(queue: &Queue, batch: &[(ReceiptHandle, Duration)]) -> usize {
-    let results = queue.extend(batch).await.unwrap_or_default();
+    let results = queue.change_visibility(batch).await.unwrap_or_default();
     results.iter().filter(|result| result.is_ok()).count()
 }

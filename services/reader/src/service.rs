@@ -59,7 +59,8 @@ impl Reader {
         crate::metrics::describe();
         let identity = self.settings.tls.open(&lifecycle)?;
         let clients = Clients::new(aws, self.settings.wait())?;
-        let Some(queues) = Queues::open(&clients, &self.settings, &lifecycle).await? else { return Ok(()) };
+        let queues = Box::pin(Queues::open(&clients, &self.settings, &lifecycle)).await?;
+        let Some(queues) = queues else { return Ok(()) };
         let queue = queues.source.url();
         let pipeline = self.settings.pipeline.clone().unwrap_or_else(|| queues.source.name().to_owned());
         let rejected = if queues.dead_letters.is_some() { "dead-letter" } else { "leave" };

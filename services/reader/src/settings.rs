@@ -10,6 +10,7 @@ use veilpost_runtime::{
     BadSettings, CommonSettings, LinkSettings, TlsSettings, numbers, parse_bytes, parse_duration,
 };
 
+use crate::extension::longest_wait;
 use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY, MAX_WAIT};
 
 /// Receives messages from Amazon SQS, sends them to the masker, and deletes or dead-letters each one once its
@@ -50,7 +51,8 @@ pub struct Settings {
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pollers_max: u16,
 
-    /// How long a receive waits for a first message, up to 20s; at most half the grace period
+    /// How long a receive waits for a first message, up to 20s; at most half the grace period and three eighths
+    /// of the visibility timeout
     #[arg(long, env = "VEILPOST_WAIT_TIME", default_value = "10s", value_parser = parse_duration,
           value_name = "DURATION", help_heading = "Queue")]
     pub wait_time: Duration,
@@ -151,9 +153,10 @@ impl Settings {
     }
 
     /// How long a receive waits, in SQS's whole seconds. A drain awaits the receives under way, so they must
-    /// not take up the whole grace period.
+    /// not take up the whole grace period. And none may wait until a message in flight becomes visible.
     pub(crate) fn wait(&self) -> Duration {
-        Duration::from_secs(self.wait_time.min(self.common.grace_period / 2).as_secs())
+        let wait = self.wait_time.min(self.common.grace_period / 2).min(longest_wait(self.visibility()));
+        Duration::from_secs(wait.as_secs())
     }
 
     /// The visibility timeout, in SQS's whole seconds.
@@ -233,8 +236,9 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_takes_at_most_half_the_grace_period() {
+    fn a_poll_takes_at_most_half_the_grace_period_and_ends_before_a_message_becomes_visible() {
         assert_eq!(settings(&["--grace-period", "9s"]).wait(), Duration::from_secs(4));
         assert_eq!(settings(&[]).wait(), Duration::from_secs(10));
+        assert_eq!(settings(&["--visibility-timeout", "3s"]).wait(), Duration::from_secs(1));
     }
 }

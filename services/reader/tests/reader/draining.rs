@@ -107,13 +107,14 @@ async fn an_idle_reader_drains_when_its_long_polls_return() {
 #[tokio::test]
 async fn a_queue_that_no_longer_answers_does_not_hold_up_the_end() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+    harness.read(&["--wait-time", "20s"]);
+    eventually("ready", || harness.lifecycle.is_ready()).await;
     let never = SqsFault::Delay(Duration::from_mins(10));
     for call in ["DeleteMessageBatch", "ChangeMessageVisibilityBatch"] {
         harness.sqs.break_next(1000, call, never);
     }
     harness.sqs.send(&harness.url, "{}").await;
-    harness.read(&["--wait-time", "20s"]);
-    eventually("a delete under way", || harness.sqs.calls("DeleteMessageBatch") > 0).await;
+    eventually("a delete under way", || harness.sqs.in_flight("DeleteMessageBatch") > 0).await;
     harness.sqs.break_next(1000, "ReceiveMessage", never);
     sleep(Duration::from_millis(1500)).await;
     harness.lifecycle.start_abort();

@@ -61,6 +61,11 @@ impl ReaderHarness {
         self.has(&self.url, (visible, hidden)).await;
     }
 
+    /// Waits until the receives have brought this many messages in all.
+    pub(crate) async fn receives_bring(&self, messages: usize) {
+        eventually("enough deliveries", || self.sqs.deliveries() >= messages).await;
+    }
+
     /// Waits until the dead-letter queue has this many messages.
     pub(crate) async fn dead_has(&self, visible: usize) {
         self.has(&self.dead, (visible, 0)).await;

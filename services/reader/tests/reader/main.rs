@@ -11,6 +11,7 @@ mod concurrency;
 mod contract;
 mod draining;
 mod harness;
+mod hiding;
 mod masker;
 mod pausing;
 mod settling;

@@ -39,9 +39,21 @@ impl Sqs {
         }
     }
 
+    /// From now on the calls of `operation` meet no fault.
+    pub(crate) fn mend(&self, operation: &'static str) {
+        if let Some(armed) = self.broken.lock().unwrap().remove(operation) {
+            armed.disarm();
+        }
+    }
+
     /// How often `operation` has been called, faults included.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.proxy.calls(operation)
+    }
+
+    /// How many messages receives through the proxy have brought.
+    pub(crate) fn deliveries(&self) -> usize {
+        self.proxy.handles().len()
     }
 
     /// How many calls of `operation` have come and are not answered yet.

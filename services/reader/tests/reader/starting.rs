@@ -102,6 +102,20 @@ async fn refused_credentials_are_waited_out() {
 }
 
 #[tokio::test]
+async fn without_permission_to_hide_or_delete_messages_nothing_is_received_until_it_is_given() {
+    for call in ["ChangeMessageVisibilityBatch", "DeleteMessageBatch"] {
+        let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
+        harness.sqs.break_next(3, call, SqsFault::Error(403, "AccessDenied"));
+        harness.sqs.send(&harness.url, "{}").await;
+        harness.read(&[]);
+        eventually("a second question", || harness.sqs.calls(call) > 1).await;
+        assert!(!harness.lifecycle.is_ready() && harness.sqs.calls("ReceiveMessage") == 0);
+        harness.source_has(0, 0).await;
+        harness.drain().await;
+    }
+}
+
+#[tokio::test]
 async fn failing_receives_back_off_and_recover() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
     harness.sqs.break_next(12, "ReceiveMessage", SqsFault::Error(500, "InternalFailure"));
