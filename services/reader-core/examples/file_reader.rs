@@ -79,6 +79,7 @@ async fn read(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
         in_flight: Arc::clone(&source.in_flight),
         completed: completed.clone(),
         rejected: Some(rejected),
+        left: None,
         known_rejects: Arc::new(KnownRejects::default()),
         lifecycle: life.clone(),
     };

@@ -52,3 +52,27 @@ impl RejectedDelivery {
         Self { failures: self.failures.saturating_add(1), ..self }
     }
 }
+
+/// A delivery whose message is neither completed nor rejected: the source delivers it again.
+#[derive(Clone, Debug)]
+pub struct LeftDelivery {
+    /// Which delivery it is.
+    pub number: DeliveryNumber,
+    /// How many attempts to leave it have failed.
+    pub failures: u32,
+    /// The span of its batch.
+    pub span: Span,
+}
+
+impl LeftDelivery {
+    /// A delivery that nobody has tried to leave yet.
+    pub fn new(number: DeliveryNumber, span: Span) -> Self {
+        Self { number, failures: 0, span }
+    }
+
+    /// The same delivery after one more failed attempt.
+    #[must_use]
+    pub fn failed(self) -> Self {
+        Self { failures: self.failures.saturating_add(1), ..self }
+    }
+}

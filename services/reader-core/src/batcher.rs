@@ -66,6 +66,16 @@ pub struct Batcher {
     regular: VecDeque<Arrival>,
     suspects: VecDeque<Arrival>,
     suspects_next: bool,
+    refresh: Option<Refresh>,
+}
+
+/// Updates a record that is about to be sent.
+struct Refresh(Box<dyn Fn(DeliveryNumber, &mut RawRecord) + Send>);
+
+impl fmt::Debug for Refresh {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Refresh(..)")
+    }
 }
 
 impl Batcher {
@@ -81,7 +91,15 @@ impl Batcher {
         pending: mpsc::Sender<PendingReceipt>,
     ) -> Self {
         let (regular, suspects) = Default::default();
-        Self { pipeline, source, limits, arriving, pending, regular, suspects, suspects_next: false }
+        let (suspects_next, refresh) = (false, None);
+        Self { pipeline, source, limits, arriving, pending, regular, suspects, suspects_next, refresh }
+    }
+
+    /// Has `refresh` update each record when its batch is made: a message may have been received again since
+    /// it arrived.
+    #[must_use]
+    pub fn with_refresh(self, refresh: impl Fn(DeliveryNumber, &mut RawRecord) + Send + 'static) -> Self {
+        Self { refresh: Some(Refresh(Box::new(refresh))), ..self }
     }
 
     fn accept(&mut self, arrivals: Vec<Arrival>) {
@@ -110,8 +128,11 @@ impl Batcher {
         let mut receives = Vec::with_capacity(batch.len());
         let (numbers, records): (_, Vec<_>) = batch
             .into_iter()
-            .map(|Arrival { number, record, receive, .. }| {
+            .map(|Arrival { number, mut record, receive, .. }| {
                 receives.push(receive);
+                if let Some(Refresh(refresh)) = &self.refresh {
+                    refresh(number, &mut record);
+                }
                 (number, record)
             })
             .unzip();

@@ -301,7 +301,7 @@ mod tests {
         }
 
         #[test]
-        fn an_even_flow_is_kept_up_with_and_the_number_comes_to_rest(
+        fn an_even_flow_is_kept_up_with_and_the_number_comes_to_rest_or_swings_by_one(
             rate in 1.0f64..5000.0,
             latency_ms in 1.0f64..120.0,
         ) {
@@ -309,7 +309,8 @@ mod tests {
             flow.run(15.0);
             let allowed = flow.run(15.0);
             let (least, greatest) = (allowed.iter().min(), allowed.iter().max());
-            prop_assert_eq!(least, greatest, "{} calls by Little's law", flow.little());
+            let swing = greatest.zip(least).map_or(0, |(greatest, least)| greatest - least);
+            prop_assert!(swing <= 1, "{least:?} to {greatest:?} calls, {} by Little's law", flow.little());
             let little = flow.little();
             prop_assert!(to_f64(flow.concurrency.allowed()) >= little.floor());
             prop_assert!(to_f64(flow.concurrency.allowed()) <= 3.0 * little + 2.0);

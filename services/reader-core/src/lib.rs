@@ -8,7 +8,7 @@
 //! | receive | [`Window`] reserves room, [`AdaptiveConcurrency`] says how many calls to make, [`may_receive`] when to make none | the call |
 //! | remember | [`InFlight`] holds every [`Delivery`] until it is settled | the message `M` |
 //! | send | [`Batcher`] makes the batches that the runtime's link sends | nothing |
-//! | settle | [`Settler`] makes [`CompletedDelivery`] and [`RejectedDelivery`] of receipts | their calls |
+//! | settle | [`Settler`] makes [`CompletedDelivery`], [`RejectedDelivery`] and [`LeftDelivery`] of receipts | their calls |
 //! | call | [`CallPool`] makes batched calls, [`pause_before_retry`] spaces the retries | one attempt |
 //!
 //! A message stays in flight until its source has forgotten it. Whatever is still in flight at the end of the
@@ -71,6 +71,7 @@
 //!     in_flight: Arc::clone(&in_flight),
 //!     completed,
 //!     rejected: None,
+//!     left: None,
 //!     known_rejects: Arc::new(KnownRejects::default()),
 //!     lifecycle: Lifecycle::for_tests(),
 //! };
@@ -100,7 +101,7 @@ mod settler;
 pub mod spans;
 mod window;
 
-pub use actions::{CompletedDelivery, RejectedDelivery};
+pub use actions::{CompletedDelivery, LeftDelivery, RejectedDelivery};
 pub use batcher::{Arrival, BatchLimits, Batcher};
 pub use call_pool::CallPool;
 pub use concurrency::{AdaptiveConcurrency, CallYield};

@@ -14,11 +14,15 @@ pub const DELIVERIES_WITHOUT_SENT_TIME: &str = "veilpost_reader_deliveries_witho
 /// Counter of deliveries that share no batch with others. Recorded by the source.
 pub const SUSPECTS: &str = "veilpost_reader_suspects_total";
 
-/// Counter of deliveries settled; label `action`. The core records `leave`, the source every other action.
+/// Counter of deliveries settled; label `action`. Recorded by whoever removes the delivery: by the source, and
+/// by the core where the source has nothing that leaves deliveries.
 pub const SETTLED: &str = "veilpost_reader_settled_total";
 
 /// Counter of records rejected; label `reason`.
 pub const REJECTED: &str = "veilpost_reader_rejected_total";
+
+/// Counter of records neither stored nor rejected, or rejected without a place to go; label `reason`.
+pub const LEFT: &str = "veilpost_reader_left_total";
 
 /// Gauge of messages received and not yet settled.
 pub const IN_FLIGHT_MESSAGES: &str = "veilpost_reader_in_flight_messages";
@@ -37,11 +41,12 @@ pub fn describe() {
     describe_counter!(DELIVERIES, "Messages received");
     describe_counter!(
         DELIVERIES_WITHOUT_SENT_TIME,
-        "Messages received for which the queue gave no sent time"
+        "Messages received for which the source gave no sent time"
     );
     describe_counter!(SUSPECTS, "Deliveries that share no batch with others because of their receive count");
-    describe_counter!(SETTLED, "Deliveries settled: delete, dead-letter, leave, return");
+    describe_counter!(SETTLED, "Deliveries settled: delete, dead-letter, leave, release");
     describe_counter!(REJECTED, "Records rejected, by reason");
+    describe_counter!(LEFT, "Records left in the source, by reason");
     describe_gauge!(IN_FLIGHT_MESSAGES, "Messages received and not yet settled");
     describe_gauge!(IN_FLIGHT_BYTES, "Bytes of messages received and not yet settled");
     describe_gauge!(IN_FLIGHT_OLDEST, "Time since the oldest unsettled receive");

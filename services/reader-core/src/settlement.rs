@@ -10,11 +10,12 @@ pub enum Settlement {
     Complete,
     /// It can never be stored.
     Reject(Rejection),
-    /// Nothing is known to be stored: leave the message in the source, which delivers it again.
-    Leave,
+    /// Nothing is known to be stored: leave the message in the source, which delivers it again. With what is
+    /// known of why.
+    Leave(Rejection),
 }
 
-/// Why a record was rejected. It never contains a value of the record.
+/// Why a record was rejected, or why nothing was decided. It never contains a value of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The reason's name in the contract, such as `not-json`; a metric's label.
@@ -29,12 +30,12 @@ pub struct Rejection {
 /// batch settles nothing: every record is left.
 pub fn settlements(receipt: &Receipt, records: usize) -> Vec<Settlement> {
     if receipt.outcomes.len() != records {
-        return vec![Settlement::Leave; records];
+        return vec![leave(); records];
     }
     let mut settlements: Vec<_> = receipt.outcomes.iter().map(|outcome| settlement(*outcome)).collect();
     for rejection in &receipt.rejections {
         let settlement = settlements.get_mut(numbers::to_usize(rejection.index));
-        if let Some(Settlement::Reject(known)) = settlement {
+        if let Some(Settlement::Reject(known) | Settlement::Leave(known)) = settlement {
             let reason = rejection.reason().name();
             *known = Rejection { reason, detail: rejection.detail.clone() };
         }
@@ -45,11 +46,17 @@ pub fn settlements(receipt: &Receipt, records: usize) -> Vec<Settlement> {
 fn settlement(outcome: u8) -> Settlement {
     match Outcome::try_from(i32::from(outcome)) {
         Ok(Outcome::Stored | Outcome::Duplicate) => Settlement::Complete,
-        Ok(Outcome::Rejected) => {
-            Settlement::Reject(Rejection { reason: Reason::Unspecified.name(), detail: String::new() })
-        }
-        Ok(Outcome::Unspecified) | Err(_) => Settlement::Leave,
+        Ok(Outcome::Rejected) => Settlement::Reject(unspecified()),
+        Ok(Outcome::Unspecified) | Err(_) => leave(),
     }
+}
+
+fn leave() -> Settlement {
+    Settlement::Leave(unspecified())
+}
+
+fn unspecified() -> Rejection {
+    Rejection { reason: Reason::Unspecified.name(), detail: String::new() }
 }
 
 #[cfg(test)]
@@ -70,13 +77,8 @@ mod tests {
     fn stored_and_duplicate_complete_rejected_carries_its_reason_and_the_rest_is_left() {
         let receipt = receipt(vec![1, 2, 3, 0, 200], vec![sent(2, Reason::TextTooLong)]);
         let rejection = Rejection { reason: "text-too-long", detail: "locale: rule".to_owned() };
-        let expected = [
-            Settlement::Complete,
-            Settlement::Complete,
-            Settlement::Reject(rejection),
-            Settlement::Leave,
-            Settlement::Leave,
-        ];
+        let expected =
+            [Settlement::Complete, Settlement::Complete, Settlement::Reject(rejection), leave(), leave()];
         assert_eq!(settlements(&receipt, 5), expected);
     }
 
@@ -94,13 +96,14 @@ mod tests {
     #[test]
     fn what_is_known_of_an_undecided_record_rejects_nothing() {
         let receipt = receipt(vec![0, 1], vec![sent(0, Reason::Undecided)]);
-        assert_eq!(settlements(&receipt, 2), [Settlement::Leave, Settlement::Complete]);
+        let why = Rejection { reason: "undecided", detail: "locale: rule".to_owned() };
+        assert_eq!(settlements(&receipt, 2), [Settlement::Leave(why), Settlement::Complete]);
     }
 
     #[test]
     fn a_receipt_of_another_length_settles_nothing() {
-        assert_eq!(settlements(&receipt(vec![1, 1], vec![]), 3), vec![Settlement::Leave; 3]);
-        assert_eq!(settlements(&receipt(vec![1, 1], vec![]), 1), vec![Settlement::Leave; 1]);
+        assert_eq!(settlements(&receipt(vec![1, 1], vec![]), 3), vec![leave(); 3]);
+        assert_eq!(settlements(&receipt(vec![1, 1], vec![]), 1), vec![leave(); 1]);
     }
 
     proptest! {

@@ -9,11 +9,11 @@ use tracing::Span;
 use veilpost_proto::v1::Receipt;
 use veilpost_runtime::{Lifecycle, telemetry};
 
-use crate::actions::{CompletedDelivery, RejectedDelivery};
+use crate::actions::{CompletedDelivery, LeftDelivery, RejectedDelivery};
 use crate::delivery::DeliveryNumber;
 use crate::in_flight::InFlight;
 use crate::known_rejects::KnownRejects;
-use crate::metrics::{REJECTED, SETTLED};
+use crate::metrics::{LEFT, REJECTED, SETTLED};
 use crate::settlement::{Rejection, Settlement, settlements};
 
 /// A batch on its way whose receipt is awaited.
@@ -45,6 +45,7 @@ struct Answered {
 struct Actions {
     completed: Vec<CompletedDelivery>,
     rejected: Vec<RejectedDelivery>,
+    left: Vec<LeftDelivery>,
 }
 
 /// Turns receipts into actions: what is stored is passed on to be completed, what is rejected to be copied to
@@ -57,6 +58,8 @@ pub struct Settler<M> {
     pub completed: mpsc::Sender<Vec<CompletedDelivery>>,
     /// Where rejected deliveries go, with room as above; `None` leaves rejected messages in the source.
     pub rejected: Option<mpsc::Sender<Vec<RejectedDelivery>>>,
+    /// Where deliveries go that are left in the source, with room as above; `None` forgets them at once.
+    pub left: Option<mpsc::Sender<Vec<LeftDelivery>>>,
     /// Remembers the rejected messages that are left in the source.
     pub known_rejects: Arc<KnownRejects>,
     /// In a drain, what would be left stays in flight instead, to be released at the end.
@@ -87,11 +90,14 @@ impl<M> Settler<M> {
         let Answered { numbers, receipt, span } = answered;
         let actions = span.in_scope(|| match receipt {
             Some(receipt) => self.actions(numbers, &receipt, &span),
-            None => self.leave_all(numbers),
+            None => self.leave_all(numbers, &span),
         });
         pass_on(&self.completed, actions.completed).await;
         if let Some(sender) = &self.rejected {
             pass_on(sender, actions.rejected).await;
+        }
+        if let Some(sender) = &self.left {
+            pass_on(sender, actions.left).await;
         }
     }
 
@@ -102,56 +108,67 @@ impl<M> Settler<M> {
         for (number, settlement) in numbers.into_iter().zip(settlements) {
             match settlement {
                 Settlement::Complete => actions.completed.push(CompletedDelivery::new(number, span.clone())),
-                Settlement::Reject(rejection) => {
-                    actions.rejected.extend(self.reject(number, rejection, span));
-                }
-                Settlement::Leave => self.leave(number, "nothing is known to be stored"),
+                Settlement::Reject(rejection) => self.reject(number, rejection, span, &mut actions),
+                Settlement::Leave(why) => actions.left.extend(self.leave(number, &why, span)),
             }
         }
         actions
     }
 
     /// The one place where a rejection is logged.
-    fn reject(&self, number: DeliveryNumber, rejection: Rejection, span: &Span) -> Option<RejectedDelivery> {
+    fn reject(&self, number: DeliveryNumber, rejection: Rejection, span: &Span, actions: &mut Actions) {
         let Rejection { reason, detail } = &rejection;
         metrics::counter!(REJECTED, "reason" => *reason).increment(1);
         let bytes = self.in_flight.with(number, |delivery| {
             let message_id = &delivery.message_id;
             telemetry::note_rejection(span, message_id, reason);
             tracing::warn!(target: "veilpost_reader::rejected", message_id, reason, detail, "rejected");
-            delivery.bytes()
-        })?;
-        if self.rejected.is_none() {
-            if let Some(message_id) = self.give_up(number) {
-                self.known_rejects.add(&message_id);
+            if self.rejected.is_none() {
+                self.known_rejects.add(message_id);
             }
-            return None;
+            delivery.bytes()
+        });
+        let Some(bytes) = bytes else { return };
+        if self.rejected.is_none() {
+            metrics::counter!(LEFT, "reason" => *reason).increment(1);
+            actions.left.extend(self.give_up(number, span));
+        } else {
+            let span = span.clone();
+            actions.rejected.push(RejectedDelivery { number, rejection, bytes, failures: 0, span });
         }
-        Some(RejectedDelivery { number, rejection, bytes, failures: 0, span: span.clone() })
     }
 
     /// Gives up the delivery, so that the source delivers the message again. In a drain the delivery stays in
     /// flight instead, and is released at the end.
-    fn leave(&self, number: DeliveryNumber, why: &str) {
-        if !self.lifecycle.is_draining()
-            && let Some(message_id) = self.give_up(number)
-        {
-            tracing::warn!(message_id, why, "left in the queue");
+    fn leave(&self, number: DeliveryNumber, why: &Rejection, span: &Span) -> Option<LeftDelivery> {
+        if self.lifecycle.is_draining() {
+            return None;
         }
+        let Rejection { reason, detail } = why;
+        metrics::counter!(LEFT, "reason" => *reason).increment(1);
+        self.in_flight.with(number, |delivery| {
+            let message_id = &delivery.message_id;
+            tracing::warn!(message_id, reason, detail, "left in the source: nothing is known to be stored");
+        });
+        self.give_up(number, span)
     }
 
-    fn give_up(&self, number: DeliveryNumber) -> Option<String> {
-        let delivery = self.in_flight.remove(&[number]).pop()?;
-        metrics::counter!(SETTLED, "action" => "leave").increment(1);
-        Some(delivery.message_id)
+    /// Without somebody who leaves deliveries, they are forgotten here.
+    fn give_up(&self, number: DeliveryNumber, span: &Span) -> Option<LeftDelivery> {
+        if self.left.is_some() {
+            return Some(LeftDelivery::new(number, span.clone()));
+        }
+        if !self.in_flight.remove(&[number]).is_empty() {
+            metrics::counter!(SETTLED, "action" => "leave").increment(1);
+        }
+        None
     }
 
     /// Leaves every delivery of a batch that the link gave up.
-    fn leave_all(&self, numbers: Vec<DeliveryNumber>) -> Actions {
-        for number in numbers {
-            self.leave(number, "no receipt came");
-        }
-        Actions::default()
+    fn leave_all(&self, numbers: Vec<DeliveryNumber>, span: &Span) -> Actions {
+        let why = Rejection { reason: "no-receipt", detail: String::new() };
+        let left = numbers.into_iter().filter_map(|number| self.leave(number, &why, span)).collect();
+        Actions { left, ..Actions::default() }
     }
 }
 
@@ -192,6 +209,7 @@ mod tests {
             in_flight: Arc::clone(&in_flight),
             completed,
             rejected: None,
+            left: None,
             known_rejects: Arc::clone(&known_rejects),
             lifecycle,
         };

@@ -81,7 +81,11 @@ impl Deleter {
     ///
     /// A result counts only for the handle that was sent. SQS may accept the handle of an older receive and
     /// delete nothing, so a message that was received again meanwhile is deleted once more.
-    pub(crate) fn handle_results(&self, batch: Vec<Deletion>, results: Vec<EntryResult>) -> Vec<CompletedDelivery> {
+    pub(crate) fn handle_results(
+        &self,
+        batch: Vec<Deletion>,
+        results: Vec<EntryResult>,
+    ) -> Vec<CompletedDelivery> {
         let (mut again, mut works, mut deleted) = (Vec::new(), true, 0);
         for ((delivery, handle), result) in batch.into_iter().zip(results) {
             match result {
@@ -126,6 +130,11 @@ pub(crate) mod testing {
     use super::*;
 
     pub(crate) fn deleter(in_flight: Arc<SqsInFlight>) -> Deleter {
-        Deleter { queue: Queue::unreachable(), in_flight, outage: CallOutage::new("delete", "q"), max_calls: 1 }
+        Deleter {
+            queue: Queue::unreachable(),
+            in_flight,
+            outage: CallOutage::new("delete", "q"),
+            max_calls: 1,
+        }
     }
 }

@@ -118,8 +118,14 @@ mod tests {
         for code in ["AWS.SimpleQueueService.NonExistentQueue", "com.amazonaws.sqs#QueueDoesNotExist"] {
             assert_eq!(SqsError::from_code(code, ""), SqsError::NoSuchQueue);
         }
-        assert_eq!(SqsError::from_code("InvalidClientTokenId", ""), SqsError::Refused("InvalidClientTokenId".to_owned()));
-        assert_eq!(SqsError::from_code("RequestThrottled", ""), SqsError::Code("RequestThrottled".to_owned()));
+        assert_eq!(
+            SqsError::from_code("InvalidClientTokenId", ""),
+            SqsError::Refused("InvalidClientTokenId".to_owned())
+        );
+        assert_eq!(
+            SqsError::from_code("RequestThrottled", ""),
+            SqsError::Code("RequestThrottled".to_owned())
+        );
     }
 
     #[test]

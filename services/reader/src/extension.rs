@@ -142,7 +142,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_refusal_stops_nothing_unless_few_receives_are_left_and_a_second_one_does() {
-        let lost = |losses, receive_count| SqsMessage { hidden_since: None, losses, receive_count, ..message() };
+        let lost =
+            |losses, receive_count| SqsMessage { hidden_since: None, losses, receive_count, ..message() };
         let stops = |message, most| overdue_from(&message, VISIBILITY, most).is_some();
         assert!(!stops(lost(1, 1), Some(10)) && !stops(lost(1, 8), Some(10)) && !stops(lost(1, 99), None));
         assert!(stops(lost(1, 9), Some(10)) && stops(lost(1, 1), Some(1)) && stops(lost(1, 1), Some(2)));

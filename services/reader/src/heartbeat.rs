@@ -293,7 +293,8 @@ mod tests {
         let number = heartbeat.in_flight.insert(delivery("m"));
         tokio::time::advance(seconds(30)).await;
         let batch = heartbeat.take_batch(&mut VecDeque::from([number]));
-        let refusal = crate::entries::EntryRefusal { code: "ReceiptHandleIsInvalid".to_owned(), sender_fault: true };
+        let refusal =
+            crate::entries::EntryRefusal { code: "ReceiptHandleIsInvalid".to_owned(), sender_fault: true };
         assert!(heartbeat.handle_results(&batch, &[Err(refusal.clone())], Instant::now()), "calls work");
         assert!(heartbeat.due(&HashSet::new()).is_empty());
         let newer = delivered(Message::builder().message_id("m").receipt_handle("h2").build()).message;

@@ -96,6 +96,7 @@ pub(crate) fn record(message_id: &str, message: &SqsMessage) -> RawRecord {
         sent_timestamp_ms: message.sent_timestamp_ms,
         receive_count: message.receive_count,
         producer: trace_context::producer(&message.attributes, message.trace_header.as_deref()),
+        // Known when the record is sent.
         last_receive: false,
     }
 }

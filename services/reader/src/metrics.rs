@@ -7,6 +7,7 @@ pub(crate) const HEARTBEATS: &str = "veilpost_reader_heartbeats_total";
 pub(crate) const HEARTBEATS_LOST: &str = "veilpost_reader_heartbeats_lost_total";
 pub(crate) const ADOPTED: &str = "veilpost_reader_adopted_total";
 pub(crate) const RECEIVING_STOPPED: &str = "veilpost_reader_receiving_stopped";
+pub(crate) const LAST_RECEIVES_LEFT: &str = "veilpost_reader_last_receives_left_total";
 pub(crate) const CALLS: &str = "veilpost_reader_calls_total";
 pub(crate) const CALL_FAILURES: &str = "veilpost_reader_call_failures_total";
 pub(crate) const ENTRY_FAILURES: &str = "veilpost_reader_entry_failures_total";
@@ -23,6 +24,10 @@ pub(crate) fn describe() {
     describe_counter!(HEARTBEATS_LOST, "Deliveries that SQS would no longer extend");
     describe_counter!(ADOPTED, "Receives of messages that were in flight already");
     describe_gauge!(RECEIVING_STOPPED, "1 while nothing is received, because messages cannot be kept hidden");
+    describe_counter!(
+        LAST_RECEIVES_LEFT,
+        "Messages left at their last receive: SQS moves them without a reason"
+    );
     describe_counter!(CALLS, "Calls to SQS: receive, delete, extend, send");
     describe_counter!(CALL_FAILURES, "Calls to SQS that failed as a whole");
     describe_counter!(ENTRY_FAILURES, "Entries refused in batches that SQS took");

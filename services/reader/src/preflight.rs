@@ -88,7 +88,9 @@ async fn is_permitted(source: &Queue, lifecycle: &Lifecycle) -> bool {
     let extend = CallOutage::new("keep messages hidden", source.url());
     let delete = CallOutage::new("delete messages", source.url());
     patiently(&extend, lifecycle, || async { unless_denied(source.check_extend().await) }).await.is_some()
-        && patiently(&delete, lifecycle, || async { unless_denied(source.check_delete().await) }).await.is_some()
+        && patiently(&delete, lifecycle, || async { unless_denied(source.check_delete().await) })
+            .await
+            .is_some()
 }
 
 /// Other failures than a denial say nothing about permissions, and may pass.

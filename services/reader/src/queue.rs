@@ -199,8 +199,13 @@ fn seconds(duration: Duration) -> i32 {
 
 #[cfg(test)]
 impl Queue {
-    /// A queue that no call reaches.
+    /// A queue that no call reaches. Its clients are made once, because that takes time.
     pub(crate) fn unreachable() -> Self {
+        static QUEUE: std::sync::OnceLock<Queue> = std::sync::OnceLock::new();
+        QUEUE.get_or_init(Self::at_a_closed_port).clone()
+    }
+
+    fn at_a_closed_port() -> Self {
         use aws_sdk_sqs::config::{Credentials, Region, SharedCredentialsProvider};
         let keys = SharedCredentialsProvider::new(Credentials::new("k", "s", None, None, "test"));
         let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest());

@@ -33,7 +33,7 @@ pub(crate) async fn release(queue: &Queue, in_flight: &SqsInFlight, lifecycle: &
     let released: usize = released.fold(0, |sum, some| async move { sum + some }).await;
     let numbers: Vec<_> = left.iter().map(|(number, _)| *number).collect();
     drop(in_flight.remove(&numbers));
-    metrics::counter!(SETTLED, "action" => "return").increment(numbers::to_u64(released));
+    metrics::counter!(SETTLED, "action" => "release").increment(numbers::to_u64(released));
     tracing::info!(released, failed = left.len() - released, "released what was in flight");
 }
 

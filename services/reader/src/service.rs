@@ -8,9 +8,9 @@ use clap::Parser;
 use veilpost_runtime::Lifecycle;
 
 use crate::client::{self, Clients};
-use crate::pipeline::Stages;
 use crate::preflight::Queues;
 use crate::settings::Settings;
+use crate::stages::Stages;
 
 /// The process of the reader: reads its command line, whose first argument is the name of the program, and
 /// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
@@ -64,7 +64,7 @@ impl Reader {
         let queue = queues.source.url();
         let pipeline = self.settings.pipeline.clone().unwrap_or_else(|| queues.source.name().to_owned());
         let rejected = if queues.dead_letters.is_some() { "dead-letter" } else { "leave" };
-        tracing::info!(queue, pipeline, rejected, at = clients.place, "reading");
+        tracing::info!(queue, pipeline, rejected, at = clients.place, "reader started");
         lifecycle.set_ready(true);
         Stages::start(&self.settings, queues, pipeline, identity, lifecycle).ended().await;
         Ok(())

@@ -23,7 +23,8 @@ impl Pipeline {
     }
 
     fn receive(self, state: &mut State, reader: ReaderId) -> Option<()> {
-        let extensions_fail = self.rules.receiving_stops_while_extensions_fail && state.message.extensions_denied;
+        let extensions_fail =
+            self.rules.receiving_stops_while_extensions_fail && state.message.extensions_denied;
         // A message is received again only once it is visible, so none in flight is overdue before.
         let stopped = !veilpost_reader_core::may_receive(extensions_fail, None, 0);
         if state.message.place != Place::Visible || *state.reader(reader) != Reader::Idle || stopped {

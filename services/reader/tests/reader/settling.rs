@@ -174,6 +174,26 @@ async fn an_unknown_outcome_leaves_the_message_and_it_comes_again() {
 }
 
 #[tokio::test]
+async fn a_message_undecided_at_its_last_receive_is_dead_lettered_with_its_reason() {
+    let verdict = |record: &veilpost_proto::v1::RawRecord| match record.last_receive {
+        true => Verdict::Rejected(Reason::Undecided, "SQLSTATE U0001"),
+        false => Verdict::Is(Outcome::Unspecified),
+    };
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(verdict).await).await;
+    harness.url = harness.sqs.create_with_redrive("redriven", "logins-dead", 3).await;
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.read(&["--queue", "redriven", "--visibility-timeout", "2s"]);
+    harness.dead_has(1).await;
+    harness.source_has(0, 0).await;
+    let records = harness.masker.records();
+    assert!(records.len() > 1 && records.iter().filter(|record| record.last_receive).count() == 1);
+    let dead_letter = harness.sqs.receive(&harness.dead).await.remove(0);
+    assert_eq!(attribute(&dead_letter, "veilpost.reason"), Some("undecided"));
+    assert_eq!(attribute(&dead_letter, "veilpost.detail"), Some("SQLSTATE U0001"));
+    harness.drain().await;
+}
+
+#[tokio::test]
 async fn heartbeats_keep_a_message_hidden_for_as_long_as_the_pipeline_takes() {
     let slow = ScriptedMasker::scripted(|_| {
         Box::pin(async {

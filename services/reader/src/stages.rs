@@ -8,16 +8,18 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use veilpost_proto::v1::RawRecord;
 use veilpost_reader_core::{
-    AdaptiveConcurrency, Arrival, Batcher, CompletedDelivery, KnownRejects, PendingReceipt, RejectedDelivery,
-    Settler, Window, WindowLimits, last_calls_over,
+    AdaptiveConcurrency, Arrival, Batcher, CompletedDelivery, DeliveryNumber, KnownRejects, LeftDelivery,
+    PendingReceipt, RejectedDelivery, Settler, Window, WindowLimits, last_calls_over,
 };
 use veilpost_runtime::{Identity, Lifecycle, ToMasker, run_link};
 
 use crate::backlog;
-use crate::dead_letter::DeadLetterSender;
+use crate::dead_letter_sender::DeadLetterSender;
 use crate::delete::Deleter;
 use crate::heartbeat::Heartbeat;
+use crate::leave::Leaver;
 use crate::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
 use crate::max_receives::MaxReceives;
 use crate::message::SqsInFlight;
@@ -75,9 +77,12 @@ impl Stages {
         this.start_pollers(settings, gate, arrivals);
         let source = this.source.destination().clone();
         let batcher = Batcher::new(pipeline, source, settings.batch_limits(), arriving, pending);
+        let batcher = batcher.with_refresh(refresh(Arc::clone(&this.in_flight), this.max_receives.clone()));
         this.start_link(settings, identity, batcher);
-        let rejected = dead_letters.map(|queue| this.start_dead_letters(queue, completed.clone()));
-        this.start_settler(completed, rejected, receipts);
+        let left = this.start_leaver(settings);
+        let rejected =
+            dead_letters.map(|queue| this.start_dead_letters(queue, completed.clone(), left.clone()));
+        this.start_settler(completed, rejected, left, receipts);
         this.start_deletes(settings, to_delete);
         this.start_heartbeat(settings, keeper);
         this
@@ -144,28 +149,53 @@ impl Stages {
         &self,
         completed: mpsc::Sender<Vec<CompletedDelivery>>,
         rejected: Option<mpsc::Sender<Vec<RejectedDelivery>>>,
+        left: mpsc::Sender<Vec<LeftDelivery>>,
         receipts: mpsc::Receiver<PendingReceipt>,
     ) {
         let settler = Settler {
             in_flight: Arc::clone(&self.in_flight),
             completed,
             rejected,
+            left: Some(left),
             known_rejects: Arc::clone(&self.known_rejects),
             lifecycle: self.lifecycle.clone(),
         };
         self.start_stage("receipts", succeeding(settler.run(receipts)));
     }
 
+    fn start_leaver(&self, settings: &Settings) -> mpsc::Sender<Vec<LeftDelivery>> {
+        let (left, arriving) = mpsc::channel(self.channel_room);
+        let leaver = Leaver {
+            queue: self.source.clone(),
+            in_flight: Arc::clone(&self.in_flight),
+            outage: CallOutage::new("leave messages for a time", self.source.url()),
+            visibility: settings.visibility(),
+            max_receives: self.max_receives.clone(),
+        };
+        self.start_stage("leave", succeeding(leaver.run(arriving, self.lifecycle.clone())));
+        left
+    }
+
     fn start_dead_letters(
         &self,
         DeadLetterQueue { queue, max_message_bytes }: DeadLetterQueue,
         completed: mpsc::Sender<Vec<CompletedDelivery>>,
+        left: mpsc::Sender<Vec<LeftDelivery>>,
     ) -> mpsc::Sender<Vec<RejectedDelivery>> {
         let (rejected, arriving) = mpsc::channel(self.channel_room);
         let outage = CallOutage::new("send to the dead-letter queue", queue.url());
         let (in_flight, known_rejects) = (Arc::clone(&self.in_flight), Arc::clone(&self.known_rejects));
-        let sender =
-            DeadLetterSender { queue, max_message_bytes, in_flight, outage, completed, known_rejects };
+        let max_receives = self.max_receives.clone();
+        let sender = DeadLetterSender {
+            queue,
+            max_message_bytes,
+            in_flight,
+            outage,
+            completed,
+            left,
+            known_rejects,
+            max_receives,
+        };
         self.start_stage("dead letters", succeeding(sender.run(arriving, self.lifecycle.clone())));
         rejected
     }
@@ -209,6 +239,18 @@ impl Stages {
             }
         };
         self.lifecycle.spawn(name, self.running.track_future(task));
+    }
+}
+
+/// What is sent of a message is what its newest receive says: whether it is the last one, above all.
+fn refresh(
+    in_flight: Arc<SqsInFlight>,
+    max_receives: MaxReceives,
+) -> impl Fn(DeliveryNumber, &mut RawRecord) + Send + 'static {
+    move |number, record| {
+        let receives = in_flight.with(number, |delivery| delivery.message.receive_count);
+        record.receive_count = receives.unwrap_or(record.receive_count);
+        record.last_receive = max_receives.is_last(record.receive_count);
     }
 }
 

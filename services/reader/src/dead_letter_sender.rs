@@ -6,16 +6,18 @@ use std::sync::Arc;
 use metrics::Gauge;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use veilpost_reader_core::metrics::SETTLED;
+use veilpost_reader_core::metrics::{LEFT, SETTLED};
 use veilpost_reader_core::spans::SettleSpan;
 use veilpost_reader_core::{
-    AdaptiveConcurrency, CallPool, CompletedDelivery, KnownRejects, RejectedDelivery, pause_before_retry,
+    AdaptiveConcurrency, CallPool, CompletedDelivery, KnownRejects, LeftDelivery, RejectedDelivery,
+    pause_before_retry,
 };
 use veilpost_runtime::{Lifecycle, numbers};
 
 use crate::dead_letter_message::DeadLetterMessage;
 use crate::error::SqsError;
 use crate::limits::{MAX_ENTRIES, MAX_SEND_BATCH_BYTES};
+use crate::max_receives::MaxReceives;
 use crate::message::SqsInFlight;
 use crate::outage::CallOutage;
 use crate::queue::Queue;
@@ -40,7 +42,10 @@ pub(crate) struct DeadLetterSender {
     pub(crate) outage: CallOutage,
     /// Where a delivery goes once its copy is in the dead-letter queue.
     pub(crate) completed: mpsc::Sender<Vec<CompletedDelivery>>,
+    /// Where a delivery goes whose copy the dead-letter queue does not take.
+    pub(crate) left: mpsc::Sender<Vec<LeftDelivery>>,
     pub(crate) known_rejects: Arc<KnownRejects>,
+    pub(crate) max_receives: MaxReceives,
 }
 
 impl DeadLetterSender {
@@ -107,8 +112,8 @@ impl DeadLetterSender {
                 self.sent(std::iter::once(delivery)).await;
                 None
             }
-            Err(problem) if problem.blames_message() || delivery.failures + 1 >= MAX_ATTEMPTS => {
-                self.leave(&delivery, &problem);
+            Err(problem) if problem.blames_message() || self.is_given_up(&delivery) => {
+                self.leave(&delivery, &problem).await;
                 None
             }
             Err(problem) => {
@@ -125,7 +130,7 @@ impl DeadLetterSender {
                 DeadLetterMessage::new(delivery, &rejected.rejection, self.max_message_bytes);
             if rejected.failures == 0 && !dropped.is_empty() {
                 let message_id = &delivery.message_id;
-                tracing::warn!(message_id, attributes = ?dropped, "no room for these attributes beside the reason");
+                tracing::warn!(message_id, attributes = ?dropped, "dropped these attributes: the message would be too large");
             }
             message
         })
@@ -140,11 +145,27 @@ impl DeadLetterSender {
         }
     }
 
-    fn leave(&self, rejected: &RejectedDelivery, problem: &SqsError) {
-        for delivery in self.in_flight.remove(&[rejected.number]) {
-            metrics::counter!(SETTLED, "action" => "leave").increment(1);
-            self.known_rejects.add(&delivery.message_id);
-            tracing::error!(message_id = delivery.message_id, %problem, "the dead-letter queue does not take it; left");
+    /// At its last receive a message is never given up: SQS would move it, and the reason would be lost.
+    fn is_given_up(&self, rejected: &RejectedDelivery) -> bool {
+        let receives = self.in_flight.with(rejected.number, |delivery| delivery.message.receive_count);
+        rejected.failures + 1 >= MAX_ATTEMPTS && !self.max_receives.is_last(receives.unwrap_or_default())
+    }
+
+    async fn leave(&self, rejected: &RejectedDelivery, problem: &SqsError) {
+        self.in_flight.with(rejected.number, |delivery| {
+            let message_id = &delivery.message_id;
+            self.known_rejects.add(message_id);
+            tracing::error!(
+                message_id,
+                reason = rejected.rejection.reason,
+                %problem,
+                "the dead-letter queue refuses this message; it stays in the source queue"
+            );
+        });
+        metrics::counter!(LEFT, "reason" => "not-dead-lettered").increment(1);
+        let left = LeftDelivery::new(rejected.number, rejected.span.clone());
+        if self.left.send(vec![left]).await.is_err() {
+            tracing::debug!("leaving has ended; the rest is released");
         }
     }
 }
@@ -186,24 +207,35 @@ mod tests {
         RejectedDelivery { number: DeliveryNumber::new(0), rejection, bytes, failures, span: Span::none() }
     }
 
-    #[tokio::test]
-    async fn a_message_that_cannot_be_sent_for_long_is_left_and_its_room_is_free() {
-        let message = Message::builder().message_id("m").receipt_handle("h").body("b").build();
-        let (completed, _completing) = mpsc::channel(1);
-        let sender = DeadLetterSender {
+    fn sender(left: mpsc::Sender<Vec<LeftDelivery>>) -> DeadLetterSender {
+        DeadLetterSender {
             queue: Queue::unreachable(),
             max_message_bytes: 1000,
             in_flight: Arc::default(),
             outage: CallOutage::new("send", "q"),
-            completed,
+            completed: mpsc::channel(1).0,
+            left,
             known_rejects: Arc::default(),
-        };
+            max_receives: MaxReceives::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_cannot_be_sent_for_long_is_left_unless_it_is_its_last_receive() {
+        let message = Message::builder().message_id("m").receipt_handle("h").body("b").build();
+        let (left, mut leaving) = mpsc::channel(1);
+        let sender = sender(left);
         let number = sender.in_flight.insert(delivered(message));
         let failed = |failures| RejectedDelivery { number, ..rejected((1, failures)) };
         let again = sender.send(vec![failed(MAX_ATTEMPTS - 2)]).await;
         assert_eq!(again.first().map(|delivery| delivery.failures), Some(MAX_ATTEMPTS - 1));
+        sender.max_receives.set(Some(1));
+        sender.in_flight.with(number, |delivery| delivery.message.receive_count = 1);
+        let again = sender.send(again).await;
+        assert_eq!(again.len(), 1, "SQS would move it");
+        sender.max_receives.set(Some(2));
         assert!(sender.send(again).await.is_empty());
-        assert!(sender.in_flight.remove(&[number]).is_empty());
+        assert_eq!(leaving.try_recv().unwrap()[0].number, number);
         assert!(sender.known_rejects.contains("m"), "it comes again, and is no suspect");
     }
 

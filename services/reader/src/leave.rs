@@ -1,0 +1,164 @@
+//! Leaves messages in the queue: each stays hidden for a time that grows with its receives.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Gauge;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use veilpost_reader_core::metrics::SETTLED;
+use veilpost_reader_core::{AdaptiveConcurrency, CallPool, DeliveryNumber, LeftDelivery, pause_before_retry};
+use veilpost_runtime::Lifecycle;
+
+use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY};
+use crate::max_receives::MaxReceives;
+use crate::message::{SqsInFlight, SqsMessage};
+use crate::metrics::LAST_RECEIVES_LEFT;
+use crate::outage::CallOutage;
+use crate::queue::Queue;
+use crate::receipt_handle::ReceiptHandle;
+
+/// How many calls are under way at once.
+const CALLS: usize = 8;
+
+/// A message whose time could not be set after this many attempts comes again when its visibility timeout
+/// ends.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// The longest time that a message is left for, unless its visibility timeout is longer.
+const LONGEST: Duration = Duration::from_mins(15);
+
+#[derive(Debug)]
+pub(crate) struct Leaver {
+    pub(crate) queue: Queue,
+    pub(crate) in_flight: Arc<SqsInFlight>,
+    pub(crate) outage: CallOutage,
+    pub(crate) visibility: Duration,
+    pub(crate) max_receives: MaxReceives,
+}
+
+/// A delivery to be left, its handle, and for how long.
+type Leave = (LeftDelivery, ReceiptHandle, Duration);
+
+impl Leaver {
+    /// Leaves what arrives until the channel is closed and everything is left, or until the service aborts.
+    /// What is not left by then is still in flight.
+    pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<LeftDelivery>>, lifecycle: Lifecycle) {
+        let pool = CallPool {
+            concurrency: AdaptiveConcurrency::between(CALLS, CALLS, Instant::now()),
+            allowed: Gauge::noop(),
+            call_items: MAX_ENTRIES,
+            lifecycle: &lifecycle,
+        };
+        pool.run(arriving, take_batch, |batch| self.attempt(batch, &lifecycle)).await;
+    }
+
+    /// Returns the deliveries that need another attempt, after a pause.
+    async fn attempt(&self, batch: Vec<LeftDelivery>, lifecycle: &Lifecycle) -> Vec<LeftDelivery> {
+        let again = self.leave(batch).await;
+        pause_before_retry(again.iter().map(|delivery| delivery.failures), lifecycle).await;
+        again
+    }
+
+    async fn leave(&self, batch: Vec<LeftDelivery>) -> Vec<LeftDelivery> {
+        let held = batch.into_iter().filter_map(|delivery| {
+            let look = |held: &mut crate::message::SqsDelivery| {
+                (held.message.handle.clone(), time_hidden(held.message.receive_count, self.visibility))
+            };
+            let (handle, time) = self.in_flight.with(delivery.number, look)?;
+            Some((delivery, handle, time))
+        });
+        let batch: Vec<Leave> = held.collect();
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let entries: Vec<_> = batch.iter().map(|(_, handle, time)| (handle.clone(), *time)).collect();
+        let answer = self.queue.change_visibility(&entries).await;
+        match &answer {
+            Ok(_) => self.outage.succeeded(),
+            Err(problem) => self.outage.failed(problem),
+        }
+        let is_final = |delivery: &LeftDelivery| answer.is_ok() || delivery.failures + 1 >= MAX_ATTEMPTS;
+        let (left, again): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|(delivery, ..)| is_final(delivery));
+        let left = left.into_iter().filter_map(|leave| self.remove(leave));
+        left.chain(again.into_iter().map(|(delivery, ..)| delivery.failed())).collect()
+    }
+
+    /// Returns the delivery when the message has been received again meanwhile: then the newest handle counts.
+    fn remove(&self, (left, handle, _): Leave) -> Option<LeftDelivery> {
+        let is_same = |message: &SqsMessage| message.handle == handle;
+        let removed = self.in_flight.remove_if(&[left.number], |delivery| is_same(&delivery.message));
+        let Some(delivery) = removed.into_iter().next() else {
+            return self.is_in_flight(left.number).then_some(left);
+        };
+        metrics::counter!(SETTLED, "action" => "leave").increment(1);
+        if self.max_receives.is_last(delivery.message.receive_count) {
+            metrics::counter!(LAST_RECEIVES_LEFT).increment(1);
+            tracing::error!(
+                message_id = delivery.message_id,
+                receives = delivery.message.receive_count,
+                "left at its last receive: SQS moves it to the dead-letter queue, without a reason"
+            );
+        }
+        None
+    }
+
+    fn is_in_flight(&self, number: DeliveryNumber) -> bool {
+        self.in_flight.with(number, |_| ()).is_some()
+    }
+}
+
+/// For how long a message is left after this many receives, in whole seconds: half a visibility timeout after
+/// the first, twice as long after each further one. What cannot be decided for now must not use up its
+/// receives within seconds.
+fn time_hidden(receive_count: u32, visibility: Duration) -> Duration {
+    let doublings = receive_count.saturating_sub(1).min(30);
+    let time = (visibility / 2).saturating_mul(1 << doublings).min(LONGEST.max(visibility / 2));
+    Duration::from_secs(time.min(MAX_VISIBILITY).as_secs().max(1))
+}
+
+fn take_batch(waiting: &mut VecDeque<LeftDelivery>) -> Vec<LeftDelivery> {
+    waiting.drain(..waiting.len().min(MAX_ENTRIES)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::testing::delivered;
+    use aws_sdk_sqs::types::Message;
+    use tracing::Span;
+
+    #[test]
+    fn ten_receives_take_more_than_an_hour_and_none_waits_longer_than_a_quarter_of_one() {
+        let times: Vec<_> = (1..=9).map(|count| time_hidden(count, Duration::from_mins(1))).collect();
+        assert!(
+            times.is_sorted() && times[0] == Duration::from_secs(30) && times[1] == Duration::from_mins(1)
+        );
+        assert!(times.iter().sum::<Duration>() > Duration::from_hours(1));
+        assert_eq!(times[8], LONGEST);
+        assert_eq!(time_hidden(0, Duration::from_secs(2)), Duration::from_secs(1));
+        assert_eq!(time_hidden(u32::MAX, MAX_VISIBILITY), MAX_VISIBILITY / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_cannot_be_hidden_for_longer_is_left_all_the_same() {
+        let in_flight = Arc::<SqsInFlight>::default();
+        let message = Message::builder().message_id("m").receipt_handle("h").build();
+        let number = in_flight.insert(delivered(message));
+        let leaver = Leaver {
+            queue: Queue::unreachable(),
+            in_flight: Arc::clone(&in_flight),
+            outage: CallOutage::new("leave", "q"),
+            visibility: Duration::from_mins(1),
+            max_receives: MaxReceives::default(),
+        };
+        let mut left = vec![LeftDelivery::new(number, Span::none())];
+        for _ in 1..MAX_ATTEMPTS {
+            left = leaver.leave(left).await;
+            assert_eq!((left.len(), in_flight.len()), (1, 1));
+        }
+        assert!(leaver.leave(left).await.is_empty() && in_flight.is_empty());
+    }
+}
