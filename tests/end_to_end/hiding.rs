@@ -8,7 +8,7 @@ use veilpost_testkit::{SqsFault, SqsFaultProxy, Stack, eventually};
 const MESSAGES: i64 = 100;
 
 async fn metric(stack: &mut Stack, name: &str) -> f64 {
-    stack.readers[0].metrics().await.unwrap().sum(name, &[])
+    stack.readers.first_mut().unwrap().metrics().await.unwrap().sum(name, &[])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,7 +70,9 @@ pub struct Batcher {
 }
 
 /// Updates a record that is about to be sent.
-struct Refresh(Box<dyn Fn(DeliveryNumber, &mut RawRecord) + Send>);
+struct Refresh(Box<UpdateRecord>);
+
+type UpdateRecord = dyn Fn(DeliveryNumber, &mut RawRecord) + Send;
 
 impl fmt::Debug for Refresh {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

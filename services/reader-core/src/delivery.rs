@@ -18,8 +18,8 @@ impl DeliveryNumber {
     }
 }
 
-/// Everything that is needed to settle a message that was received; receives of it meanwhile count as the same
-/// delivery.
+/// Everything that is needed to settle a message that was received; receives of it meanwhile count as the
+/// same delivery.
 ///
 /// `M` is the source's own form of the message: whatever its reader needs to complete, reject or release it.
 pub struct Delivery<M> {

@@ -14,8 +14,8 @@ pub const DELIVERIES_WITHOUT_SENT_TIME: &str = "veilpost_reader_deliveries_witho
 /// Counter of deliveries that share no batch with others. Recorded by the source.
 pub const SUSPECTS: &str = "veilpost_reader_suspects_total";
 
-/// Counter of deliveries settled; label `action`. Recorded by whoever removes the delivery: by the source, and
-/// by the core where the source has nothing that leaves deliveries.
+/// Counter of deliveries settled; label `action`. Recorded by whoever removes the delivery: by the source,
+/// and by the core where the source has nothing that leaves deliveries.
 pub const SETTLED: &str = "veilpost_reader_settled_total";
 
 /// Counter of records rejected; label `reason`.

@@ -6,11 +6,11 @@
 /// counts, until the source gives the message up although it may be stored already. So a reader that cannot
 /// keep hidden what it holds takes nothing more:
 ///
-/// - not while `extensions_fail`: its last call to extend the time of a message in flight has failed, and none
-///   has succeeded since;
+/// - not while `extensions_fail`: its last call to extend the time of a message in flight has failed, and
+///   none has succeeded since;
 /// - not from `first_overdue` on, when the first delivery in flight should have been extended at the latest;
 ///   `None` when nothing is in flight.
-pub fn may_receive<T: PartialOrd>(extensions_fail: bool, first_overdue: Option<T>, now: T) -> bool {
+pub fn may_receive<T: Copy + PartialOrd>(extensions_fail: bool, first_overdue: Option<T>, now: T) -> bool {
     !extensions_fail && first_overdue.is_none_or(|overdue| now < overdue)
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn watch(
     max_receives: MaxReceives,
     lifecycle: Lifecycle,
 ) {
-    let outage = CallOutage::new("count the messages", source.url());
+    let outage = CallOutage::of(&source, "count the messages");
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,5 +1,6 @@
 //! The clients of the AWS SDK, with timeouts that fit their calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -12,6 +13,8 @@ use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use veilpost_runtime::BadSettings;
+use veilpost_runtime::telemetry::OutageLog;
+use veilpost_sqs::is_plain_and_remote;
 
 use crate::ca_bundle;
 
@@ -32,6 +35,12 @@ pub(crate) struct Clients {
     pub(crate) calls: Client,
     /// Where SQS is, for log lines: the endpoint that was given, else the region.
     pub(crate) place: String,
+    /// The region that calls are signed for.
+    pub(crate) region: String,
+    /// Whether an endpoint was given, so that URLs say nothing of regions.
+    pub(crate) has_own_endpoint: bool,
+    /// Where problems are noted that all calls have alike.
+    pub(crate) access: Arc<OutageLog>,
 }
 
 /// Region, endpoint and credentials from the SDK's own chain: `AWS_*` variables, profiles, roles. The CAs
@@ -68,10 +77,24 @@ impl Clients {
         };
         let own_endpoint = std::env::var("AWS_ENDPOINT_URL_SQS").ok();
         let place = own_endpoint.or_else(|| aws.endpoint_url().map(str::to_owned));
+        let has_own_endpoint = place.is_some();
         let place = place.unwrap_or_else(|| region.to_string());
+        if is_plain_and_remote(&place) {
+            tracing::warn!(
+                at = place,
+                "SQS is called over http:// on another machine: messages and credentials travel in clear text; use https://"
+            );
+        }
         let client =
             |attempt: Duration, attempts: u32| Client::from_conf(tuned(aws, attempt, attempts).build());
-        Ok(Self { polls: client(wait + SLACK, 1), calls: client(SHORT, 2), place })
+        Ok(Self {
+            polls: client(wait + SLACK, 1),
+            calls: client(SHORT, 2),
+            place,
+            region: region.to_string(),
+            has_own_endpoint,
+            access: Arc::default(),
+        })
     }
 }
 

@@ -13,9 +13,9 @@ use veilpost_reader_core::{
     pause_before_retry,
 };
 use veilpost_runtime::{Lifecycle, numbers};
+use veilpost_sqs::SqsError;
 
 use crate::dead_letter_message::DeadLetterMessage;
-use crate::error::SqsError;
 use crate::limits::{MAX_ENTRIES, MAX_SEND_BATCH_BYTES};
 use crate::max_receives::MaxReceives;
 use crate::message::SqsInFlight;

@@ -12,6 +12,7 @@ use veilpost_reader_core::{
     AdaptiveConcurrency, CallPool, CompletedDelivery, DeliveryNumber, pause_before_retry,
 };
 use veilpost_runtime::Lifecycle;
+use veilpost_sqs::Call;
 
 use crate::entries::EntryResult;
 use crate::limits::MAX_ENTRIES;
@@ -95,7 +96,7 @@ impl Deleter {
                     None => again.push(delivery),
                 },
                 Err(refusal) => {
-                    self.outage.failed(&refusal.problem());
+                    self.outage.failed(&refusal.problem(Call::Delete));
                     works = false;
                     again.push(delivery.failed());
                 }

@@ -1,9 +1,9 @@
 //! The entries of a batch call to SQS, and what became of each.
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
+use veilpost_sqs::{Call, SqsError};
 
 use crate::call_metrics::count_refused;
-use crate::error::SqsError;
 
 /// What SQS did with one entry of a batch.
 pub(crate) type EntryResult = Result<(), EntryRefusal>;
@@ -19,12 +19,12 @@ pub(crate) struct EntryRefusal {
 impl EntryRefusal {
     /// Whether the receipt handle is at fault: another receive has a newer one, or the message is gone.
     pub(crate) fn blames_handle(&self) -> bool {
-        self.sender_fault && !self.problem().is_denial()
+        self.sender_fault && !self.problem(Call::Delete).is_denial()
     }
 
     /// The refusal as the error of a call.
-    pub(crate) fn problem(&self) -> SqsError {
-        SqsError::from_code(&self.code, "")
+    pub(crate) fn problem(&self, call: Call) -> SqsError {
+        SqsError::from_code(&self.code, "", call)
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn built<T, E>(entries: impl Iterator<Item = Result<T, E>>) -> Result
 /// One result for each of `entries` entries, by position; their ids are their positions. An entry that the
 /// answer does not mention counts as not done.
 pub(crate) fn results<'a>(
-    call: &'static str,
+    call: Call,
     entries: usize,
     successful: impl Iterator<Item = &'a str>,
     failed: &[BatchResultErrorEntry],
@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn every_entry_gets_its_own_result_by_position() {
-        let results = results("delete", 4, ["2", "0"].into_iter(), &[failed("1", true)]);
+        let results = results(Call::Delete, 4, ["2", "0"].into_iter(), &[failed("1", true)]);
         let refusal = |code: &str, sender_fault| Err(EntryRefusal { code: code.to_owned(), sender_fault });
         assert_eq!(results, [Ok(()), refusal("C", true), Ok(()), refusal("NotAnswered", false)]);
     }
 
     #[test]
     fn ids_that_were_not_asked_about_are_ignored() {
-        assert_eq!(results("delete", 1, ["0", "7", "x"].into_iter(), &[failed("-1", true)]), [Ok(())]);
+        assert_eq!(results(Call::Delete, 1, ["0", "7", "x"].into_iter(), &[failed("-1", true)]), [Ok(())]);
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn beat(visibility: Duration) -> Duration {
 /// The longest wait of a receive for its first message, in whole seconds: it must end before the message
 /// becomes visible whose extension is overdue first.
 pub(crate) fn longest_wait(visibility: Duration) -> Duration {
-    Duration::from_secs((visibility - part(visibility, OVERDUE)).as_secs())
+    Duration::from_secs(visibility.saturating_sub(part(visibility, OVERDUE)).as_secs())
 }
 
 /// For how long a message is to be hidden from `now` on, in whole seconds. `None` while more than half of its

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use veilpost_reader_core::metrics::IN_FLIGHT_OLDEST;
 use veilpost_reader_core::{DeliveryNumber, LAST_CALLS};
+use veilpost_sqs::Call;
 
 use crate::entries::EntryResult;
 use crate::extension::{beat, extension, overdue_from};
@@ -171,7 +172,7 @@ impl Heartbeat {
         }
         let is_outage = failed.is_some() && results.iter().all(Result::is_err);
         match failed.filter(|_| is_outage) {
-            Some(refusal) => self.outage.failed(&refusal.problem()),
+            Some(refusal) => self.outage.failed(&refusal.problem(Call::Extend)),
             None => self.outage.succeeded(),
         }
         !is_outage

@@ -64,10 +64,18 @@ fn count(handle: &ReceiptHandle) -> u32 {
 impl World {
     fn new() -> Self {
         let in_flight = Arc::<SqsInFlight>::default();
-        let (deleter, heartbeat) = (deleter(Arc::clone(&in_flight)), heartbeat(Arc::clone(&in_flight)));
-        let (answers, sent, completed, deletes, extensions) = Default::default();
-        let (queue, known) = Default::default();
-        Self { queue, answers, sent, completed, deletes, extensions, known, in_flight, deleter, heartbeat }
+        Self {
+            queue: Default::default(),
+            answers: Vec::new(),
+            sent: Vec::new(),
+            completed: Vec::new(),
+            deletes: Vec::new(),
+            extensions: Vec::new(),
+            known: Default::default(),
+            deleter: deleter(Arc::clone(&in_flight)),
+            heartbeat: heartbeat(Arc::clone(&in_flight)),
+            in_flight,
+        }
     }
 
     fn receive(&mut self, index: usize) {
@@ -129,10 +137,8 @@ impl World {
             (index(&delivery.message_id), delivery.message.handle.clone())
         };
         let (index, handle) = self.in_flight.with(delivery.number, look).unwrap();
-        let (result, works) = match fails {
-            true => (refused("InternalError", false), false),
-            false => self.judge(index, &handle, stale),
-        };
+        let (result, works) =
+            if fails { (refused("InternalError", false), false) } else { self.judge(index, &handle, stale) };
         self.queue[index].is_deleted |= works;
         self.deletes.push((delivery, handle, result));
     }
@@ -184,7 +190,7 @@ impl World {
             2 if !self.answers.is_empty() => self.answer(pick),
             3 => self.queue[pick % MESSAGES].is_hidden = false,
             4 if !self.sent.is_empty() => self.receipt(pick),
-            5 if !self.completed.is_empty() => self.start_delete(pick, stale, pick % 4 == 0),
+            5 if !self.completed.is_empty() => self.start_delete(pick, stale, pick.is_multiple_of(4)),
             6 if !self.deletes.is_empty() => self.end_delete(pick),
             7 => self.start_extension(pick, stale),
             8 if !self.extensions.is_empty() => self.end_extension(pick),

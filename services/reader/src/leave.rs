@@ -86,7 +86,7 @@ impl Leaver {
         left.chain(again.into_iter().map(|(delivery, ..)| delivery.failed())).collect()
     }
 
-    /// Returns the delivery when the message has been received again meanwhile: then the newest handle counts.
+    /// Returns the delivery when the message has been received again meanwhile: the newest handle counts.
     fn remove(&self, (left, handle, _): Leave) -> Option<LeftDelivery> {
         let is_same = |message: &SqsMessage| message.handle == handle;
         let removed = self.in_flight.remove_if(&[left.number], |delivery| is_same(&delivery.message));

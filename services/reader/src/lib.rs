@@ -13,7 +13,6 @@ mod dead_letter_message;
 mod dead_letter_sender;
 mod delete;
 mod entries;
-mod error;
 mod extension;
 mod extension_calls;
 #[cfg(any(test, fuzzing))]

@@ -8,6 +8,7 @@ pub(crate) const HEARTBEATS_LOST: &str = "veilpost_reader_heartbeats_lost_total"
 pub(crate) const ADOPTED: &str = "veilpost_reader_adopted_total";
 pub(crate) const RECEIVING_STOPPED: &str = "veilpost_reader_receiving_stopped";
 pub(crate) const LAST_RECEIVES_LEFT: &str = "veilpost_reader_last_receives_left_total";
+pub(crate) const NO_DEAD_LETTER_QUEUE: &str = "veilpost_reader_no_dead_letter_queue";
 pub(crate) const CALLS: &str = "veilpost_reader_calls_total";
 pub(crate) const CALL_FAILURES: &str = "veilpost_reader_call_failures_total";
 pub(crate) const ENTRY_FAILURES: &str = "veilpost_reader_entry_failures_total";
@@ -27,6 +28,10 @@ pub(crate) fn describe() {
     describe_counter!(
         LAST_RECEIVES_LEFT,
         "Messages left at their last receive: SQS moves them without a reason"
+    );
+    describe_gauge!(
+        NO_DEAD_LETTER_QUEUE,
+        "1 if rejected messages are left to SQS, which moves them without a reason"
     );
     describe_counter!(CALLS, "Calls to SQS: receive, delete, extend, send");
     describe_counter!(CALL_FAILURES, "Calls to SQS that failed as a whole");

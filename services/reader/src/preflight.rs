@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use veilpost_runtime::{Backoff, BadSettings, Lifecycle};
+use veilpost_sqs::{SqsError, region_of};
 
 use crate::client::Clients;
-use crate::error::SqsError;
 use crate::max_receives::MaxReceives;
+use crate::metrics::NO_DEAD_LETTER_QUEUE;
 use crate::outage::CallOutage;
 use crate::queue::Queue;
 use crate::queue_facts::{QueueFacts, RedrivePolicy, is_fifo_name};
@@ -42,6 +43,7 @@ impl Queues {
         let dead_letter_name = dead_letter_name(settings);
         for name in std::iter::once(settings.queue.as_str()).chain(dead_letter_name) {
             refuse_fifo(name)?;
+            refuse_other_region(name, clients)?;
         }
         let dead_letters = async {
             let Some(name) = dead_letter_name else { return Some(None) };
@@ -78,15 +80,16 @@ async fn inspect_patiently(
     name: &str,
     lifecycle: &Lifecycle,
 ) -> Option<(Queue, QueueFacts)> {
-    let outage = CallOutage::new(doing, &format!("{name} at {}", clients.place));
+    let queue = format!("{name} at {}", clients.place);
+    let outage = CallOutage::new(doing, &queue).sharing(&clients.access);
     patiently(&outage, lifecycle, || inspect(clients, name)).await
 }
 
 /// Waits while SQS denies to keep messages hidden or to delete them; false when the drain came first. Without
 /// one of these permissions messages would be stored, and moved to the dead-letter queue as well.
 async fn is_permitted(source: &Queue, lifecycle: &Lifecycle) -> bool {
-    let extend = CallOutage::new("keep messages hidden", source.url());
-    let delete = CallOutage::new("delete messages", source.url());
+    let extend = CallOutage::of(source, "keep messages hidden");
+    let delete = CallOutage::of(source, "delete messages");
     patiently(&extend, lifecycle, || async { unless_denied(source.check_extend().await) }).await.is_some()
         && patiently(&delete, lifecycle, || async { unless_denied(source.check_delete().await) })
             .await
@@ -133,7 +136,24 @@ where
 async fn inspect(clients: &Clients, name: &str) -> Result<(Queue, QueueFacts), SqsError> {
     let queue = Queue::resolve(clients, name).await?;
     let facts = QueueFacts::new(queue.url(), &queue.attributes().await?);
-    Ok((queue, facts))
+    Ok((queue.with_key(facts.key.clone()), facts))
+}
+
+/// Where SQS itself moves rejected messages, when the reader was not told to send them anywhere.
+fn forgotten_dead_letters<'a>(source: &'a QueueFacts, settings: &Settings) -> Option<&'a RedrivePolicy> {
+    let is_forgotten = settings.on_reject == OnReject::DeadLetter && settings.dead_letter_queue_url.is_none();
+    source.redrive.as_ref().filter(|_| is_forgotten)
+}
+
+/// A queue's URL on AWS names its region, and no other region knows the queue.
+fn refuse_other_region(name: &str, clients: &Clients) -> Result<(), BadSettings> {
+    match region_of(name) {
+        Some(region) if region != clients.region && !clients.has_own_endpoint => Err(BadSettings(format!(
+            "{name} is in {region}, but calls go to {}; set AWS_REGION={region}",
+            clients.region
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn refuse_fifo(name: &str) -> Result<(), BadSettings> {
@@ -168,13 +188,24 @@ fn check(
 }
 
 fn warn(source: &QueueFacts, settings: &Settings) {
-    if let Some(RedrivePolicy { max_receive_count }) = source.redrive
+    if let Some(RedrivePolicy { max_receive_count, .. }) = source.redrive
         && max_receive_count < FEW_RECEIVES
     {
         tracing::warn!(
             max_receive_count,
             "the queue's RedrivePolicy moves messages away after very few receives; drains and crashes use up \
              receives too: set maxReceiveCount to 5 or more"
+        );
+    }
+    let forgotten = forgotten_dead_letters(source, settings);
+    metrics::gauge!(NO_DEAD_LETTER_QUEUE).set(if forgotten.is_some() { 1.0 } else { 0.0 });
+    if let Some(RedrivePolicy { target, max_receive_count }) = forgotten {
+        let name = target.rsplit(':').next().unwrap_or(target);
+        tracing::warn!(
+            moved_to = target,
+            after_receives = max_receive_count,
+            "rejected messages lose their reasons: they are left in the queue, and SQS moves them after that many \
+             receives; give --dead-letter-queue-url {name}, and the role sqs:SendMessage on it"
         );
     }
     if settings.on_reject == OnReject::Leave && settings.dead_letter_queue_url.is_some() {
@@ -197,11 +228,18 @@ mod tests {
             is_fifo: false,
             max_message_bytes: MAX_MESSAGE_BYTES,
             redrive: None,
+            key: None,
         }
     }
 
     fn with_redrive(identity: &str) -> QueueFacts {
-        QueueFacts { redrive: Some(RedrivePolicy { max_receive_count: 5 }), ..facts(identity) }
+        QueueFacts {
+            redrive: Some(RedrivePolicy {
+                max_receive_count: 5,
+                target: "arn:aws:sqs:eu-west-1:1:dead".to_owned(),
+            }),
+            ..facts(identity)
+        }
     }
 
     #[test]
@@ -217,6 +255,33 @@ mod tests {
         check(&facts("a"), Some(&facts("b")), OnReject::DeadLetter).unwrap();
         check(&with_redrive("a"), None, OnReject::DeadLetter).unwrap();
         check(&facts("a"), None, OnReject::Leave).unwrap();
+    }
+
+    #[test]
+    fn a_url_of_another_region_is_refused_with_the_region_to_set() {
+        let aws = aws_config::SdkConfig::builder().behavior_version(aws_config::BehaviorVersion::latest());
+        let aws = aws.region(aws_config::Region::from_static("us-east-1")).build();
+        let clients = Clients::new(&aws, Duration::ZERO).unwrap();
+        let clients = Clients { has_own_endpoint: false, ..clients };
+        let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/logins";
+        let refusal = refuse_other_region(url, &clients).unwrap_err().to_string();
+        assert!(refusal.contains("AWS_REGION=eu-west-1"), "{refusal}");
+        refuse_other_region("logins", &clients).unwrap();
+        refuse_other_region(url, &Clients { region: "eu-west-1".to_owned(), ..clients.clone() }).unwrap();
+        refuse_other_region(url, &Clients { has_own_endpoint: true, ..clients }).unwrap();
+    }
+
+    #[test]
+    fn a_redrive_policy_without_a_dead_letter_queue_url_is_noticed() {
+        use clap::Parser;
+        let settings = |more: &[&str]| {
+            let least = ["veilpost-reader", "--queue", "q", "--downstream", "http://masker:50051"];
+            Settings::try_parse_from(least.iter().chain(more)).unwrap()
+        };
+        let forgotten = |more: &[&str]| forgotten_dead_letters(&with_redrive("a"), &settings(more)).is_some();
+        assert!(forgotten(&[]));
+        assert!(!forgotten(&["--dead-letter-queue-url", "dead"]) && !forgotten(&["--on-reject", "leave"]));
+        assert!(forgotten_dead_letters(&facts("a"), &settings(&[])).is_none());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! A queue on SQS and the calls to it: receive, delete, extend, send.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation::receive_message::builders::ReceiveMessageFluentBuilder;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, ChangeMessageVisibilityBatchResultEntry,
@@ -11,12 +13,13 @@ use aws_sdk_sqs::types::{
 };
 use veilpost_reader_core::spans::Destination;
 use veilpost_runtime::numbers;
+use veilpost_runtime::telemetry::OutageLog;
+use veilpost_sqs::{Call, SqsError};
 
 use crate::call_metrics::counted;
 use crate::client::Clients;
 use crate::dead_letter_message::DeadLetterMessage;
 use crate::entries::{EntryResult, built, results};
-use crate::error::SqsError;
 use crate::limits::MAX_ENTRIES;
 use crate::receipt_handle::ReceiptHandle;
 use crate::spans;
@@ -28,6 +31,8 @@ pub(crate) struct Queue {
     clients: Clients,
     url: String,
     destination: Destination,
+    /// The id of the KMS key that encrypts it, where it has one.
+    key: Option<String>,
 }
 
 /// What a receive asks for.
@@ -44,7 +49,7 @@ pub(crate) struct ReceiveOptions {
 impl Queue {
     pub(crate) fn new(clients: Clients, url: String) -> Self {
         let destination = spans::destination(&url);
-        Self { clients, url, destination }
+        Self { clients, url, destination, key: None }
     }
 
     /// Finds the queue by its name or URL. A URL is taken without asking SQS.
@@ -53,8 +58,26 @@ impl Queue {
             return Ok(Self::new(clients.clone(), name.to_owned()));
         }
         let found = clients.calls.get_queue_url().queue_name(name).send().await;
-        let url = found.map_err(|error| SqsError::from_sdk(&error, "sqs:GetQueueUrl"))?.queue_url;
-        Ok(Self::new(clients.clone(), url.ok_or(SqsError::NotSqs)?))
+        let url = found.map_err(|error| SqsError::from_sdk(&error, Call::Find))?.queue_url;
+        Ok(Self::new(clients.clone(), url.ok_or(SqsError::NotSqs(String::new()))?))
+    }
+
+    /// The same queue, of which the key that encrypts it is known.
+    pub(crate) fn with_key(self, key: Option<String>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Where problems are noted that all calls have alike.
+    pub(crate) fn access(&self) -> &Arc<OutageLog> {
+        &self.clients.access
+    }
+
+    fn counted<O, E, R>(&self, call: Call, result: Result<O, SdkError<E, R>>) -> Result<O, SqsError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        counted(call, result).map_err(|problem| problem.with_key(self.key.as_deref()))
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -75,7 +98,7 @@ impl Queue {
     pub(crate) async fn attributes(&self) -> Result<HashMap<QueueAttributeName, String>, SqsError> {
         let call = self.clients.calls.get_queue_attributes().queue_url(&self.url);
         let found = call.attribute_names(QueueAttributeName::All).send().await;
-        let found = found.map_err(|error| SqsError::from_sdk(&error, "sqs:GetQueueAttributes"));
+        let found = found.map_err(|error| SqsError::from_sdk(&error, Call::Inspect));
         Ok(found?.attributes.unwrap_or_default())
     }
 
@@ -90,7 +113,7 @@ impl Queue {
             .message_attribute_names("All")
             .send()
             .await;
-        Ok(counted("receive", sent)?.messages.unwrap_or_default())
+        Ok(self.counted(Call::Receive, sent)?.messages.unwrap_or_default())
     }
 
     /// Deletes messages for good. SQS may refuse the handle of an older receive, or accept it and delete
@@ -103,9 +126,9 @@ impl Queue {
         };
         let entries = built(handles.into_iter().enumerate().map(entry))?;
         let call = self.clients.calls.delete_message_batch().queue_url(&self.url);
-        let output = counted("delete", call.set_entries(Some(entries)).send().await)?;
+        let output = self.counted(Call::Delete, call.set_entries(Some(entries)).send().await)?;
         let successful = output.successful.iter().map(DeleteMessageBatchResultEntry::id);
-        Ok(results("delete", count, successful, &output.failed))
+        Ok(results(Call::Delete, count, successful, &output.failed))
     }
 
     /// Hides each message for another `visibility` from now, in whole seconds. Zero makes it visible at once.
@@ -122,20 +145,20 @@ impl Queue {
         };
         let entries = built(messages.iter().enumerate().map(entry))?;
         let call = self.clients.calls.change_message_visibility_batch().queue_url(&self.url);
-        let output = counted("extend", call.set_entries(Some(entries)).send().await)?;
+        let output = self.counted(Call::Extend, call.set_entries(Some(entries)).send().await)?;
         let successful = output.successful.iter().map(ChangeMessageVisibilityBatchResultEntry::id);
-        Ok(results("extend", messages.len(), successful, &output.failed))
+        Ok(results(Call::Extend, messages.len(), successful, &output.failed))
     }
 
-    /// Asks SQS whether visibility timeouts may be extended, without a message: permissions are checked before
-    /// receipt handles.
+    /// Asks SQS whether visibility timeouts may be extended, without a message: permissions are checked
+    /// before receipt handles.
     pub(crate) async fn check_extend(&self) -> Result<(), SqsError> {
-        permitted(self.change_visibility(&[(ReceiptHandle::made_up(), Duration::ZERO)]).await?)
+        permitted(Call::Extend, self.change_visibility(&[(ReceiptHandle::made_up(), Duration::ZERO)]).await?)
     }
 
     /// Asks SQS whether messages may be deleted, without a message.
     pub(crate) async fn check_delete(&self) -> Result<(), SqsError> {
-        permitted(self.delete(vec![ReceiptHandle::made_up()]).await?)
+        permitted(Call::Delete, self.delete(vec![ReceiptHandle::made_up()]).await?)
     }
 
     /// Sends one message.
@@ -144,7 +167,7 @@ impl Queue {
         let call = call
             .set_message_attributes(Some(message.attributes))
             .set_message_system_attributes(message.system_attributes);
-        counted("send", call.send().await).map(|_| ())
+        self.counted(Call::Send, call.send().await).map(|_| ())
     }
 
     /// Sends several messages in one call.
@@ -163,16 +186,16 @@ impl Queue {
         };
         let entries = built(messages.into_iter().enumerate().map(entry))?;
         let call = self.clients.calls.send_message_batch().queue_url(&self.url);
-        let output = counted("send", call.set_entries(Some(entries)).send().await)?;
+        let output = self.counted(Call::Send, call.set_entries(Some(entries)).send().await)?;
         let successful = output.successful.iter().map(SendMessageBatchResultEntry::id);
-        Ok(results("send", count, successful, &output.failed))
+        Ok(results(Call::Send, count, successful, &output.failed))
     }
 }
 
 /// A made-up handle is refused as such where the call is permitted and works.
-fn permitted(results: Vec<EntryResult>) -> Result<(), SqsError> {
+fn permitted(call: Call, results: Vec<EntryResult>) -> Result<(), SqsError> {
     match results.into_iter().find_map(Result::err) {
-        Some(refusal) if !refusal.blames_handle() => Err(refusal.problem()),
+        Some(refusal) if !refusal.blames_handle() => Err(refusal.problem(call)),
         _ => Ok(()),
     }
 }

@@ -16,12 +16,16 @@ pub(crate) struct QueueFacts {
     pub(crate) is_fifo: bool,
     pub(crate) max_message_bytes: usize,
     pub(crate) redrive: Option<RedrivePolicy>,
+    /// The KMS key that encrypts it.
+    pub(crate) key: Option<String>,
 }
 
 /// Where SQS itself moves messages that have been received too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RedrivePolicy {
     pub(crate) max_receive_count: u64,
+    /// The ARN of the queue that they are moved to.
+    pub(crate) target: String,
 }
 
 impl QueueFacts {
@@ -35,6 +39,7 @@ impl QueueFacts {
             identity,
             max_message_bytes: max_message_bytes.unwrap_or(MAX_MESSAGE_BYTES),
             redrive: text(QueueAttributeName::RedrivePolicy).and_then(redrive_policy),
+            key: text(QueueAttributeName::KmsMasterKeyId).filter(|key| !key.is_empty()).map(str::to_owned),
         }
     }
 }
@@ -49,10 +54,10 @@ impl QueueFacts {
 /// SQS returns the count as a number or as text, depending on how the policy was set.
 fn redrive_policy(policy: &str) -> Option<RedrivePolicy> {
     let policy: Value = serde_json::from_str(policy).ok()?;
-    policy.get("deadLetterTargetArn")?.as_str().filter(|arn| !arn.is_empty())?;
+    let target = policy.get("deadLetterTargetArn")?.as_str().filter(|arn| !arn.is_empty())?.to_owned();
     let count = policy.get("maxReceiveCount")?;
     let max_receive_count = count.as_u64().or_else(|| count.as_str()?.parse().ok())?;
-    Some(RedrivePolicy { max_receive_count })
+    Some(RedrivePolicy { max_receive_count, target })
 }
 
 /// Whether a queue's name, URL or ARN is that of a FIFO queue. Only their names end in `.fifo`.
@@ -68,7 +73,10 @@ mod tests {
     fn a_redrive_policys_count_may_be_a_number_or_text() {
         for count in ["3", "\"3\""] {
             let policy = format!(r#"{{"deadLetterTargetArn":"arn","maxReceiveCount":{count}}}"#);
-            assert_eq!(redrive_policy(&policy), Some(RedrivePolicy { max_receive_count: 3 }));
+            assert_eq!(
+                redrive_policy(&policy),
+                Some(RedrivePolicy { max_receive_count: 3, target: "arn".to_owned() })
+            );
         }
         assert_eq!(redrive_policy("{}"), None);
         assert_eq!(redrive_policy("nonsense"), None);

@@ -129,12 +129,10 @@ impl Pollers {
         let mut carried = CallYield { room: room.messages(), ..CallYield::default() };
         let mut arrivals = Vec::with_capacity(came);
         for message in messages {
-            let Some(received) = self.take(message, &mut room, receive) else { continue };
-            carried.items += 1;
-            let Some(arrival) = received else { continue };
-            carried.were_waiting += usize::from(arrival.record.sent_timestamp_ms < asked_ms);
-            arrivals.push(arrival);
+            carried.items += usize::from(self.take(message, &mut room, receive, &mut arrivals));
         }
+        let waited = |arrival: &&Arrival| arrival.record.sent_timestamp_ms < asked_ms;
+        carried.were_waiting = arrivals.iter().filter(waited).count();
         drop(room);
         if carried.items < came {
             tracing::warn!(ignored = came - carried.items, "messages came without an id or a receipt handle");
@@ -146,20 +144,24 @@ impl Pollers {
         carried
     }
 
-    /// What is to be sent of a message: `None` when nothing can settle it, `Some(None)` when it is in flight
-    /// already.
-    fn take(&self, message: Message, room: &mut Reservation, receive: &Span) -> Option<Option<Arrival>> {
+    /// Takes a message in, and adds it to `arrivals` unless it is in flight already. False when nothing can
+    /// settle it.
+    fn take(
+        &self,
+        message: Message,
+        room: &mut Reservation,
+        receive: &Span,
+        arrivals: &mut Vec<Arrival>,
+    ) -> bool {
         let bytes = message::bytes(&message);
-        let (message_id, message) = message::incoming(message)?;
+        let Some((message_id, message)) = message::incoming(message) else { return false };
         let record = message::record(&message_id, &message);
         let suspect = self.is_suspect(&message_id, &message);
         match self.in_flight.receive(message_id, message, || room.permit(bytes), SqsMessage::adopt) {
-            Received::New(number) => Some(Some(self.arrival(number, record, suspect, receive))),
-            Received::Adopted(_) => {
-                metrics::counter!(ADOPTED).increment(1);
-                Some(None)
-            }
+            Received::New(number) => arrivals.push(self.arrival(number, record, suspect, receive)),
+            Received::Adopted(_) => metrics::counter!(ADOPTED).increment(1),
         }
+        true
     }
 
     fn arrival(&self, number: DeliveryNumber, record: RawRecord, suspect: bool, receive: &Span) -> Arrival {

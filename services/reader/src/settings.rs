@@ -51,8 +51,8 @@ pub struct Settings {
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pollers_max: u16,
 
-    /// How long a receive waits for a first message, up to 20s; at most half the grace period and three eighths
-    /// of the visibility timeout
+    /// How long a receive waits for a first message, up to 20s; at most half the grace period and three
+    /// eighths of the visibility timeout
     #[arg(long, env = "VEILPOST_WAIT_TIME", default_value = "10s", value_parser = parse_duration,
           value_name = "DURATION", help_heading = "Queue")]
     pub wait_time: Duration,

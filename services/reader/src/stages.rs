@@ -111,7 +111,7 @@ impl Stages {
             window: Window::new(window),
             gate,
             in_flight: Arc::clone(&self.in_flight),
-            outage: CallOutage::new("receive", self.source.url()),
+            outage: CallOutage::of(&self.source, "receive"),
             arrivals,
             wait: settings.wait(),
             visibility: settings.visibility(),
@@ -168,7 +168,7 @@ impl Stages {
         let leaver = Leaver {
             queue: self.source.clone(),
             in_flight: Arc::clone(&self.in_flight),
-            outage: CallOutage::new("leave messages for a time", self.source.url()),
+            outage: CallOutage::of(&self.source, "leave messages for a time"),
             visibility: settings.visibility(),
             max_receives: self.max_receives.clone(),
         };
@@ -183,7 +183,7 @@ impl Stages {
         left: mpsc::Sender<Vec<LeftDelivery>>,
     ) -> mpsc::Sender<Vec<RejectedDelivery>> {
         let (rejected, arriving) = mpsc::channel(self.channel_room);
-        let outage = CallOutage::new("send to the dead-letter queue", queue.url());
+        let outage = CallOutage::of(&queue, "send to the dead-letter queue");
         let (in_flight, known_rejects) = (Arc::clone(&self.in_flight), Arc::clone(&self.known_rejects));
         let max_receives = self.max_receives.clone();
         let sender = DeadLetterSender {
@@ -204,7 +204,7 @@ impl Stages {
         let deleter = Deleter {
             queue: self.source.clone(),
             in_flight: Arc::clone(&self.in_flight),
-            outage: CallOutage::new("delete", self.source.url()),
+            outage: CallOutage::of(&self.source, "delete"),
             max_calls: usize::from(settings.deletes_max),
         };
         self.start_stage("deletes", succeeding(deleter.run(to_delete, self.lifecycle.clone())));
@@ -214,7 +214,7 @@ impl Stages {
         let heartbeat = Heartbeat {
             queue: self.source.clone(),
             in_flight: Arc::clone(&self.in_flight),
-            outage: CallOutage::new("extend the visibility timeout", self.source.url()),
+            outage: CallOutage::of(&self.source, "extend the visibility timeout"),
             gate,
             visibility: settings.visibility(),
             max_receives: self.max_receives.clone(),

@@ -7,7 +7,7 @@ use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, Mess
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use veilpost_local::output::{print, say};
-use veilpost_local::queue::{QueueClient, in_one_line};
+use veilpost_local::queue::{Call, QueueClient, in_one_line};
 use veilpost_local::table;
 
 /// How long a message is hidden while the others are read, in seconds, so that none is read twice.
@@ -54,7 +54,7 @@ async fn read(queue: &QueueClient, limit: usize, found: &mut Vec<Message>) -> an
         let request = queue.client.receive_message().queue_url(&queue.url).max_number_of_messages(room);
         let request = request.visibility_timeout(HIDDEN).wait_time_seconds(1).message_attribute_names("All");
         let request = request.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
-        let answer = request.send().await.map_err(|error| in_one_line(&error));
+        let answer = request.send().await.map_err(|error| in_one_line(&error, Call::Receive));
         let messages = answer.context("cannot read the dead-letter queue")?.messages.unwrap_or_default();
         if messages.is_empty() {
             break;
@@ -75,7 +75,11 @@ async fn put_back(queue: &QueueClient, messages: &[Message]) -> anyhow::Result<(
         });
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let request = queue.client.change_message_visibility_batch().queue_url(&queue.url);
-        let answer = request.set_entries(Some(entries)).send().await.map_err(|error| in_one_line(&error));
+        let answer = request
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| in_one_line(&error, Call::Extend));
         answer.context("cannot put messages back; they are hidden for two minutes")?;
     }
     Ok(())

@@ -18,7 +18,7 @@ use tokio::process::{ChildStderr, ChildStdout, Command};
 use tokio::sync::Notify;
 use veilpost_local::output::print;
 use veilpost_local::process::Child;
-use veilpost_local::queue::{client_for, in_one_line};
+use veilpost_local::queue::{Call, client_for, in_one_line};
 use veilpost_masker::{HmacKeys, Mask, Policy};
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{RawRecord, Value};
@@ -147,7 +147,7 @@ async fn receive(client: &Client, url: &str, count: i32) -> anyhow::Result<Vec<M
     let request = client.receive_message().queue_url(url).max_number_of_messages(count);
     let request = request.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
     let answer = request.wait_time_seconds(1).visibility_timeout(60).send().await;
-    Ok(answer.map_err(|error| in_one_line(&error))?.messages.unwrap_or_default())
+    Ok(answer.map_err(|error| in_one_line(&error, Call::Receive))?.messages.unwrap_or_default())
 }
 
 async fn delete(client: &Client, url: &str, messages: &[Message]) -> anyhow::Result<u64> {
@@ -157,7 +157,7 @@ async fn delete(client: &Client, url: &str, messages: &[Message]) -> anyhow::Res
     };
     let entries = messages.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
     let request = client.delete_message_batch().queue_url(url).set_entries(Some(entries));
-    let answer = request.send().await.map_err(|error| in_one_line(&error))?;
+    let answer = request.send().await.map_err(|error| in_one_line(&error, Call::Send))?;
     Ok(u64::try_from(answer.successful.len())?)
 }
 
@@ -172,7 +172,7 @@ async fn one_at_a_time(client: &Client, url: &str, count: u64) -> anyhow::Result
             let values = masked(&mask, &message)?;
             let request = client.delete_message().queue_url(url);
             let deleted = request.set_receipt_handle(message.receipt_handle).send().await;
-            deleted.map_err(|error| in_one_line(&error))?;
+            deleted.map_err(|error| in_one_line(&error, Call::Delete))?;
             insert_one(&database_url, &values).await?;
             done += 1;
         }

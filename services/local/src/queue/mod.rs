@@ -11,3 +11,4 @@ pub use client::{CREDENTIALS, REGION, client_for};
 pub use embedded::{EmbeddedQueue, QueuePair};
 pub use queue_client::{QueueClient, in_one_line};
 pub use sender::{Sender, Sent};
+pub use veilpost_sqs::Call;

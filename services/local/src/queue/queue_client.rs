@@ -4,6 +4,7 @@ use anyhow::Context;
 use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use veilpost_sqs::{Call, SqsError};
 
 /// An existing queue, and a client that reaches it.
 #[derive(Clone, Debug)]
@@ -22,23 +23,16 @@ impl QueueClient {
         }
         let found = client.get_queue_url().queue_name(queue).send().await;
         let found = found
-            .map_err(|error| in_one_line(&error))
+            .map_err(|error| in_one_line(&error, Call::Find))
             .with_context(|| format!("cannot find queue {queue}"))?;
         Ok(Self { client, url: found.queue_url.context("the queue service returned no URL")? })
     }
 }
 
-/// An error of the SDK in one line: the service's code and message, or the innermost cause.
-pub fn in_one_line<E>(error: &SdkError<E>) -> anyhow::Error
+/// An error of the SDK in one line: what is wrong, and what to do.
+pub fn in_one_line<E>(error: &SdkError<E>, call: Call) -> anyhow::Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    if let (Some(code), message) = (error.code(), error.message().unwrap_or("no message")) {
-        return anyhow::anyhow!("{code}: {message}");
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    anyhow::anyhow!("{error}: {cause}")
+    SqsError::from_sdk(error, call).into()
 }

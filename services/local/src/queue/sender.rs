@@ -7,6 +7,7 @@ use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{Instrument, Span};
+use veilpost_sqs::Call;
 
 use super::queue_client::{QueueClient, in_one_line};
 use super::trace;
@@ -95,7 +96,7 @@ impl Sender {
         let entries = numbers.iter().map(entry).collect::<Result<_, _>>()?;
         let request = self.queue.client.send_message_batch().queue_url(&self.queue.url);
         let answer = request.set_entries(Some(entries)).send().instrument(span).await;
-        let answer = answer.map_err(|error| in_one_line(&error))?;
+        let answer = answer.map_err(|error| in_one_line(&error, Call::Send))?;
         if let Some(refused) = answer.failed.iter().find(|failed| failed.sender_fault) {
             anyhow::bail!("the queue refused a message: {}", refused.code);
         }

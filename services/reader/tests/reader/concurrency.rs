@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use tokio::time::sleep;
 use veilpost_testkit::SqsFault;
 
@@ -15,21 +14,11 @@ const WAITING: usize = 1500;
 /// This many receives under way are more than a few, and carry far less than what waits until they are.
 const SEVERAL: usize = 8;
 
-async fn send(harness: &ReaderHarness, messages: usize) {
-    let entry = |id: usize| {
-        SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body("{}").build().unwrap()
-    };
-    for _ in 0..messages / 10 {
-        let call = harness.sqs.client.send_message_batch().queue_url(&harness.url);
-        call.set_entries(Some((0..10).map(entry).collect())).send().await.unwrap();
-    }
-}
-
 /// How many are right for a rate and a latency is tested where the number is computed, without a clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_receives_are_under_way_while_messages_wait_and_one_when_the_queue_is_empty() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| STORED).await).await;
-    send(&harness, WAITING).await;
+    harness.sqs.send_many(&harness.url, WAITING).await;
     harness.sqs.break_next(u64::MAX, "ReceiveMessage", SqsFault::Delay(Duration::from_millis(100)));
     harness.read(&["--pollers-min", "1"]);
     harness.source_has(0, 0).await;

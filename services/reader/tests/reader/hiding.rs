@@ -32,21 +32,19 @@ async fn nothing_is_moved_while_extensions_meet(fault: SqsFault) {
     let mut harness = ReaderHarness::new(masker).await;
     harness.url = harness.sqs.create_with_redrive("redriven", "logins-dead", 6).await;
     let masker = format!("http://{}", harness.masker.address);
-    let more = ["--queue", "redriven", "--visibility-timeout", "2s", "--pollers-min", "8"];
+    let more = ["--queue", "redriven", "--visibility-timeout", "4s", "--pollers-min", "8"];
     harness.read_as(settings(&masker, &more));
     eventually("ready", || harness.lifecycle.is_ready()).await;
-    for _ in 0..MESSAGES {
-        harness.sqs.send(&harness.url, "{}").await;
-    }
+    harness.sqs.send_many(&harness.url, MESSAGES).await;
     harness.receives_bring(MESSAGES).await;
     let before = harness.sqs.calls(EXTEND);
     harness.sqs.break_next(u64::MAX, EXTEND, fault);
     // Enough visibility timeouts to use up six receives.
-    sleep(Duration::from_secs(14)).await;
+    sleep(Duration::from_secs(28)).await;
     let (receives, extensions) = (harness.sqs.calls("ReceiveMessage"), harness.sqs.calls(EXTEND) - before);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(harness.sqs.calls("ReceiveMessage"), receives, "receiving has stopped");
-    assert!(extensions < 100, "{extensions} attempts to extend in 14 s");
+    assert!(extensions < 100, "{extensions} attempts to extend in 28 s");
     assert!(harness.masker.records().len() <= MESSAGES, "nothing was sent a second time");
     harness.sqs.mend(EXTEND);
     gate.add_permits(1);

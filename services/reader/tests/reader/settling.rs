@@ -175,9 +175,12 @@ async fn an_unknown_outcome_leaves_the_message_and_it_comes_again() {
 
 #[tokio::test]
 async fn a_message_undecided_at_its_last_receive_is_dead_lettered_with_its_reason() {
-    let verdict = |record: &veilpost_proto::v1::RawRecord| match record.last_receive {
-        true => Verdict::Rejected(Reason::Undecided, "SQLSTATE U0001"),
-        false => Verdict::Is(Outcome::Unspecified),
+    let verdict = |record: &veilpost_proto::v1::RawRecord| {
+        if record.last_receive {
+            Verdict::Rejected(Reason::Undecided, "SQLSTATE U0001")
+        } else {
+            Verdict::Is(Outcome::Unspecified)
+        }
     };
     let mut harness = ReaderHarness::new(ScriptedMasker::start(verdict).await).await;
     harness.url = harness.sqs.create_with_redrive("redriven", "logins-dead", 3).await;

@@ -5,7 +5,9 @@ use std::sync::Mutex;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::types::{
+    Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use serde_json::json;
 use veilpost_local::queue::EmbeddedQueue;
 use veilpost_testkit::{ArmedFault, SqsFault, SqsFaultProxy};
@@ -86,6 +88,17 @@ impl Sqs {
 
     pub(crate) async fn send(&self, url: &str, body: &str) -> String {
         self.client.send_message().queue_url(url).message_body(body).send().await.unwrap().message_id.unwrap()
+    }
+
+    /// Sends `messages` messages, ten at a time.
+    pub(crate) async fn send_many(&self, url: &str, messages: usize) {
+        let entry = |id: usize| {
+            SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body("{}").build().unwrap()
+        };
+        for _ in 0..messages / 10 {
+            let call = self.client.send_message_batch().queue_url(url);
+            call.set_entries(Some((0..10).map(entry).collect())).send().await.unwrap();
+        }
     }
 
     /// Messages that can be received, and messages that are hidden.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 
-use veilpost_local::queue::in_one_line;
+use veilpost_local::queue::{Call, in_one_line};
 
 const REASON: &str = "veilpost.reason";
 const MESSAGE_ID: &str = "veilpost.message-id";
@@ -22,7 +22,7 @@ pub(super) async fn read(client: &Client, url: &str) -> anyhow::Result<HashMap<S
     loop {
         let request = client.receive_message().queue_url(url).max_number_of_messages(10);
         let request = request.message_attribute_names("All").visibility_timeout(HIDDEN).wait_time_seconds(0);
-        let answer = request.send().await.map_err(|error| in_one_line(&error));
+        let answer = request.send().await.map_err(|error| in_one_line(&error, Call::Receive));
         let messages = answer.context("cannot read the dead-letter queue")?.messages.unwrap_or_default();
         if messages.is_empty() {
             return Ok(found);
@@ -46,8 +46,11 @@ pub(super) async fn count(client: &Client, url: &str) -> anyhow::Result<u64> {
         QueueAttributeName::ApproximateNumberOfMessagesDelayed,
     ];
     let request = client.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
-    let answer =
-        request.send().await.map_err(|error| in_one_line(&error)).context("cannot count messages")?;
+    let answer = request
+        .send()
+        .await
+        .map_err(|error| in_one_line(&error, Call::Inspect))
+        .context("cannot count messages")?;
     let counts = answer.attributes.unwrap_or_default();
     names
         .iter()
