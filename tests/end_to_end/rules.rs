@@ -275,5 +275,11 @@ async fn sent_times_and_typed_columns_are_filled_and_unknown_records_can_be_reje
     found.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(found, wanted);
+    let claimed = "SELECT count(*) FROM veilpost.ledger WHERE rejected IS NOT NULL";
+    assert_eq!(
+        stack.count(claimed).await.unwrap(),
+        3,
+        "the masker's rejection is claimed as the writer's are"
+    );
     stack.stop().await.unwrap();
 }

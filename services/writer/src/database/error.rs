@@ -135,7 +135,8 @@ impl From<&PgDatabaseError> for ServerError {
             column: error.column().map(str::to_owned),
             constraint: error.constraint().map(str::to_owned),
             data_type: error.data_type().map(str::to_owned),
-            // The text of the context may quote values, so it is not kept.
+            // The text of the context may quote values, so it is not kept. The session's settings keep
+            // parameters out of it, which would be a context without a function.
             is_nested: error.r#where().is_some(),
         }
     }

@@ -36,6 +36,7 @@ const SETTINGS: &str = r#"
            set_config('IntervalStyle', 'postgres', false),
            set_config('standard_conforming_strings', 'on', false),
            set_config('client_min_messages', 'warning', false),
+           set_config('log_parameter_max_length_on_error', '0', false),
            set_config('statement_timeout', $1, false),
            set_config('lock_timeout', $2, false),
            set_config('idle_in_transaction_session_timeout', '30s', false),

@@ -223,3 +223,14 @@ async fn a_drain_gives_back_what_is_held() {
     let (end, ()) = tokio::join!(stream.end(), writer.stop());
     assert_eq!(end, tonic::Code::Unavailable);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_shows_parameters_with_errors_still_rejects_by_its_constraints() {
+    let database =
+        TestDatabase::with("CREATE TABLE user_logins (user_id text CHECK (user_id <> 'user-1'))").await;
+    let show = format!("ALTER DATABASE {} SET log_parameter_max_length_on_error = -1", database.name);
+    database.sql(&show).await;
+    let writer = database.ready_writer(&[]).await;
+    let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
+    assert_eq!(stream.store(users(0..3)).await.outcomes, [STORED, REJECTED, STORED]);
+}
