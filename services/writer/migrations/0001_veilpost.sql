@@ -1,4 +1,5 @@
--- What Veilpost keeps for itself, and the default table.
+-- What Veilpost keeps for itself. The first edition of this file also made the default table; its checksum is kept, so
+-- that both editions are the same migration.
 
 CREATE SCHEMA IF NOT EXISTS veilpost;
 
@@ -30,13 +31,3 @@ EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
 END
 $$;
-
-CREATE TABLE IF NOT EXISTS user_logins (
-    user_id          varchar(128),
-    device_type      varchar(32),
-    masked_ip        varchar(256),
-    masked_device_id varchar(256),
-    locale           varchar(32),
-    app_version      integer,
-    create_date      date
-);

@@ -9,7 +9,7 @@ use veilpost_proto::frame;
 use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::{self, MaskedBatch};
 
-use crate::catalogue::{ColumnKind, NumericShape, Table, TableColumn, TextLimit};
+use crate::catalogue::{ColumnKind, DateTimeType, DeclaredType, NumericShape, Table, TableColumn, TextLimit};
 use crate::convert::{Input, ValueRejection, Verdict, convert};
 use crate::record::{PreparedBatch, prepare};
 use crate::target::ResolvedTarget;
@@ -25,12 +25,17 @@ fn columns() -> Vec<TableColumn> {
         ColumnKind::Numeric { shape: None },
         ColumnKind::Numeric { shape: Some(NumericShape { precision: 5, scale: 2 }) },
         ColumnKind::Numeric { shape: Some(NumericShape { precision: 2, scale: -3 }) },
+        ColumnKind::Money,
         ColumnKind::Float4,
         ColumnKind::Float8,
         ColumnKind::Boolean,
-        ColumnKind::Date,
-        ColumnKind::Timestamp,
-        ColumnKind::Time,
+        ColumnKind::DateTime(DateTimeType::Date),
+        ColumnKind::DateTime(DateTimeType::Time),
+        ColumnKind::DateTime(DateTimeType::TimeWithTimeZone),
+        ColumnKind::DateTime(DateTimeType::Timestamp),
+        ColumnKind::DateTime(DateTimeType::TimestampWithTimeZone),
+        ColumnKind::DateTimeRange(DateTimeType::Date),
+        ColumnKind::Interval,
         ColumnKind::Uuid,
         ColumnKind::Json,
         ColumnKind::Jsonb,
@@ -46,6 +51,7 @@ fn column(name: String, kind: ColumnKind) -> TableColumn {
         cast: "text".to_owned(),
         type_oid: 25,
         typmod: -1,
+        declared: DeclaredType { oid: 25, typmod: -1 },
         not_null: false,
         has_default: false,
         unusable: None,

@@ -16,6 +16,7 @@ use veilpost_runtime::link::CLAIMS;
 use crate::catalogue::{Catalogue, ReadError};
 use crate::commit::{BatchQueue, PendingBatch};
 use crate::database::Database;
+use crate::ledger::SentTimes;
 use crate::metrics::StreamCount;
 use crate::record::{PreparedBatch, prepare};
 use crate::spans;
@@ -34,6 +35,7 @@ struct StreamContext {
     database: Arc<Database>,
     catalogue: Arc<Catalogue>,
     queue: Arc<BatchQueue>,
+    sent_times: Arc<SentTimes>,
     life: Lifecycle,
     /// Only one opening stream at a time may have the definition read again.
     refresh: Semaphore,
@@ -54,9 +56,11 @@ impl WriterService {
         database: Arc<Database>,
         catalogue: Arc<Catalogue>,
         queue: Arc<BatchQueue>,
+        sent_times: Arc<SentTimes>,
         life: Lifecycle,
     ) -> Self {
-        Self(Arc::new(StreamContext { database, catalogue, queue, life, refresh: Semaphore::new(1) }))
+        let refresh = Semaphore::new(1);
+        Self(Arc::new(StreamContext { database, catalogue, queue, sent_times, life, refresh }))
     }
 }
 
@@ -118,7 +122,7 @@ impl StreamContext {
             return Ok(target);
         }
         let refreshed = async {
-            let mut session = self.database.connect().await?;
+            let mut session = self.database.connect_apart().await?;
             self.catalogue.refresh(&mut session).await
         };
         let table = refreshed.await.map_err(|error| match error {
@@ -167,6 +171,9 @@ impl OpenStream {
         let prepared = span.in_scope(|| prepare(batch, &target));
         let PreparedBatch { records, claims, receipt } =
             prepared.map_err(|unfit| Status::invalid_argument(unfit.to_string()))?;
+        if let Some(newest) = records.iter().map(|record| record.sent_ms).max() {
+            self.context.sent_times.note(newest);
+        }
         let (reply, answer) = oneshot::channel();
         queue.push(PendingBatch { target, records, claims, receipt, bytes, span, reply, memory });
         Ok(answer)

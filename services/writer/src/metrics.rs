@@ -20,6 +20,7 @@ const HELD: &str = "veilpost_writer_held_records";
 const TRUNCATED: &str = "veilpost_writer_ledger_slots_truncated_total";
 const QUEUE: &str = "veilpost_writer_queue_batches";
 const STREAMS: &str = "veilpost_writer_streams";
+const CLOCKS_DISAGREE: &str = "veilpost_writer_clocks_disagree";
 const DATABASE_UP: &str = "veilpost_writer_database_up";
 
 pub(crate) fn describe() {
@@ -39,6 +40,7 @@ pub(crate) fn describe() {
     describe_counter!(TRUNCATED, "Slots of the ledger that upkeep has emptied");
     describe_gauge!(QUEUE, "Batches that wait for their commit");
     describe_gauge!(STREAMS, "Open streams");
+    describe_gauge!(CLOCKS_DISAGREE, "1 while the clocks of database, host and queue are over an hour apart");
     describe_gauge!(DATABASE_UP, "1 when Postgres answered the last statement, 0 when it did not");
 }
 
@@ -131,6 +133,10 @@ pub(crate) fn queue_depth(batches: usize) {
 
 pub(crate) fn database_up(up: bool) {
     gauge!(DATABASE_UP).set(if up { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn clocks_disagree(disagree: bool) {
+    gauge!(CLOCKS_DISAGREE).set(if disagree { 1.0 } else { 0.0 });
 }
 
 /// Counts an open stream until it is dropped.

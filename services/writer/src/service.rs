@@ -13,17 +13,17 @@ use crate::catalogue::{Catalogue, TableName};
 use crate::commit::{BatchQueue, CommitCount, Committer};
 use crate::database::{Database, within};
 use crate::grpc::WriterService;
-use crate::ledger::Upkeep;
+use crate::ledger::{SentTimes, Upkeep};
 use crate::metrics;
 use crate::migrate::{migrate, migrate_when_possible};
 use crate::settings::{Arguments, Settings, WriterCommand};
 use crate::start_retry::{StartError, StartRetry};
 
-/// Whether the ledger is there, with the marks of rejected messages.
+/// Whether the ledger is there, with the marks of rejected messages. Needs no privilege on its schema.
 const LEDGER: &str = "
-    SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                   WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('veilpost.ledger')::pg_catalog.oid
-                     AND a.attname OPERATOR(pg_catalog.=) 'rejected'::pg_catalog.name)";
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = 'veilpost' AND c.relname = 'ledger' AND a.attname = 'rejected')";
 
 /// The process of the writer: reads its command line, whose first argument is the name of the program, and
 /// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
@@ -84,10 +84,13 @@ impl Writer {
         let listener = bind(self.settings.listen_address).await?;
         let queue = Arc::new(BatchQueue::new(self.settings.queue_bytes));
         self.spawn_committers(&queue, &life);
-        let upkeep = Upkeep::new(Arc::clone(&self.database), Arc::clone(&self.catalogue));
+        let sent_times = Arc::<SentTimes>::default();
+        let upkeep =
+            Upkeep::new(Arc::clone(&self.database), Arc::clone(&self.catalogue), Arc::clone(&sent_times));
         life.spawn("upkeep", upkeep.run(life.clone()));
         life.set_ready(true);
-        let service = WriterService::new(self.database, self.catalogue, Arc::clone(&queue), life.clone());
+        let service =
+            WriterService::new(self.database, self.catalogue, Arc::clone(&queue), sent_times, life.clone());
         let served = serve_grpc(WriterServer::new(service), listener, admission, &life).await;
         queue.close();
         served
@@ -113,7 +116,7 @@ impl Writer {
     /// Waits until ledger and table exist and the table is fit.
     async fn prepare(&self) -> anyhow::Result<()> {
         if self.settings.migrate {
-            migrate_when_possible(&self.database).await?;
+            migrate_when_possible(&self.database, &self.settings.table).await?;
         }
         let mut retry = StartRetry::new("cannot start yet; trying again");
         while let Err(error) = self.read_definitions().await {
@@ -124,7 +127,7 @@ impl Writer {
     }
 
     async fn read_definitions(&self) -> Result<(), StartError> {
-        let mut session = self.database.connect().await?;
+        let mut session = self.database.connect_apart().await?;
         let ledger = sqlx::query_scalar(LEDGER);
         let exists: bool = within(session.deadline(), ledger.fetch_one(session.connection())).await?;
         if !exists {

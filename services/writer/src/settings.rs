@@ -10,6 +10,7 @@ use veilpost_runtime::{BadSettings, CommonSettings, TlsSettings, parse_bytes, pa
 
 use crate::commit::CommitLimits;
 use crate::database::Database;
+use crate::migrate::DEFAULT_TABLE;
 
 /// Veilpost's writer: stores masked records in Postgres, each exactly once.
 #[derive(Parser, Clone, Debug)]
@@ -42,7 +43,7 @@ pub struct MigrateSettings {
     #[arg(
         long,
         env = "VEILPOST_TABLE",
-        default_value = "user_logins",
+        default_value = DEFAULT_TABLE,
         value_parser = parse_table,
         help_heading = "Database",
         value_name = "NAME"
@@ -62,7 +63,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_TABLE",
-        default_value = "user_logins",
+        default_value = DEFAULT_TABLE,
         value_parser = parse_table,
         help_heading = "Database",
         value_name = "NAME"
@@ -171,8 +172,9 @@ impl Settings {
 }
 
 fn parse_table(text: &str) -> Result<String, String> {
-    if text.split('.').any(str::is_empty) {
-        return Err("write table or schema.table".to_owned());
+    let names: Vec<_> = text.split('.').collect();
+    if names.len() > 2 || names.iter().any(|name| name.is_empty()) {
+        return Err("write table or schema.table, without the database and without quotes".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -223,7 +225,7 @@ mod tests {
     #[test]
     fn a_table_has_a_name_and_perhaps_a_schema() {
         assert!(parse(&["--table", "events.user_logins"]).is_ok());
-        for nameless in ["", ".", "events.", ".user_logins"] {
+        for nameless in ["", ".", "events.", ".user_logins", "a.b.c"] {
             assert!(parse(&["--table", nameless]).is_err(), "{nameless}");
         }
     }

@@ -10,11 +10,20 @@ pub(crate) struct TableColumn {
     /// The base type's object id and modifier; a domain counts as the type that it is based on.
     pub(crate) type_oid: u32,
     pub(crate) typmod: i32,
+    /// The column's own type, which may be a domain.
+    pub(crate) declared: DeclaredType,
     pub(crate) not_null: bool,
     /// Whether the table fills it when an insert does not.
     pub(crate) has_default: bool,
     /// Why no value can be stored in it; None for an ordinary column.
     pub(crate) unusable: Option<String>,
+}
+
+/// A type and its modifier, as `pg_attribute` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeclaredType {
+    pub(crate) oid: u32,
+    pub(crate) typmod: i32,
 }
 
 /// The rules by which the writer judges a column's values; see `convert`.
@@ -30,18 +39,51 @@ pub(crate) enum ColumnKind {
     Numeric {
         shape: Option<NumericShape>,
     },
+    Money,
     Float4,
     Float8,
     Boolean,
-    Date,
-    Timestamp,
-    /// Times of day and intervals.
-    Time,
+    DateTime(DateTimeType),
+    /// A range of dates or times, or a multirange.
+    DateTimeRange(DateTimeType),
+    Interval,
     Uuid,
     Json,
     Jsonb,
     /// Any other type: only Postgres judges its values.
     Other,
+}
+
+/// What a date or a time consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DateTimeType {
+    Date,
+    Time,
+    TimeWithTimeZone,
+    Timestamp,
+    TimestampWithTimeZone,
+}
+
+impl DateTimeType {
+    fn of(type_name: &str) -> Option<Self> {
+        Some(match type_name {
+            "date" => Self::Date,
+            "time" => Self::Time,
+            "timetz" => Self::TimeWithTimeZone,
+            "timestamp" => Self::Timestamp,
+            "timestamptz" => Self::TimestampWithTimeZone,
+            _ => return None,
+        })
+    }
+}
+
+/// A base type, as the catalogue names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TypeName<'name> {
+    pub(super) name: &'name str,
+    pub(super) is_built_in: bool,
+    /// The built-in type of a range's bounds.
+    pub(super) bound: Option<&'name str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +116,14 @@ impl NumericShape {
 
 impl ColumnKind {
     /// The kind of a base type by its name. Apart from citext, only types of `pg_catalog` are known by name.
-    pub(super) fn of(type_name: &str, built_in: bool, typmod: i32) -> Self {
-        match (type_name, built_in) {
+    pub(super) fn of(type_name: TypeName<'_>, typmod: i32) -> Self {
+        if let Some(bound) = type_name.bound.and_then(DateTimeType::of) {
+            return Self::DateTimeRange(bound);
+        }
+        if let Some(date_time) = DateTimeType::of(type_name.name).filter(|_| type_name.is_built_in) {
+            return Self::DateTime(date_time);
+        }
+        match (type_name.name, type_name.is_built_in) {
             ("text", true) | ("citext", false) => Self::Text { limit: TextLimit::None },
             ("varchar" | "bpchar", true) => Self::Text { limit: characters(typmod) },
             ("name", true) => Self::Text { limit: TextLimit::Bytes(63) },
@@ -87,9 +135,8 @@ impl ColumnKind {
             ("float4", true) => Self::Float4,
             ("float8", true) => Self::Float8,
             ("bool", true) => Self::Boolean,
-            ("date", true) => Self::Date,
-            ("timestamp" | "timestamptz", true) => Self::Timestamp,
-            ("time" | "timetz" | "interval", true) => Self::Time,
+            ("money", true) => Self::Money,
+            ("interval", true) => Self::Interval,
             ("uuid", true) => Self::Uuid,
             ("json", true) => Self::Json,
             ("jsonb", true) => Self::Jsonb,
@@ -123,6 +170,11 @@ mod tests {
 
     #[test]
     fn a_users_type_is_not_known_by_its_name() {
-        assert_eq!(ColumnKind::of("int4", false, -1), ColumnKind::Other);
+        let of = |name, is_built_in, bound| ColumnKind::of(TypeName { name, is_built_in, bound }, -1);
+        assert_eq!(of("int4", false, None), ColumnKind::Other);
+        assert_eq!(of("date", false, None), ColumnKind::Other);
+        assert_eq!(of("date", true, None), ColumnKind::DateTime(DateTimeType::Date));
+        assert_eq!(of("shifts", false, Some("time")), ColumnKind::DateTimeRange(DateTimeType::Time));
+        assert_eq!(of("int4range", true, Some("int4")), ColumnKind::Other);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-pub(crate) use column::{ColumnKind, NumericShape, TableColumn, TextLimit};
+pub(crate) use column::{ColumnKind, DateTimeType, DeclaredType, NumericShape, TableColumn, TextLimit};
 pub(crate) use read::ReadError;
 pub(crate) use table::{Table, TableName};
 
@@ -57,7 +57,7 @@ impl Catalogue {
 pub(crate) mod fixtures {
     //! Columns and tables for the tests of this crate.
 
-    use super::{Arc, ColumnKind, Table, TableColumn, TextLimit};
+    use super::{Arc, ColumnKind, DeclaredType, Table, TableColumn, TextLimit};
 
     pub(crate) fn column(name: &str) -> TableColumn {
         TableColumn {
@@ -66,6 +66,7 @@ pub(crate) mod fixtures {
             cast: "text".to_owned(),
             type_oid: 25,
             typmod: -1,
+            declared: DeclaredType { oid: 25, typmod: -1 },
             not_null: false,
             has_default: false,
             unusable: None,

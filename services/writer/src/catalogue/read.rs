@@ -3,8 +3,9 @@
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 
-use super::{ColumnKind, Table, TableColumn, TableName};
-use crate::database::{DbError, Session, within};
+use super::column::TypeName;
+use super::{ColumnKind, DeclaredType, Table, TableColumn, TableName};
+use crate::database::{DbError, Session, quoted, within};
 
 /// Why the definition could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,6 @@ pub(crate) enum ReadError {
 /// Unlogged and temporary tables are unfit: a crash would lose their rows, while the ledger keeps their keys.
 const TABLE: &str = "
     SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
-           pg_table_is_visible(c.oid) AS visible,
            EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
                    AND t.tgenabled <> 'D' AND t.tgtype & 7 = 7) AS has_before_triggers,
            CASE
@@ -33,9 +33,24 @@ const TABLE: &str = "
                'it has a rule on INSERT'
            END AS unfit
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = $1
-      AND CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $2 END";
+    WHERE c.oid = $1::bigint::oid";
 
+/// What the name of a table alone means on the search path; NULL when it means nothing.
+const ON_PATH: &str = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid::pg_catalog.int8";
+
+const IN_SCHEMA: &str = "
+    SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relname = $2";
+
+/// Tables that may be meant by a name that means nothing: those of the same name in other schemas, or in
+/// other letters.
+const SIMILAR: &str = "
+    SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE lower(c.relname) = lower($1) AND c.relkind IN ('r', 'p')
+      AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+    ORDER BY n.nspname <> $2, c.relname <> $1, n.nspname, c.relname LIMIT 1";
+
+/// The text form of money depends on the database's locale; its assignment from numeric does not.
 const COLUMNS: &str = "
     WITH RECURSIVE base AS (
         SELECT a.attnum, a.atttypid AS type, a.atttypmod AS typmod, false AS has_default
@@ -52,7 +67,15 @@ const COLUMNS: &str = "
            WHEN t.typtype = 'c' THEN 'is of a composite type'
            END AS unusable,
            t.oid::bigint AS type_oid, t.typname::text AS type_name, n.nspname = 'pg_catalog' AS is_built_in,
-           b.typmod, format_type(t.oid, -1) AS cast_type
+           b.typmod, CASE WHEN t.oid = 'pg_catalog.money'::regtype THEN 'pg_catalog.numeric'
+                     ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) END AS cast_type,
+           a.atttypid::bigint AS declared_oid, a.atttypmod AS declared_typmod,
+           (WITH RECURSIVE bound AS (
+                SELECT r.rngsubtype AS type FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+              UNION ALL
+                SELECT d.typbasetype FROM bound e JOIN pg_type d ON d.oid = e.type WHERE d.typtype = 'd'
+            ) SELECT d.typname::text FROM bound e JOIN pg_type d ON d.oid = e.type
+              WHERE d.typtype <> 'd' AND d.typnamespace = 'pg_catalog'::regnamespace) AS bound_name
     FROM base b
     JOIN pg_attribute a ON a.attrelid = $1::bigint::oid AND a.attnum = b.attnum
     JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
@@ -63,7 +86,6 @@ struct TableRow {
     oid: i64,
     schema: String,
     name: String,
-    visible: bool,
     has_before_triggers: bool,
     unfit: Option<String>,
 }
@@ -78,6 +100,10 @@ struct ColumnRow {
     is_built_in: bool,
     typmod: i32,
     cast_type: String,
+    declared_oid: i64,
+    declared_typmod: i32,
+    /// The built-in type of a range's bounds.
+    bound_name: Option<String>,
 }
 
 impl FromRow<'_, PgRow> for TableRow {
@@ -86,7 +112,6 @@ impl FromRow<'_, PgRow> for TableRow {
             oid: row.try_get("oid")?,
             schema: row.try_get("schema")?,
             name: row.try_get("name")?,
-            visible: row.try_get("visible")?,
             has_before_triggers: row.try_get("has_before_triggers")?,
             unfit: row.try_get("unfit")?,
         })
@@ -105,40 +130,85 @@ impl FromRow<'_, PgRow> for ColumnRow {
             is_built_in: row.try_get("is_built_in")?,
             typmod: row.try_get("typmod")?,
             cast_type: row.try_get("cast_type")?,
+            declared_oid: row.try_get("declared_oid")?,
+            declared_typmod: row.try_get("declared_typmod")?,
+            bound_name: row.try_get("bound_name")?,
         })
     }
 }
 
 pub(super) async fn read(session: &mut Session, name: &TableName) -> Result<Table, ReadError> {
-    let deadline = session.deadline();
-    let found = within(deadline, fetch(session.connection(), name)).await?;
-    let Some((table, columns)) = found else {
-        return Err(ReadError::Unfit(format!("table {name} does not exist")));
-    };
-    if let Some(why) = &table.unfit {
-        return Err(ReadError::Unfit(format!("table {name} cannot be written to: {why}")));
+    session.begin_apart_at_one_moment().await?;
+    let found = fetch(session, name).await;
+    match session.end_apart(found).await? {
+        Found::Table(table, _, _) if table.unfit.is_some() => {
+            let why = table.unfit.unwrap_or_default();
+            Err(ReadError::Unfit(format!("table {name} cannot be written to: {why}")))
+        }
+        Found::Table(table, visible, columns) => Ok(table.with(visible, columns)),
+        Found::Similar(other) => Err(ReadError::Unfit(missing(name, &other))),
+        Found::Nothing => Err(ReadError::Unfit(format!("table {name} does not exist"))),
     }
-    Ok(table.with(columns))
 }
 
-async fn fetch(
+enum Found {
+    /// Also whether its unqualified name finds it.
+    Table(TableRow, bool, Vec<ColumnRow>),
+    Similar(TableName),
+    Nothing,
+}
+
+/// Runs in one transaction, so that table and columns are those of one moment.
+async fn fetch(session: &mut Session, name: &TableName) -> Result<Found, DbError> {
+    let on_path = sqlx::query_as(ON_PATH).bind(quoted(&name.name));
+    let (on_path,): (Option<i64>,) = session.ask_on_path_of_role(on_path).await?;
+    let deadline = session.deadline();
+    within(deadline, fetch_known(session.connection(), name, on_path)).await
+}
+
+async fn fetch_known(
     connection: &mut PgConnection,
     name: &TableName,
-) -> Result<Option<(TableRow, Vec<ColumnRow>)>, sqlx::Error> {
-    let table: Option<TableRow> =
-        sqlx::query_as(TABLE).bind(&name.name).bind(&name.schema).fetch_optional(&mut *connection).await?;
-    let Some(table) = table else { return Ok(None) };
+    on_path: Option<i64>,
+) -> Result<Found, sqlx::Error> {
+    let oid: Option<i64> = match &name.schema {
+        None => on_path,
+        Some(schema) => {
+            let oid = sqlx::query_scalar(IN_SCHEMA).bind(schema).bind(&name.name);
+            oid.fetch_optional(&mut *connection).await?
+        }
+    };
+    let table: Option<TableRow> = sqlx::query_as(TABLE).bind(oid).fetch_optional(&mut *connection).await?;
+    let Some(table) = table else { return fetch_similar(connection, name).await };
     let columns = sqlx::query_as(COLUMNS).bind(table.oid).fetch_all(connection).await?;
-    Ok(Some((table, columns)))
+    Ok(Found::Table(table, oid == on_path, columns))
+}
+
+async fn fetch_similar(connection: &mut PgConnection, name: &TableName) -> Result<Found, sqlx::Error> {
+    let similar = sqlx::query_as::<_, (String, String)>(SIMILAR).bind(&name.name).bind(&name.schema);
+    Ok(match similar.fetch_optional(connection).await? {
+        Some((schema, name)) => Found::Similar(TableName { schema: Some(schema), name }),
+        None => Found::Nothing,
+    })
+}
+
+/// Names a table that may be meant instead.
+fn missing(name: &TableName, other: &TableName) -> String {
+    let why = if name.name == other.name {
+        "the schema is another one, or is missing from the role's search_path"
+    } else {
+        "capital letters count here"
+    };
+    format!("table {name} does not exist, but {other} does ({why}): for that one, write --table {other}")
 }
 
 impl TableRow {
-    fn with(self, columns: Vec<ColumnRow>) -> Table {
+    fn with(self, visible: bool, columns: Vec<ColumnRow>) -> Table {
         Table {
             oid: oid(self.oid),
             schema: self.schema,
             name: self.name,
-            visible: self.visible,
+            visible,
             has_before_triggers: self.has_before_triggers,
             columns: columns.into_iter().map(TableColumn::from).collect(),
         }
@@ -147,12 +217,15 @@ impl TableRow {
 
 impl From<ColumnRow> for TableColumn {
     fn from(row: ColumnRow) -> Self {
+        let type_name =
+            TypeName { name: &row.type_name, is_built_in: row.is_built_in, bound: row.bound_name.as_deref() };
         Self {
-            kind: ColumnKind::of(&row.type_name, row.is_built_in, row.typmod),
-            name: row.name,
+            kind: ColumnKind::of(type_name, row.typmod),
             cast: row.cast_type,
+            name: row.name,
             type_oid: oid(row.type_oid),
             typmod: row.typmod,
+            declared: DeclaredType { oid: oid(row.declared_oid), typmod: row.declared_typmod },
             not_null: row.not_null,
             has_default: row.has_default,
             unusable: row.unusable,
@@ -162,4 +235,21 @@ impl From<ColumnRow> for TableColumn {
 
 fn oid(number: i64) -> u32 {
     u32::try_from(number).expect("an object id has 32 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_table_is_named_beside_the_one_that_may_be_meant() {
+        let text = |name, other| missing(&TableName::parse(name), &TableName::parse(other));
+        let capitals = text("orders", "public.Orders");
+        assert!(capitals.contains("--table public.Orders") && capitals.contains("capital"), "{capitals}");
+        let elsewhere = text("logins", "events.logins");
+        assert!(
+            elsewhere.contains("--table events.logins") && elsewhere.contains("search_path"),
+            "{elsewhere}"
+        );
+    }
 }

@@ -9,8 +9,9 @@ use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgBindIterExt, PgHasArrayTyp
 use sqlx::query::Query;
 use sqlx::{Arguments, AssertSqlSafe, Encode, Postgres, Type};
 use uuid::Uuid;
+use veilpost_runtime::numbers::to_u64;
 
-use crate::database::{DbError, Session, within};
+use crate::database::{DbError, ServerError, Session, within};
 use crate::ledger::{Key, slot_of};
 use crate::record::Record;
 #[cfg(feature = "bench")]
@@ -50,15 +51,23 @@ pub(crate) async fn insert(
     let deadline = session.deadline();
     match mode {
         InsertMode::Plain => {
-            within(deadline, query.execute(session.connection())).await?;
-            Ok(NewKeys::All)
+            let inserted = within(deadline, query.execute(session.connection())).await?;
+            if inserted.rows_affected() == to_u64(records.len()) { Ok(NewKeys::All) } else { Err(outdated()) }
         }
         InsertMode::Skipping => {
             let rows = within(deadline, query.fetch_all(session.connection())).await?;
+            if !rows.iter().all(|row| sqlx::Row::try_get(row, 1).unwrap_or(false)) {
+                return Err(outdated());
+            }
             let keys = rows.iter().map(|row| sqlx::Row::try_get::<Option<Uuid>, _>(row, 0).transpose());
             Ok(NewKeys::Only(keys.flatten().map(|key| key.map(Key::from)).collect::<Result<_, _>>()?))
         }
     }
+}
+
+/// The statement has found another definition than the known one, and has inserted nothing.
+fn outdated() -> DbError {
+    ServerError::with_sqlstate(ServerError::OUTDATED).into()
 }
 
 /// Stores rows without their keys, which no service ever does: the benchmark measures with it what the ledger

@@ -20,10 +20,10 @@ const TIMEOUTS: u32 = 3;
 /// Answers with the position of each value that the column's type refuses, and the SQLSTATE. Postgres logs
 /// none of it.
 const INPUT_ERRORS: &str = "
-    SELECT n, error FROM (
-        SELECT n, veilpost.input_error(value, $2::bigint::oid, $3) AS error
-        FROM unnest($1::text[]) WITH ORDINALITY AS u(value, n)
-    ) judged WHERE error IS NOT NULL";
+    SELECT judged.n, judged.error FROM (
+        SELECT given.n, veilpost.input_error(given.value, $2::pg_catalog.int8::pg_catalog.oid, $3::pg_catalog.int4) AS error
+        FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS given(value, n)
+    ) judged WHERE judged.error IS NOT NULL";
 
 /// Rejects the records whose values Postgres does not take, before a statement contains them: Postgres logs
 /// the values of a statement that fails.

@@ -4,8 +4,10 @@ mod boolean;
 mod datetime;
 mod decimal;
 mod integer;
+mod interval;
 mod json;
 mod number;
+mod range;
 mod text;
 mod uuid;
 mod verdict;
@@ -13,7 +15,6 @@ mod verdict;
 use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::Reason;
 
-use datetime::DateTimeType;
 use json::JsonType;
 
 #[cfg(any(test, fuzzing))]
@@ -45,12 +46,13 @@ fn convert_scalar(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
         ColumnKind::Text { limit } => text::convert(given, limit),
         ColumnKind::Integer { least, greatest } => integer::convert(given, least, greatest),
         ColumnKind::Numeric { shape } => number::numeric(given, shape),
+        ColumnKind::Money => number::money(given),
         ColumnKind::Float4 => number::float(given, number::fits_float4),
         ColumnKind::Float8 => number::float(given, number::fits_float8),
         ColumnKind::Boolean => boolean::convert(given),
-        ColumnKind::Date => datetime::convert(given, DateTimeType::Date),
-        ColumnKind::Timestamp => datetime::convert(given, DateTimeType::Timestamp),
-        ColumnKind::Time => datetime::convert(given, DateTimeType::Other),
+        ColumnKind::DateTime(date_time_type) => datetime::convert(given, date_time_type),
+        ColumnKind::DateTimeRange(bound) => range::convert(given, bound),
+        ColumnKind::Interval => interval::convert(given),
         ColumnKind::Uuid => uuid::convert(given),
         ColumnKind::Other | ColumnKind::Json | ColumnKind::Jsonb => Verdict::Unsure(Input::spelled(given)),
     }

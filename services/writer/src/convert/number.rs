@@ -33,6 +33,21 @@ pub(super) fn numeric(given: ValueRef<'_>, shape: Option<NumericShape>) -> Verdi
     }
 }
 
+/// Postgres gets a number, never a text whose commas and points it would read by the database's locale.
+pub(super) fn money(given: ValueRef<'_>) -> Verdict {
+    /// 64 bits hold 17 digits before the point.
+    const SHAPE: NumericShape = NumericShape { precision: 19, scale: 2 };
+    match given {
+        ValueRef::Number(text) | ValueRef::Text(text) if Decimal::parse(text).is_none() => {
+            Verdict::invalid("not a number")
+        }
+        _ => match numeric(given, Some(SHAPE)) {
+            Verdict::Unsure(input) => Verdict::Accept(input),
+            verdict => verdict,
+        },
+    }
+}
+
 pub(super) fn float(given: ValueRef<'_>, fits: fn(&str) -> bool) -> Verdict {
     let text = match given {
         ValueRef::Number(text) | ValueRef::Text(text) => text,
@@ -93,6 +108,21 @@ mod tests {
         let shape = Some(NumericShape { precision: 3, scale: 5 });
         assert_eq!(outcome(&numeric(ValueRef::Number("0.00999"), shape)), "accept");
         assert_eq!(outcome(&numeric(ValueRef::Number("0.01"), shape)), "range");
+    }
+
+    #[test]
+    fn money_is_a_plain_number() {
+        for (text, expected) in [
+            ("12.5", "accept"),
+            ("-0.005", "accept"),
+            ("12,50", "invalid"),
+            ("1,234.50", "invalid"),
+            ("$12.50", "invalid"),
+            ("NaN", "invalid"),
+            ("1e17", "range"),
+        ] {
+            assert_eq!(outcome(&money(ValueRef::Text(text))), expected, "{text}");
+        }
     }
 
     #[test]

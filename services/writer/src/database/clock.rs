@@ -25,9 +25,7 @@ impl ClockReading {
 impl Clock {
     /// Starts with the local wall clock, which counts until the first connection.
     pub(crate) fn new() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let database_ms = to_i64(wall.as_millis());
-        Self(RwLock::new(ClockReading { at: Instant::now(), database_ms }))
+        Self(RwLock::new(ClockReading { at: Instant::now(), database_ms: host_now_ms() }))
     }
 
     /// Takes over the time that the database read at some moment between `asked` and now.
@@ -40,6 +38,12 @@ impl Clock {
     pub(crate) fn now_ms(&self) -> i64 {
         self.0.read().at(Instant::now())
     }
+}
+
+/// This machine's wall clock, in milliseconds since the Unix epoch.
+pub(crate) fn host_now_ms() -> i64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    to_i64(wall.as_millis())
 }
 
 #[cfg(test)]

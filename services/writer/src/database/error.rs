@@ -28,6 +28,10 @@ pub(crate) struct ServerError {
 }
 
 impl ServerError {
+    /// Not one of Postgres's own codes, but of its class for what differs from the catalogue: the table's
+    /// definition has changed since the writer read it.
+    pub(crate) const OUTDATED: &str = "42V01";
+
     pub(crate) fn with_sqlstate(sqlstate: impl Into<String>) -> Self {
         Self { sqlstate: sqlstate.into(), ..Self::default() }
     }
@@ -187,6 +191,7 @@ fn meaning(sqlstate: &str) -> Option<&'static str> {
         "40001" => "serialization failure",
         "40P01" => "deadlock",
         "42501" => "a privilege is missing",
+        ServerError::OUTDATED => "the table's definition has changed",
         "42704" => "no such object or setting; Postgres 14 or newer is needed",
         "42703" => "no such column",
         "42883" => "no such function",

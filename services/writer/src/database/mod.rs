@@ -5,12 +5,15 @@ mod barrier;
 mod blame;
 mod clock;
 mod error;
+mod quoting;
+mod search_path;
 mod session;
 mod transaction;
 
 pub(crate) use barrier::barrier;
 pub(crate) use blame::{Blame, Origin, blame, blame_at, blame_for_input, is_transient};
-pub(crate) use clock::Clock;
+pub(crate) use clock::{Clock, host_now_ms};
 pub(crate) use error::{DbError, ServerError};
-pub(crate) use session::{Database, Session, within};
+pub(crate) use quoting::{literal, quoted};
+pub(crate) use session::{Database, NOW_MS, Session, within};
 pub(crate) use transaction::Transaction;

@@ -6,10 +6,12 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, PgConnection, Postgres};
 use veilpost_runtime::BadSettings;
 
+use super::search_path::{self, OWN};
 use super::{Clock, DbError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,20 +22,18 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
 /// The settings of every connection, whatever role, database and server have set. `remote_apply` is stronger
-/// than `on`, so it stays. By Postgres's default, a role named `veilpost` would find schema `veilpost` first
-/// in its search path and create its tables there. Postgres before 14 lacks one of the settings and is
-/// refused.
-const SETTINGS: &str = r#"
-    SELECT set_config('synchronous_commit',
+/// than `on`, so it stays. The settings by which types read their input are fixed, so that a value means the
+/// same in every database. Postgres before 14 lacks one of the settings and is refused.
+const SETTINGS: &str = "
+    SELECT current_user::text,
+           set_config('synchronous_commit',
                       CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
            set_config('default_transaction_isolation', 'read committed', false),
            set_config('default_transaction_deferrable', 'off', false),
-           set_config('search_path',
-                      CASE current_user WHEN 'veilpost' THEN replace(current_setting('search_path'), '"$user"', 'public')
-                      ELSE current_setting('search_path') END, false),
            set_config('DateStyle', 'ISO, MDY', false),
            set_config('TimeZone', 'UTC', false),
            set_config('IntervalStyle', 'postgres', false),
+           set_config('xmloption', 'content', false),
            set_config('standard_conforming_strings', 'on', false),
            set_config('client_min_messages', 'warning', false),
            set_config('log_parameter_max_length_on_error', '0', false),
@@ -43,7 +43,11 @@ const SETTINGS: &str = r#"
            set_config('idle_session_timeout', '0', false),
            set_config('client_connection_check_interval', '5s', false),
            set_config('tcp_keepalives_idle', '60', false),
-           set_config('tcp_user_timeout', '30s', false)"#;
+           set_config('tcp_user_timeout', '30s', false)";
+
+/// The database's time in milliseconds since the Unix epoch, on any search path.
+pub(crate) const NOW_MS: &str =
+    "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::bigint";
 
 const LOG_SHOWS_ROWS: &str = "this role may not set log_error_verbosity, so Postgres logs the whole row that a \
                               constraint refuses; to prevent that, run as a superuser (Postgres 15 or newer): \
@@ -56,7 +60,14 @@ const HIDE_ROWS_IN_LOG: &str = "
     EXCEPTION WHEN insufficient_privilege THEN NULL;
     END $$";
 
+/// Only Postgres 17 and newer have this limit, which would end a search.
+const NO_TRANSACTION_TIMEOUT: &str = "
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'";
+
 const LOG_IS_QUIET: &str = "SELECT current_setting('log_error_verbosity') = 'terse'";
+
+/// A query that gives rows of one type.
+pub(crate) type QueryOf<'query, T> = QueryAs<'query, Postgres, T, PgArguments>;
 
 /// How to reach the database.
 pub(crate) struct Database {
@@ -82,12 +93,21 @@ impl Database {
         Ok(Self { options, statement_timeout, warn_of_log: Once::new(), clock: Clock::new() })
     }
 
-    /// A connection for statements on records.
+    /// A connection for statements on records: it has the role's search path, so those statements name
+    /// everything with its schema.
     pub(crate) async fn connect(&self) -> Result<Session, DbError> {
+        let mut session = self.connect_apart().await?;
+        session.use_path_of_role().await?;
+        Ok(session)
+    }
+
+    /// A connection for the writer's own statements, whose search path holds nothing of others.
+    pub(crate) async fn connect_apart(&self) -> Result<Session, DbError> {
         self.connect_with(self.statement_timeout).await
     }
 
-    /// A connection for migrations, which may wait without limit for another writer's migration.
+    /// A connection for migrations, which may wait without limit for another writer's migration. Its search
+    /// path holds nothing of others.
     pub(crate) async fn connect_patiently(&self) -> Result<Session, DbError> {
         self.connect_with(Duration::ZERO).await
     }
@@ -95,7 +115,7 @@ impl Database {
     async fn connect_with(&self, statement_timeout: Duration) -> Result<Session, DbError> {
         let connection = within(CONNECT_TIMEOUT, self.options.connect()).await?;
         let deadline = CONNECT_TIMEOUT;
-        let mut session = Session { connection, deadline };
+        let mut session = Session { connection, deadline, path_of_role: String::new() };
         if !session.prepare(statement_timeout).await? {
             self.warn_of_log.call_once(|| tracing::warn!("{LOG_SHOWS_ROWS}"));
         }
@@ -120,6 +140,8 @@ impl fmt::Debug for Database {
 pub(crate) struct Session {
     connection: PgConnection,
     deadline: Duration,
+    /// The role's own search path, made safe.
+    path_of_role: String,
 }
 
 impl Session {
@@ -130,6 +152,49 @@ impl Session {
     /// Bounds a statement on this connection.
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// Begins a transaction in which the search path holds nothing of others.
+    pub(crate) async fn begin_apart(&mut self) -> Result<(), DbError> {
+        self.control("BEGIN; SET LOCAL search_path TO pg_catalog, pg_temp").await
+    }
+
+    /// The same with one snapshot for all its statements.
+    pub(crate) async fn begin_apart_at_one_moment(&mut self) -> Result<(), DbError> {
+        self.control("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL search_path TO pg_catalog, pg_temp")
+            .await
+    }
+
+    /// Ends such a transaction: commits it when its statements succeeded.
+    pub(crate) async fn end_apart<T>(&mut self, done: Result<T, DbError>) -> Result<T, DbError> {
+        match &done {
+            Ok(_) => self.control("COMMIT").await?,
+            Err(error) if error.ends_connection() => {}
+            Err(_) => self.roll_back().await?,
+        }
+        done
+    }
+
+    /// Asks, within a transaction of [`Self::begin_apart`], something that depends on the role's own search
+    /// path. The query names everything with its schema.
+    pub(crate) async fn ask_on_path_of_role<T>(&mut self, query: QueryOf<'_, T>) -> Result<T, DbError>
+    where
+        T: Send + Unpin + for<'row> FromRow<'row, PgRow>,
+    {
+        self.set_local_path(&self.path_of_role.clone()).await?;
+        let answer = within(self.deadline, query.fetch_one(&mut self.connection)).await?;
+        self.set_local_path(OWN).await?;
+        Ok(answer)
+    }
+
+    async fn set_local_path(&mut self, path: &str) -> Result<(), DbError> {
+        let set = sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL search_path TO {path}")));
+        within(self.deadline, set.execute(&mut self.connection)).await.map(|_| ())
+    }
+
+    async fn use_path_of_role(&mut self) -> Result<(), DbError> {
+        let set = sqlx::raw_sql(AssertSqlSafe(format!("SET search_path TO {}", self.path_of_role)));
+        within(self.deadline, set.execute(&mut self.connection)).await.map(|_| ())
     }
 
     /// Ends a transaction that was not committed.
@@ -153,11 +218,16 @@ impl Session {
     /// Applies the settings. The lock timeout is half the statement timeout, so that a statement that waits
     /// for a lock is not mistaken for a slow one. Returns whether Postgres's log shows no rows.
     async fn prepare(&mut self, statement_timeout: Duration) -> Result<bool, DbError> {
-        let settings = sqlx::query(SETTINGS)
+        let path = sqlx::query_scalar("SHOW search_path").persistent(false);
+        let path: String = within(self.deadline, path.fetch_one(&mut self.connection)).await?;
+        self.control("SET search_path TO pg_catalog, pg_temp").await?;
+        let settings = sqlx::query_scalar(SETTINGS)
             .persistent(false)
             .bind(milliseconds(statement_timeout))
             .bind(milliseconds(statement_timeout / 2));
-        within(self.deadline, settings.execute(&mut self.connection)).await?;
+        let role: String = within(self.deadline, settings.fetch_one(&mut self.connection)).await?;
+        self.path_of_role = search_path::of_role(&path, &role);
+        within(self.deadline, sqlx::raw_sql(NO_TRANSACTION_TIMEOUT).execute(&mut self.connection)).await?;
         within(self.deadline, sqlx::raw_sql(HIDE_ROWS_IN_LOG).execute(&mut self.connection)).await?;
         let quiet = sqlx::query_scalar(LOG_IS_QUIET).persistent(false);
         within(self.deadline, quiet.fetch_one(&mut self.connection)).await
@@ -166,7 +236,7 @@ impl Session {
     /// Sets the clock by the database's.
     pub(crate) async fn read_clock(&mut self, clock: &Clock) -> Result<i64, DbError> {
         let asked = Instant::now();
-        let query = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint");
+        let query = sqlx::query_scalar(NOW_MS);
         let database_ms = within(self.deadline, query.fetch_one(&mut self.connection)).await?;
         clock.set(asked, database_ms);
         Ok(database_ms)

@@ -27,6 +27,12 @@ impl Key {
         Self(key)
     }
 
+    /// The sent time in it.
+    pub(super) fn sent_ms(self) -> i64 {
+        let time = self.0.into_iter().take(6);
+        time.fold(0, |sum, byte| (sum << 8) | i64::from(byte))
+    }
+
     pub(crate) fn uuid(self) -> Uuid {
         Uuid::from_bytes(self.0)
     }
@@ -71,6 +77,7 @@ mod tests {
         fn a_key_survives_the_database(id in ".*", sent in 0i64..1 << 48) {
             let key = Key::new("p", &id, sent);
             prop_assert_eq!(Key::from(key.uuid()), key);
+            prop_assert_eq!(key.sent_ms(), sent);
         }
     }
 }

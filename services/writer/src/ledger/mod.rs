@@ -1,11 +1,13 @@
 //! The ledger of messages already stored: keys, the ring of slots, upkeep.
 
+mod clocks;
 mod entry;
 mod key;
 mod mark;
 mod upkeep;
 mod window;
 
+pub(crate) use clocks::SentTimes;
 pub use entry::{Fate, LedgerEntry, Purpose, fate};
 pub(crate) use key::Key;
 pub(crate) use mark::{SentKey, claim, marks};

@@ -13,7 +13,9 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Nothing is truncated this close to midnight, so that writers whose clocks differ by less agree on the idle
 /// slot.
-const MARGIN_MS: i64 = 60 * 60 * 1000;
+const MARGIN_MS: i64 = HOUR_MS;
+
+pub(super) const HOUR_MS: i64 = 60 * 60 * 1000;
 
 fn day_of(ms: i64) -> i64 {
     ms.div_euclid(DAY_MS)
@@ -32,6 +34,11 @@ pub(crate) fn slot_of(sent_ms: i64) -> i16 {
 /// stored before.
 pub(crate) fn accepts(now_ms: i64, sent_ms: i64) -> bool {
     (NEWEST..=OLDEST).contains(&(day_of(now_ms) - day_of(sent_ms)))
+}
+
+/// Whether a message sent at `sent_ms` is too old at `now_ms` for the ledger to be asked about it.
+pub(super) fn is_past(now_ms: i64, sent_ms: i64) -> bool {
+    day_of(now_ms) - day_of(sent_ms) > OLDEST
 }
 
 /// The names of the ledger's partitions, one for each slot.

@@ -3,10 +3,9 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::catalogue::{Catalogue, Table, TableName};
-use crate::database::{Database, within};
+use crate::database::{Database, quoted, within};
 use crate::ledger::leaves;
 use crate::start_retry::{StartError, StartRetry};
-use crate::target::quoted;
 
 /// The advisory lock for grants: grants at the same time would fail on each other.
 const GRANTS_LOCK: i64 = 0x3c81_94d2_6e0b_75af;
@@ -44,7 +43,7 @@ pub(crate) async fn grant_when_possible(
 }
 
 async fn try_grant(database: &Database, role: &str, catalogue: &Catalogue) -> Result<(), StartError> {
-    let mut session = database.connect().await?;
+    let mut session = database.connect_apart().await?;
     let deadline = session.deadline();
     let is_self = sqlx::query_scalar(IS_SELF).bind(role).fetch_optional(session.connection());
     match within(deadline, is_self).await? {

@@ -1,7 +1,9 @@
 //! Migrations: embedded in the executable, safe when several writers start at once.
 
+mod default_table;
 mod grants;
 mod migrations;
+mod schemas;
 
 use anyhow::Context;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -11,8 +13,12 @@ use crate::catalogue::TableName;
 use crate::database::{Database, DbError, Session, within};
 use crate::settings::MigrateSettings;
 use crate::start_retry::{StartError, StartRetry};
+use default_table::create_default_table;
 use grants::grant_when_possible;
 use migrations::migrations;
+use schemas::check_schemas;
+
+pub(crate) use default_table::DEFAULT_TABLE;
 
 /// Runs the pending migrations, grants the role in `settings` what the writer needs, and returns. Waits for
 /// Postgres where that may help.
@@ -29,7 +35,7 @@ pub async fn migrate(settings: MigrateSettings, life: Lifecycle) -> anyhow::Resu
 }
 
 async fn migrate_and_grant(database: &Database, settings: &MigrateSettings) -> anyhow::Result<()> {
-    migrate_when_possible(database).await?;
+    migrate_when_possible(database, &settings.table).await?;
     tracing::info!("migrations are up to date");
     if let Some(role) = &settings.grant_to {
         grant_when_possible(database, role, TableName::parse(&settings.table)).await?;
@@ -42,17 +48,24 @@ async fn migrate_and_grant(database: &Database, settings: &MigrateSettings) -> a
     Ok(())
 }
 
-pub(crate) async fn migrate_when_possible(database: &Database) -> anyhow::Result<()> {
+/// Makes the default table too, when `table` is its name and means nothing yet.
+pub(crate) async fn migrate_when_possible(database: &Database, table: &str) -> anyhow::Result<()> {
     let mut retry = StartRetry::new("cannot migrate yet; trying again");
-    while let Err(error) = try_migrate(database).await {
+    while let Err(error) = try_migrate(database, table).await {
         retry.wait_after(error).await.context("migrations failed")?;
     }
     Ok(())
 }
 
-async fn try_migrate(database: &Database) -> Result<(), StartError> {
+async fn try_migrate(database: &Database, table: &str) -> Result<(), StartError> {
     let mut session = database.connect_patiently().await?;
-    run(&mut session).await
+    check_schemas(&mut session).await?;
+    run(&mut session).await?;
+    if table == DEFAULT_TABLE {
+        create_default_table(&mut session).await?;
+    }
+    session.close().await;
+    Ok(())
 }
 
 /// Creates the schema only where it is missing: `CREATE SCHEMA IF NOT EXISTS` needs a privilege even when it

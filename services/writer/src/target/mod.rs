@@ -1,5 +1,6 @@
 //! The target of a stream, resolved against the catalogue.
 
+mod definition;
 mod own;
 mod sql;
 
@@ -9,7 +10,7 @@ use tonic::Status;
 use veilpost_proto::v1;
 
 pub(crate) use own::OwnParts;
-pub(crate) use sql::{InsertMode, InsertStatements, quoted};
+pub(crate) use sql::{InsertMode, InsertStatements};
 
 use crate::catalogue::{Table, TableColumn, TableName};
 use crate::database::{DbError, ServerError};

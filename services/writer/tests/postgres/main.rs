@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
 mod claims;
+mod definition;
 mod duplicates;
 mod errors;
 mod failures;
 mod grants;
+mod hijack;
 mod masker;
 mod running_writer;
 mod standby;

@@ -12,7 +12,8 @@ async fn several_writers_may_start_at_once_on_an_empty_database() {
     for writer in &writers {
         writer.wait_until_ready().await;
     }
-    assert_eq!(database.count("veilpost.migrations").await, 1);
+    let migrated = "SELECT count(*) || ' ' || count(DISTINCT version) FROM veilpost.migrations WHERE success";
+    assert_eq!(database.text(migrated).await, "3 3");
     for writer in writers {
         writer.stop().await;
     }
@@ -36,6 +37,44 @@ async fn the_default_table_is_exactly_the_documented_one() {
                      JOIN pg_namespace n ON n.oid = relnamespace
                      WHERE nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema', 'veilpost')";
     assert_eq!(database.text(elsewhere).await, "public.user_logins");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_table_leaves_no_default_table_behind() {
+    let setup = "CREATE SCHEMA events; CREATE TABLE events.logins (user_id text)";
+    let database = TestDatabase::with(setup).await;
+    database.migrate(&["--table", "events.logins"]).await.unwrap();
+    database.ready_writer(&["--table", "events.logins"]).await.stop().await;
+    assert_eq!(database.text("SELECT to_regclass('public.user_logins')::text").await, "NULL");
+    database.ready_writer(&[]).await.stop().await;
+    assert_eq!(database.count("public.user_logins").await, 0, "it is made when it is needed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_schema_public_stops_only_who_needs_a_table_in_it() {
+    let setup = "CREATE SCHEMA events; CREATE TABLE events.logins (user_id text)";
+    let database = TestDatabase::with(setup).await;
+    let closed = "REVOKE ALL ON SCHEMA public FROM PUBLIC; ALTER SCHEMA public OWNER TO postgres";
+    sqlx::raw_sql(closed).execute(&mut database.connect_as_admin().await).await.unwrap();
+    database.ready_writer(&["--table", "events.logins"]).await.stop().await;
+    let writer = database.start_writer(&[]);
+    database.sql("CREATE TABLE events.user_logins (user_id text)").await;
+    database.sql(&format!("ALTER ROLE {} SET search_path = events", database.name)).await;
+    writer.wait_until_ready().await;
+}
+
+/// A database that the first edition of the first migration has made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_an_earlier_version_is_migrated_further() {
+    let database = TestDatabase::with("").await;
+    database.migrate(&[]).await.unwrap();
+    let first = "SELECT encode(checksum, 'hex') FROM veilpost.migrations WHERE version = 1";
+    let known = "5a873f731f32bd1d6497f97a7753b1cfb767131961f9818a6c5f4404eb7763f8\
+                 e453cb6235c4a1663033efb3bf5ec3bb";
+    assert_eq!(database.text(first).await, known);
+    database.sql("DELETE FROM veilpost.migrations WHERE version = 3").await;
+    database.migrate(&[]).await.unwrap();
+    assert_eq!(database.text("SELECT count(*)::text FROM veilpost.migrations").await, "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

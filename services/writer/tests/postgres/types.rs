@@ -8,12 +8,15 @@ use crate::test_database::TestDatabase;
 const KINDS: &str = "
     CREATE TYPE mood AS ENUM ('sad', 'happy');
     CREATE DOMAIN short AS varchar(3);
+    CREATE DOMAIN day AS date; CREATE DOMAIN weekday AS day; CREATE TYPE shifts AS RANGE (subtype = weekday);
+    CREATE DOMAIN days AS shifts;
     CREATE DOMAIN shorter AS short CHECK (VALUE <> 'bad');
     CREATE TABLE kinds (
         c_text text, c_varchar varchar(3), c_char char(3), c_name name, c_letter \"char\", c_domain shorter,
         c_int2 smallint, c_int4 integer, c_int8 bigint, c_numeric numeric(5,2), c_wide numeric, c_float4 real,
         c_float8 double precision, c_bool boolean, c_date date, c_time time, c_timestamp timestamp,
-        c_timestamptz timestamptz, c_interval interval, c_uuid uuid, c_json json, c_jsonb jsonb, c_bytea bytea,
+        c_timestamptz timestamptz, c_timetz timetz, c_daterange daterange, c_tsrange tsrange,
+        c_tstzmultirange tstzmultirange, c_days days, c_shifts shifts, c_interval interval, c_uuid uuid, c_json json, c_jsonb jsonb, c_bytea bytea,
         c_inet inet, c_mood mood, c_bit bit(3), c_varbit varbit(3), c_money money, c_point point, c_range int4range,
         \"c \"\"odd\" text, c_oid oid, c_macaddr macaddr, c_xml xml, c_tsvector tsvector,
         c_tsquery tsquery, c_jsonpath jsonpath, c_regclass regclass, c_regproc regproc, c_regtype regtype
@@ -92,6 +95,7 @@ async fn numbers_are_never_rounded_into_integers() {
         ("c_float8", number("5e-324"), Ok("5e-324")),
         ("c_float8", number("1e309"), Err(Reason::OutOfRange)),
         ("c_money", number("12.5"), Ok("$12.50")),
+        ("c_money", text("12,50"), Err(Reason::InvalidValue)),
         ("c_oid", number("7"), Ok("7")),
         ("c_bool", boolean(false), Ok("false")),
         ("c_bool", text("YES"), Ok("true")),
@@ -107,11 +111,27 @@ async fn dates_and_times_exist_or_are_rejected() {
         ("c_date", text("2024-02-29"), Ok("2024-02-29")),
         ("c_date", text("2023-02-30"), Err(Reason::OutOfRange)),
         ("c_date", text("2024-02-29T10:11:12Z"), Ok("2024-02-29")),
-        ("c_date", text("Feb 29, 2024"), Ok("2024-02-29")),
+        ("c_date", text("2024-02-29T23:11:12-05:00"), Err(Reason::InvalidValue)),
+        ("c_date", text("20240229"), Ok("2024-02-29")),
+        ("c_date", text("infinity"), Ok("infinity")),
+        ("c_date", text("Feb 29, 2024"), Err(Reason::InvalidValue)),
+        ("c_date", text("29/11/2026"), Err(Reason::InvalidValue)),
+        ("c_date", text("01.02.2026"), Err(Reason::InvalidValue)),
         ("c_date", text("someday"), Err(Reason::InvalidValue)),
         ("c_date", number("20240229"), Err(Reason::InvalidValue)),
         ("c_time", text("10:11:12"), Ok("10:11:12")),
+        ("c_time", text("10:11:12Z"), Ok("10:11:12")),
+        ("c_time", text("10:11:12+05"), Err(Reason::InvalidValue)),
+        ("c_time", text("24:00:00"), Ok("24:00:00")),
         ("c_time", text("25:00"), Err(Reason::OutOfRange)),
+        ("c_timetz", text("10:11:12+05:30"), Ok("10:11:12+05:30")),
+        ("c_timestamp", text("2024-02-29T10:11:12+05:00"), Err(Reason::InvalidValue)),
+        ("c_timestamp", text("2024-02-29t10:11:12z"), Ok("2024-02-29 10:11:12")),
+        ("c_timestamptz", text("20240229T101112-0800"), Ok("2024-02-29 18:11:12+00")),
+        ("c_timestamptz", text("2024-02-29T10:11:12+15:59"), Ok("2024-02-28 18:12:12+00")),
+        ("c_timestamptz", text("2024-02-29T23:59:60Z"), Ok("2024-03-01 00:00:00+00")),
+        ("c_timestamptz", text("2024-02-29 10:11"), Ok("2024-02-29 10:11:00+00")),
+        ("c_timestamptz", text("1/2/2026 10:11"), Err(Reason::InvalidValue)),
         ("c_timestamp", text("2024-02-29T10:11:12.5Z"), Ok("2024-02-29 10:11:12.5")),
         ("c_timestamptz", text("2024-02-29T10:11:12+02:00"), Ok("2024-02-29 08:11:12+00")),
         ("c_timestamptz", text("2024-02-29T24:00:00Z"), Ok("2024-03-01 00:00:00+00")),
@@ -121,6 +141,74 @@ async fn dates_and_times_exist_or_are_rejected() {
         ("c_interval", text("a while"), Err(Reason::InvalidValue)),
     ])
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_of_ranges_are_dates_of_the_same_kind() {
+    try_values(&[
+        ("c_daterange", text("[2026-02-01,2026-03-01)"), Ok("[2026-02-01,2026-03-01)")),
+        ("c_daterange", text("[01/02/2026,2026-03-01)"), Err(Reason::InvalidValue)),
+        ("c_daterange", text("[2026-03-01,2026-02-01)"), Err(Reason::InvalidValue)),
+        ("c_tsrange", text("[2026-02-01 10:00,)"), Ok("[\"2026-02-01 10:00:00\",)")),
+        ("c_tsrange", text("[2026-02-01T10:00:00+05:00,)"), Err(Reason::InvalidValue)),
+        (
+            "c_tstzmultirange",
+            text("{[2026-02-01,\"2026-03-01 00:00+01\")}"),
+            Ok("{[\"2026-02-01 00:00:00+00\",\"2026-02-28 23:00:00+00\")}"),
+        ),
+        ("c_tstzmultirange", text("{[2026-02-01,1/3/2026)}"), Err(Reason::InvalidValue)),
+        ("c_days", text("[01/02/2026,)"), Err(Reason::InvalidValue)),
+        ("c_shifts", text("[01/02/2026,)"), Err(Reason::InvalidValue)),
+        ("c_shifts", text("[2026-02-01,)"), Ok("[2026-02-01,)")),
+    ])
+    .await;
+}
+
+/// What the database and the role set must not change what a value means.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_role_and_database_change_no_value() {
+    let values = [
+        ("d", "2026-02-01", "2026-02-01"),
+        ("d", "20260201", "2026-02-01"),
+        ("ts", "2026-02-01T10:15:00", "2026-02-01 10:15:00"),
+        ("tz", "2026-02-01T10:15:00", "2026-02-01 10:15:00+00"),
+        ("tz", "2026-02-01T10:15:00.25-05", "2026-02-01 15:15:00.25+00"),
+        ("r", "[2026-02-01,2026-03-04)", "[2026-02-01,2026-03-04)"),
+        ("i", "-1 2:03:04", "-1 days +02:03:04"),
+        ("m", "1234.5", "$1,234.50"),
+        ("x", "a<b/>", "a<b/>"),
+    ];
+    for date_style in ["SQL, DMY", "German", "Postgres, MDY", "ISO, YMD"] {
+        let database = TestDatabase::with(
+            "CREATE TABLE user_logins (d date, ts timestamp, tz timestamptz, r daterange, i interval, m money, x xml)",
+        )
+        .await;
+        for setting in ["TimeZone = 'Asia/Tokyo'", "IntervalStyle = 'sql_standard'", "xmloption = document"] {
+            database.sql(&format!("ALTER ROLE {} SET {setting}", database.name)).await;
+        }
+        database.sql(&format!("ALTER DATABASE {} SET DateStyle = '{date_style}'", database.name)).await;
+        let writer = database.ready_writer(&[]).await;
+        for (column, value, expected) in values {
+            let mut stream = writer.open("user_logins", &[column]).await.unwrap();
+            let receipt = stream.store(vec![record(format!("{column} {value}"), vec![text(value)])]).await;
+            assert_eq!(receipt.outcomes, [STORED], "{value}: {receipt:?}");
+            let shown = format!(
+                "SELECT {column}::text FROM user_logins,
+                     set_config('DateStyle', 'ISO', false) a, set_config('TimeZone', 'UTC', false) b,
+                     set_config('IntervalStyle', 'postgres', false) c"
+            );
+            assert_eq!(database.text(&shown).await, expected, "{value} with {date_style}");
+            database.sql("TRUNCATE user_logins").await;
+        }
+        for guess in ["29/11/2026", "11/29/2026", "01/02/2026", "1.2.2026"] {
+            for column in ["d", "ts", "tz"] {
+                let mut stream = writer.open("user_logins", &[column]).await.unwrap();
+                let receipt =
+                    stream.store(vec![record(format!("{column} {guess}"), vec![text(guess)])]).await;
+                assert_eq!(only_rejection(&receipt).0, Reason::InvalidValue, "{guess}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
