@@ -21,6 +21,7 @@ const TRUNCATED: &str = "veilpost_writer_ledger_slots_truncated_total";
 const QUEUE: &str = "veilpost_writer_queue_batches";
 const STREAMS: &str = "veilpost_writer_streams";
 const CLOCKS_DISAGREE: &str = "veilpost_writer_clocks_disagree";
+const URL_STALE: &str = "veilpost_writer_database_url_stale";
 const DATABASE_UP: &str = "veilpost_writer_database_up";
 
 pub(crate) fn describe() {
@@ -41,6 +42,7 @@ pub(crate) fn describe() {
     describe_gauge!(QUEUE, "Batches that wait for their commit");
     describe_gauge!(STREAMS, "Open streams");
     describe_gauge!(CLOCKS_DISAGREE, "1 while the clocks of database, host and queue are over an hour apart");
+    describe_gauge!(URL_STALE, "1 while DATABASE_URL_FILE cannot be used and the URL before it is");
     describe_gauge!(DATABASE_UP, "1 when Postgres answered the last statement, 0 when it did not");
 }
 
@@ -137,6 +139,10 @@ pub(crate) fn database_up(up: bool) {
 
 pub(crate) fn clocks_disagree(disagree: bool) {
     gauge!(CLOCKS_DISAGREE).set(if disagree { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn database_url_stale(stale: bool) {
+    gauge!(URL_STALE).set(if stale { 1.0 } else { 0.0 });
 }
 
 /// Counts an open stream until it is dropped.

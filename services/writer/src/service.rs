@@ -9,7 +9,7 @@ use clap::Parser;
 use veilpost_proto::v1::writer_server::WriterServer;
 use veilpost_runtime::{Lifecycle, bind, serve_grpc};
 
-use crate::catalogue::{Catalogue, TableName};
+use crate::catalogue::{Catalogue, TableName, missing_privileges};
 use crate::commit::{BatchQueue, CommitCount, Committer};
 use crate::database::{Database, within};
 use crate::grpc::WriterService;
@@ -24,6 +24,9 @@ const LEDGER: &str = "
     SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = 'veilpost' AND c.relname = 'ledger' AND a.attname = 'rejected')";
+
+const POOLED: &str = "a pooler in transaction mode is between the writer and Postgres, and would lose the settings of \
+                      its sessions: connect to Postgres itself, or to a pool in session mode";
 
 /// The process of the writer: reads its command line, whose first argument is the name of the program, and
 /// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
@@ -128,14 +131,22 @@ impl Writer {
 
     async fn read_definitions(&self) -> Result<(), StartError> {
         let mut session = self.database.connect_apart().await?;
-        let ledger = sqlx::query_scalar(LEDGER);
-        let exists: bool = within(session.deadline(), ledger.fetch_one(session.connection())).await?;
+        let deadline = session.deadline();
+        let ledger = sqlx::query_scalar(LEDGER).fetch_one(session.connection());
+        let exists: bool = within(deadline, ledger).await?;
         if !exists {
             return Err(StartError::NotYet(
                 "the ledger is missing, or older than this writer: run `veilpost-writer migrate`".to_owned(),
             ));
         }
-        self.catalogue.refresh(&mut session).await?;
+        let table = self.catalogue.refresh(&mut session).await?;
+        if let Some(missing) = missing_privileges(&mut session, &table).await? {
+            return Err(StartError::NotYet(missing));
+        }
+        session.close().await;
+        if self.database.is_pooled_by_transaction().await? {
+            return Err(StartError::Final(POOLED.to_owned()));
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
-use veilpost_runtime::{BadSettings, CommonSettings, TlsSettings, parse_bytes, parse_duration, secret};
+use veilpost_runtime::{BadSettings, CommonSettings, TlsSettings, parse_bytes, parse_duration};
 
 use crate::commit::CommitLimits;
 use crate::database::Database;
@@ -143,7 +143,7 @@ pub struct DatabaseSettings {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, help_heading = "Database", value_name = "URL")]
     pub database_url: Option<SecretString>,
 
-    /// File with the database URL
+    /// File with the database URL. When it is replaced, new connections use the new URL
     #[arg(long, env = "DATABASE_URL_FILE", help_heading = "Database", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
@@ -155,13 +155,21 @@ pub struct DatabaseSettings {
 
 impl DatabaseSettings {
     pub(crate) fn open(self) -> anyhow::Result<Database> {
-        let url = secret(self.database_url, self.database_url_file.as_deref(), "DATABASE_URL")?.ok_or_else(
-            || BadSettings("--database-url, DATABASE_URL or DATABASE_URL_FILE is needed".to_owned()),
-        )?;
         if self.statement_timeout < Duration::from_millis(100) {
             return Err(BadSettings("--statement-timeout must be 100ms or longer".to_owned()).into());
         }
-        Database::new(&url, self.statement_timeout)
+        match (self.database_url, self.database_url_file) {
+            (Some(url), None) => Database::new(&url, self.statement_timeout),
+            (None, Some(file)) => Database::in_file(&file, self.statement_timeout),
+            (Some(_), Some(_)) => {
+                Err(BadSettings("DATABASE_URL and DATABASE_URL_FILE are both set; give only one".to_owned())
+                    .into())
+            }
+            (None, None) => {
+                let needed = "--database-url, DATABASE_URL or DATABASE_URL_FILE is needed";
+                Err(BadSettings(needed.to_owned()).into())
+            }
+        }
     }
 }
 

@@ -21,6 +21,11 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// Whether Postgres refuses role, password or database.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Database(DbError::Server(error)) if ["28", "3D"].contains(&error.class()))
+    }
+
     fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => is_transient(error),
@@ -37,17 +42,25 @@ pub(crate) struct StartRetry {
     message: &'static str,
     backoff: Backoff,
     outage: OutageLog,
+    /// Whether the process runs once and ends: then it ends on everything that does not mend itself.
+    runs_once: bool,
 }
 
 impl StartRetry {
     pub(crate) fn new(message: &'static str) -> Self {
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        Self { message, backoff, outage: OutageLog::new() }
+        Self { message, backoff, outage: OutageLog::new(), runs_once: false }
+    }
+
+    /// For a process that runs once: waits for a database that starts up or is full, and for what somebody
+    /// else creates, but not for another password.
+    pub(crate) fn once(message: &'static str) -> Self {
+        Self { runs_once: true, ..Self::new(message) }
     }
 
     /// Logs the failure unless it is known, and waits; Err when waiting cannot help.
     pub(crate) async fn wait_after(&mut self, error: StartError) -> anyhow::Result<()> {
-        if !error.is_transient() {
+        if !error.is_transient() || (self.runs_once && error.is_refusal()) {
             return Err(error.into());
         }
         if self.outage.note_failure(&error) {

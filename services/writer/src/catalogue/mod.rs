@@ -1,6 +1,7 @@
 //! The target table as Postgres's own catalogue describes it.
 
 mod column;
+mod privileges;
 mod read;
 mod table;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub(crate) use column::{ColumnKind, DateTimeType, DeclaredType, NumericShape, TableColumn, TextLimit};
+pub(crate) use privileges::missing_privileges;
 pub(crate) use read::ReadError;
 pub(crate) use table::{Table, TableName};
 

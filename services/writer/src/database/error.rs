@@ -184,13 +184,17 @@ impl std::error::Error for DbError {}
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn meaning(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
+        "08P01" => {
+            "the protocol was broken, as by a pooler that refuses a startup parameter: connect to Postgres itself, \
+             or to a pool in session mode"
+        }
         "25006" => "the database is read-only",
-        "28000" => "the role is refused",
-        "28P01" => "the password is refused",
+        "28000" => "the role is refused: it may not log in, or pg_hba.conf has no line for it",
+        "28P01" => "the password is refused, or the role's VALID UNTIL is past",
         "3D000" => "no such database",
         "40001" => "serialization failure",
         "40P01" => "deadlock",
-        "42501" => "a privilege is missing",
+        "42501" => "a privilege is missing; at its start and every minute the writer logs which one",
         ServerError::OUTDATED => "the table's definition has changed",
         "42704" => "no such object or setting; Postgres 14 or newer is needed",
         "42703" => "no such column",

@@ -1,6 +1,7 @@
 //! Postgres as the writer uses it: connections, transactions, the database's clock, errors that quote no
 //! value.
 
+mod address;
 mod barrier;
 mod blame;
 mod clock;
@@ -8,7 +9,9 @@ mod error;
 mod quoting;
 mod search_path;
 mod session;
+mod tls;
 mod transaction;
+mod url;
 
 pub(crate) use barrier::barrier;
 pub(crate) use blame::{Blame, Origin, blame, blame_at, blame_for_input, is_transient};

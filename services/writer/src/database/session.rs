@@ -1,16 +1,16 @@
 //! Connections whose settings are the writer's own, and whose statements end in bounded time.
 
 use std::fmt;
-use std::str::FromStr;
+use std::path::Path;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use secrecy::SecretString;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, PgConnection, Postgres};
-use veilpost_runtime::BadSettings;
 
+use super::address::Address;
 use super::search_path::{self, OWN};
 use super::{Clock, DbError};
 
@@ -71,7 +71,7 @@ pub(crate) type QueryOf<'query, T> = QueryAs<'query, Postgres, T, PgArguments>;
 
 /// How to reach the database.
 pub(crate) struct Database {
-    options: PgConnectOptions,
+    address: Address,
     statement_timeout: Duration,
     /// Warns once that Postgres's log shows rows.
     warn_of_log: Once,
@@ -80,17 +80,16 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new(url: &SecretString, statement_timeout: Duration) -> anyhow::Result<Self> {
-        let url = url.expose_secret();
-        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-        let options = PgConnectOptions::from_str(url)
-            .ok()
-            .filter(|_| has_scheme)
-            .ok_or_else(|| {
-                BadSettings("DATABASE_URL is not a URL such as postgres://user:password@host/name".to_owned())
-            })?
-            .application_name("veilpost-writer")
-            .disable_statement_logging();
-        Ok(Self { options, statement_timeout, warn_of_log: Once::new(), clock: Clock::new() })
+        Ok(Self::at(Address::given(url)?, statement_timeout))
+    }
+
+    /// The URL is in a file, which may be replaced.
+    pub(crate) fn in_file(file: &Path, statement_timeout: Duration) -> anyhow::Result<Self> {
+        Ok(Self::at(Address::in_file(file)?, statement_timeout))
+    }
+
+    fn at(address: Address, statement_timeout: Duration) -> Self {
+        Self { address, statement_timeout, warn_of_log: Once::new(), clock: Clock::new() }
     }
 
     /// A connection for statements on records: it has the role's search path, so those statements name
@@ -112,8 +111,22 @@ impl Database {
         self.connect_with(Duration::ZERO).await
     }
 
+    /// Whether a pooler hands one connection of Postgres to several of its clients, statement by statement.
+    /// The settings of a session would then be lost, or would be another client's.
+    ///
+    /// Two connections that are open at once and have the same process are a proof of it.
+    pub(crate) async fn is_pooled_by_transaction(&self) -> Result<bool, DbError> {
+        let mut one = self.connect_apart().await?;
+        let mut other = self.connect_apart().await?;
+        let is_pooled = one.process().await? == other.process().await?;
+        one.close().await;
+        other.close().await;
+        Ok(is_pooled)
+    }
+
     async fn connect_with(&self, statement_timeout: Duration) -> Result<Session, DbError> {
-        let connection = within(CONNECT_TIMEOUT, self.options.connect()).await?;
+        let options = self.address.options()?;
+        let connection = within(CONNECT_TIMEOUT, options.connect()).await?;
         let deadline = CONNECT_TIMEOUT;
         let mut session = Session { connection, deadline, path_of_role: String::new() };
         if !session.prepare(statement_timeout).await? {
@@ -128,7 +141,7 @@ impl Database {
     }
 }
 
-/// The options hold the password.
+/// The address holds the password.
 impl fmt::Debug for Database {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Database").field("clock", &self.clock).finish_non_exhaustive()
@@ -147,6 +160,12 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+
+    /// The id of Postgres's process that serves it.
+    async fn process(&mut self) -> Result<i32, DbError> {
+        let process = sqlx::query_scalar("SELECT pg_backend_pid()").persistent(false);
+        within(self.deadline, process.fetch_one(&mut self.connection)).await
     }
 
     /// Bounds a statement on this connection.

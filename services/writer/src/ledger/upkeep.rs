@@ -11,7 +11,7 @@ use veilpost_runtime::telemetry::OutageLog;
 use super::Key;
 use super::clocks::{Agreement, ClockReadings, SentTimes};
 use super::window::idle_slot;
-use crate::catalogue::{Catalogue, ReadError};
+use crate::catalogue::{Catalogue, ReadError, missing_privileges};
 use crate::database::{Database, DbError, NOW_MS, Session, host_now_ms, within};
 use crate::metrics;
 
@@ -27,6 +27,7 @@ pub(crate) struct Upkeep {
     catalogue: Arc<Catalogue>,
     sent_times: Arc<SentTimes>,
     clocks: OutageLog,
+    privileges: OutageLog,
 }
 
 impl Upkeep {
@@ -35,7 +36,7 @@ impl Upkeep {
         catalogue: Arc<Catalogue>,
         sent_times: Arc<SentTimes>,
     ) -> Self {
-        Self { database, catalogue, sent_times, clocks: OutageLog::new() }
+        Self { database, catalogue, sent_times, clocks: OutageLog::new(), privileges: OutageLog::new() }
     }
 
     /// Runs until draining. A failure is logged and the next run tries again; committers need nothing from
@@ -71,9 +72,28 @@ impl Upkeep {
     async fn try_once(&self) -> Result<Option<i16>, ReadError> {
         let mut session = self.database.connect_apart().await?;
         let refreshed = self.catalogue.refresh(&mut session).await;
+        if let Ok(table) = &refreshed {
+            self.note_privileges(missing_privileges(&mut session, table).await?);
+        }
         let emptied = self.empty_idle_slot(&mut session).await?;
         session.close().await;
         refreshed.map(|_| emptied)
+    }
+
+    /// Says once which privileges are missing, and once that all are there again.
+    fn note_privileges(&self, missing: Option<String>) {
+        match missing {
+            None => {
+                if self.privileges.note_success() {
+                    tracing::info!("the role has all privileges again");
+                }
+            }
+            Some(missing) => {
+                if self.privileges.note_failure(&missing) {
+                    tracing::error!("{missing}");
+                }
+            }
+        }
     }
 
     /// Empties the idle slot, if all clocks agree on the time; returns it if it held anything. Does nothing

@@ -35,7 +35,7 @@ pub(crate) async fn grant_when_possible(
     table: TableName,
 ) -> anyhow::Result<()> {
     let catalogue = Catalogue::new(table);
-    let mut retry = StartRetry::new("cannot grant yet; trying again");
+    let mut retry = StartRetry::once("cannot grant yet; trying again");
     while let Err(error) = try_grant(database, role, &catalogue).await {
         retry.wait_after(error).await?;
     }

@@ -16,7 +16,7 @@ use crate::start_retry::{StartError, StartRetry};
 use default_table::create_default_table;
 use grants::grant_when_possible;
 use migrations::migrations;
-use schemas::check_schemas;
+use schemas::{check_right_to_create, check_schemas};
 
 pub(crate) use default_table::DEFAULT_TABLE;
 
@@ -35,7 +35,7 @@ pub async fn migrate(settings: MigrateSettings, life: Lifecycle) -> anyhow::Resu
 }
 
 async fn migrate_and_grant(database: &Database, settings: &MigrateSettings) -> anyhow::Result<()> {
-    migrate_when_possible(database, &settings.table).await?;
+    migrate_with(StartRetry::once(CANNOT_MIGRATE), database, &settings.table).await?;
     tracing::info!("migrations are up to date");
     if let Some(role) = &settings.grant_to {
         grant_when_possible(database, role, TableName::parse(&settings.table)).await?;
@@ -48,9 +48,14 @@ async fn migrate_and_grant(database: &Database, settings: &MigrateSettings) -> a
     Ok(())
 }
 
+const CANNOT_MIGRATE: &str = "cannot migrate yet; trying again";
+
 /// Makes the default table too, when `table` is its name and means nothing yet.
 pub(crate) async fn migrate_when_possible(database: &Database, table: &str) -> anyhow::Result<()> {
-    let mut retry = StartRetry::new("cannot migrate yet; trying again");
+    migrate_with(StartRetry::new(CANNOT_MIGRATE), database, table).await
+}
+
+async fn migrate_with(mut retry: StartRetry, database: &Database, table: &str) -> anyhow::Result<()> {
     while let Err(error) = try_migrate(database, table).await {
         retry.wait_after(error).await.context("migrations failed")?;
     }
@@ -73,6 +78,9 @@ async fn try_migrate(database: &Database, table: &str) -> Result<(), StartError>
 async fn run(session: &mut Session) -> Result<(), StartError> {
     let schema = sqlx::query_scalar("SELECT to_regnamespace('veilpost') IS NULL");
     let is_missing: bool = within(session.deadline(), schema.fetch_one(session.connection())).await?;
+    if is_missing {
+        check_right_to_create(session).await?;
+    }
     let mut migrator = Migrator::with_migrations(migrations());
     migrator.set_ignore_missing(true);
     migrator.dangerous_set_table_name("veilpost.migrations");

@@ -55,6 +55,18 @@ pub(super) async fn check_schemas(session: &mut Session) -> Result<(), StartErro
     Ok(())
 }
 
+/// Err when this role may not make schema `veilpost`.
+pub(super) async fn check_right_to_create(session: &mut Session) -> Result<(), StartError> {
+    const NEEDED: &str = "
+        SELECT format('role %I may not create schema veilpost: GRANT CREATE ON DATABASE %I TO %I, or \
+                       CREATE SCHEMA veilpost AUTHORIZATION %I', current_user, current_database(), current_user, current_user)
+        WHERE NOT has_database_privilege(current_database(), 'CREATE')";
+    match first(session, NEEDED).await? {
+        Some(needed) => Err(StartError::Final(needed)),
+        None => Ok(()),
+    }
+}
+
 async fn first(session: &mut Session, query: &'static str) -> Result<Option<String>, DbError> {
     let deadline = session.deadline();
     let found = sqlx::query_scalar(query).fetch_optional(session.connection());
