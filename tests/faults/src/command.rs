@@ -10,6 +10,7 @@ use crate::backlog::{Backlog, Size};
 use crate::round::FaultRound;
 use crate::schedule::Schedule;
 use crate::summary::Summary;
+use crate::{constant, failover};
 
 /// The seeds of a run without arguments.
 const SEEDS: [u64; 2] = [1, 2];
@@ -35,6 +36,14 @@ pub(crate) struct FaultArguments {
           conflicts_with_all = ["seed", "long"])]
     backlog: Option<u64>,
 
+    /// Run no schedule, but synchronous failovers with these seeds; may be given several times
+    #[arg(long, value_name = "N", conflicts_with_all = ["seed", "long", "backlog"])]
+    failover: Vec<u64>,
+
+    /// Run no schedule, but a load in which some records always fail with the same SQLSTATE
+    #[arg(long, conflicts_with_all = ["seed", "long", "backlog", "failover"])]
+    constant: bool,
+
     /// Show the schedule of the seeds and run nothing
     #[arg(long)]
     dry: bool,
@@ -54,11 +63,20 @@ impl FaultArguments {
             long(hours, &mut summary).await?;
         } else if let Some(messages) = self.backlog {
             backlog(Size::of(messages), &mut summary).await;
+        } else if self.constant {
+            constant(&mut summary).await;
+        } else if !self.failover.is_empty() {
+            for seed in &self.failover {
+                let seed = *seed;
+                failover(seed, &mut summary).await;
+            }
         } else {
             for seed in self.seeds() {
                 round(seed, &mut summary).await;
             }
             if self.seed.is_empty() {
+                failover(SEEDS[0], &mut summary).await;
+                constant(&mut summary).await;
                 backlog(Size::small(), &mut summary).await;
             }
         }
@@ -93,6 +111,20 @@ async fn backlog(size: Size, summary: &mut Summary) {
             summary.tell(backlog.report);
         }
         Err(error) => summary.fail(format!("backlog: the harness itself failed: {error:#}")),
+    }
+}
+
+async fn failover(seed: u64, summary: &mut Summary) {
+    match failover::run(seed).await {
+        Ok(checks) => summary.check(&format!("failover {seed}"), &checks),
+        Err(error) => summary.fail(format!("failover {seed}: the harness itself failed: {error:#}")),
+    }
+}
+
+async fn constant(summary: &mut Summary) {
+    match constant::run().await {
+        Ok(checks) => summary.check("constant errors", &checks),
+        Err(error) => summary.fail(format!("constant errors: the harness itself failed: {error:#}")),
     }
 }
 

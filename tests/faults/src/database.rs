@@ -63,9 +63,21 @@ const SCHEMA: &str = "
         RETURN NULL;
     END $$;
     CREATE TRIGGER slowness BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION fault.be_slow();
+    CREATE SEQUENCE fault.numbers MAXVALUE 1000000000;
+    ALTER TABLE events ADD COLUMN number bigint DEFAULT nextval('fault.numbers');
+    CREATE TABLE fault.refusal (user_id text, sqlstate text NOT NULL);
+    CREATE FUNCTION fault.refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    DECLARE code text;
+    BEGIN
+        SELECT sqlstate INTO code FROM fault.refusal WHERE user_id IS NULL OR user_id = NEW.user_id;
+        IF FOUND THEN RAISE 'refused' USING ERRCODE = code; END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER refusal AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION fault.refuse();
     CREATE ROLE veilpost_writer LOGIN PASSWORD 'writes';
     GRANT USAGE ON SCHEMA veilpost TO veilpost_writer;
     GRANT INSERT ON veilpost.ledger, events TO veilpost_writer;
+    GRANT USAGE ON SEQUENCE fault.numbers TO veilpost_writer;
     GRANT SELECT, TRUNCATE ON ALL TABLES IN SCHEMA veilpost TO veilpost_writer;";
 
 /// Each line of the server's log begins with an SQLSTATE.
@@ -156,6 +168,28 @@ impl FaultDatabase {
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'veilpost_writer'",
         )
         .await
+    }
+
+    /// Commits of writers that wait for a standby.
+    pub(crate) async fn waiting_commits(&self) -> anyhow::Result<u64> {
+        self.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'veilpost_writer' AND wait_event = 'SyncRep'",
+        )
+        .await
+    }
+
+    /// Cancels the waits; returns how many there were.
+    pub(crate) async fn cancel_waiting_commits(&self) -> anyhow::Result<u64> {
+        self.number(
+            "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+             WHERE usename = 'veilpost_writer' AND wait_event = 'SyncRep'",
+        )
+        .await
+    }
+
+    /// Standbys that commits wait for.
+    pub(crate) async fn synchronous_standbys(&self) -> anyhow::Result<u64> {
+        self.number("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").await
     }
 
     pub(crate) async fn row_count(&self) -> anyhow::Result<u64> {

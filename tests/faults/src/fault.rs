@@ -67,6 +67,12 @@ pub(crate) enum PostgresFault {
     StatementTimeout,
     ReadOnly,
     DiskFull,
+    /// A trigger refuses every row with an SQLSTATE that Postgres does not know.
+    EverythingRefused,
+    /// The sequence of a column's default has no more numbers.
+    SequenceUsedUp,
+    /// Columns change their types and back.
+    TypesChanged,
 }
 
 /// A placeholder: the schedule gives the length.
@@ -98,8 +104,13 @@ const DELETES: [SqsFault; 10] = [
     SqsFault::HandlesRefused,
 ];
 
-const EXTENSIONS: [SqsFault; 4] =
-    [SqsFault::Throttled, SqsFault::AnswerLost, SqsFault::EntriesRefused, SqsFault::HandlesRefused];
+const EXTENSIONS: [SqsFault; 5] = [
+    SqsFault::Throttled,
+    SqsFault::AnswerLost,
+    SqsFault::EntriesRefused,
+    SqsFault::HandlesRefused,
+    SqsFault::Error(403, "AccessDenied"),
+];
 
 const SENDS: [SqsFault; 7] = [
     SqsFault::Delay(SOME),
@@ -122,7 +133,7 @@ const NETWORK_FAULTS: [NetworkFault; 5] = [
     NetworkFault::AnswersLost,
 ];
 
-const POSTGRES_FAULTS: [PostgresFault; 9] = [
+const POSTGRES_FAULTS: [PostgresFault; 12] = [
     PostgresFault::ImmediateShutdown,
     PostgresFault::Restart,
     PostgresFault::BackendsTerminated,
@@ -132,6 +143,9 @@ const POSTGRES_FAULTS: [PostgresFault; 9] = [
     PostgresFault::StatementTimeout,
     PostgresFault::ReadOnly,
     PostgresFault::DiskFull,
+    PostgresFault::EverythingRefused,
+    PostgresFault::SequenceUsedUp,
+    PostgresFault::TypesChanged,
 ];
 
 pub(crate) const HOPS: [Hop; 3] = [Hop::Masker, Hop::Writer, Hop::Postgres];
@@ -267,6 +281,9 @@ impl PostgresFault {
             Self::StatementTimeout => "statements time out",
             Self::ReadOnly => "read-only",
             Self::DiskFull => "disk full",
+            Self::EverythingRefused => "a trigger refuses every row",
+            Self::SequenceUsedUp => "a default's sequence used up",
+            Self::TypesChanged => "column types changed and changed back",
         }
     }
 }

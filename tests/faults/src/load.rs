@@ -58,6 +58,16 @@ pub(crate) async fn send(
     Ok(sent)
 }
 
+/// Sends these messages and no others.
+pub(crate) async fn send_all(pipeline: &ProxiedPipeline, messages: Vec<Message>) -> anyhow::Result<Sent> {
+    let mut sent = Sent::new();
+    let mut messages = messages.into_iter().peekable();
+    while messages.peek().is_some() {
+        send_small(pipeline, messages.by_ref().take(10).collect(), &mut sent).await?;
+    }
+    Ok(sent)
+}
+
 async fn send_alone(pipeline: &ProxiedPipeline, message: Message, sent: &mut Sent) -> anyhow::Result<()> {
     let call = pipeline.sqs.send_message().queue_url(&pipeline.pair.url).message_body(message.body);
     let id = call.send().await?.message_id.context("the queue gave no message id")?;

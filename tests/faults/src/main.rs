@@ -3,7 +3,9 @@
 
 mod backlog;
 mod command;
+mod constant;
 mod database;
+mod failover;
 mod fault;
 mod lanes;
 mod load;

@@ -124,7 +124,7 @@ fn own(number: u64) -> Message {
     message(login.to_string(), reason)
 }
 
-fn message(body: String, reason: Option<&'static str>) -> Message {
+pub(crate) fn message(body: String, reason: Option<&'static str>) -> Message {
     let parsed: Value = serde_json::from_str(&body).unwrap_or_default();
     let text = |name: &str| parsed.get(name).and_then(Value::as_str).map(str::to_owned);
     let (ip, device_id) = if reason.is_none() { (text("ip"), text("device_id")) } else { (None, None) };

@@ -29,8 +29,23 @@ const READER: [(&str, &str); 4] = [
 const WRITER: [(&str, &str); 3] =
     [("--table", database::TABLE), ("--migrate", "false"), ("--statement-timeout", "2s")];
 
-/// So high that SQS itself moves no message to the dead-letter queue: it would do so without a reason.
-const MAX_RECEIVE_COUNT: u32 = 1000;
+/// What a pipeline is started with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PipelineOptions {
+    /// Whether the services speak mutual TLS with each other.
+    pub(crate) encrypted: bool,
+    /// Whether the table is on a file system that can be filled.
+    pub(crate) small_disk: bool,
+    /// After how many receives SQS itself moves a message to the dead-letter queue.
+    pub(crate) max_receive_count: u32,
+}
+
+impl Default for PipelineOptions {
+    /// SQS moves nothing by itself: it would do so without a reason.
+    fn default() -> Self {
+        Self { encrypted: false, small_disk: false, max_receive_count: 1000 }
+    }
+}
 
 /// Everything is up from the start. Dropping it ends everything.
 #[derive(Debug)]
@@ -53,13 +68,16 @@ pub(crate) struct ProxiedPipeline {
 }
 
 impl ProxiedPipeline {
-    /// With `encrypted` the services speak mutual TLS with each other.
-    pub(crate) async fn start(encrypted: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn start(options: PipelineOptions) -> anyhow::Result<Self> {
         let stack = Stack::bare().await?;
         let directory = stack.file("policy.toml", &database::policy())?;
         let directory = directory.parent().context("a file has a directory")?.to_owned();
         stack.file("keys", &database::keys())?;
-        let disk = SmallDisk::mount(stack.postgres.directory().join("small"), stack.postgres.directory());
+        let disk = if options.small_disk {
+            SmallDisk::mount(stack.postgres.directory().join("small"), stack.postgres.directory())
+        } else {
+            Err(anyhow::anyhow!("not wanted"))
+        };
         let disk = disk.map_err(|error| format!("{error:#}"));
         let database = FaultDatabase::of(&stack.postgres);
         database.prepare(disk.as_ref().ok()).await?;
@@ -76,11 +94,11 @@ impl ProxiedPipeline {
             sqs: stack.sqs.clone(),
             pair: stack.pair.clone(),
             disk,
-            pki: encrypted.then(Pki::new).transpose()?,
+            pki: options.encrypted.then(Pki::new).transpose()?,
             stack: Mutex::new(stack),
             directory,
         };
-        pipeline.raise_receive_count().await?;
+        pipeline.set_receive_count(options.max_receive_count).await?;
         for role in [Role::Writer, Role::Masker, Role::Reader] {
             for number in 1..=REPLICAS {
                 pipeline.add(role, number).await?;
@@ -94,12 +112,12 @@ impl ProxiedPipeline {
         Ok(pipeline)
     }
 
-    async fn raise_receive_count(&self) -> anyhow::Result<()> {
+    async fn set_receive_count(&self, receives: u32) -> anyhow::Result<()> {
         let queue = || self.sqs.get_queue_attributes();
         let arn = queue().queue_url(&self.pair.dead_letter_url).attribute_names(QueueAttributeName::QueueArn);
         let arn = arn.send().await?.attributes.unwrap_or_default();
         let arn = arn.get(&QueueAttributeName::QueueArn).context("a queue has an ARN")?;
-        let policy = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT });
+        let policy = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": receives });
         let call = self.sqs.set_queue_attributes().queue_url(&self.pair.url);
         call.attributes(QueueAttributeName::RedrivePolicy, policy.to_string()).send().await?;
         Ok(())

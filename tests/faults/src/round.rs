@@ -10,13 +10,13 @@ use crate::lanes;
 use crate::load::{self, Sent};
 use crate::mix::{Expected, MessageMix, fingerprint};
 use crate::oracle::{Findings, FoundDeadLetter, MessageVerdict, Reconciliation};
-use crate::pipeline::ProxiedPipeline;
+use crate::pipeline::{PipelineOptions, ProxiedPipeline};
 use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts,
 /// backoffs and keepalives that are still running.
-const STANDSTILL: Duration = Duration::from_mins(1);
+pub(crate) const STANDSTILL: Duration = Duration::from_mins(1);
 
 /// The name in the ledger's keys: the queue's own.
 const PIPELINE: &str = "user-logins";
@@ -51,7 +51,9 @@ impl FaultRound {
     /// Runs the round to its end, whatever goes wrong in the pipeline. An error is a failure of the harness
     /// itself.
     pub(crate) async fn run(schedule: &Schedule) -> anyhow::Result<Self> {
-        let pipeline = ProxiedPipeline::start(schedule.encrypted).await?;
+        let options =
+            PipelineOptions { encrypted: schedule.encrypted, small_disk: true, ..PipelineOptions::default() };
+        let pipeline = ProxiedPipeline::start(options).await?;
         let tally = Tally::default();
         let over = AtomicBool::new(false);
         let faults = async {
@@ -104,11 +106,11 @@ impl FaultRound {
     }
 }
 
-fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
+pub(crate) fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
     Check { what, result: result.map_err(|error| format!("{error:#}")) }
 }
 
-async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::Result<Reconciliation> {
+pub(crate) async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::Result<Reconciliation> {
     let letters = pipeline.stack().await.dead_letters().await?;
     let letters = letters.into_iter().map(|letter| FoundDeadLetter {
         message_id: letter.message_id,
@@ -127,7 +129,7 @@ async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::Result<Reco
     Ok(Reconciliation::of(&expected, &found))
 }
 
-fn checks_of(account: &Reconciliation) -> Vec<Check> {
+pub(crate) fn checks_of(account: &Reconciliation) -> Vec<Check> {
     let none = |what, count: u64, of_what: &str| Check {
         what,
         result: if count == 0 { Ok(()) } else { Err(format!("{count} {of_what}")) },
@@ -157,7 +159,7 @@ fn checks_of(account: &Reconciliation) -> Vec<Check> {
     ]
 }
 
-async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyhow::Result<()> {
+pub(crate) async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyhow::Result<()> {
     let depth = pipeline.depth().await?;
     anyhow::ensure!(depth == (0, 0), "{} messages wait and {} are hidden", depth.0, depth.1);
     let rows = pipeline.database.row_count().await?;
@@ -165,7 +167,7 @@ async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyh
     Ok(())
 }
 
-async fn no_panic(pipeline: &ProxiedPipeline) -> anyhow::Result<()> {
+pub(crate) async fn no_panic(pipeline: &ProxiedPipeline) -> anyhow::Result<()> {
     for (path, text) in pipeline.logs().await? {
         let panic = text.lines().find(|line| line.contains("panicked"));
         anyhow::ensure!(panic.is_none(), "{}: {}", path.display(), panic.unwrap_or_default());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -44,6 +45,7 @@ pub enum Cut {
 /// What all connections of a proxy share.
 #[derive(Clone, Debug)]
 struct Shared {
+    upstream: Arc<RwLock<SocketAddr>>,
     condition: watch::Sender<Condition>,
     cuts: watch::Sender<Cut>,
     hits: Arc<AtomicU64>,
@@ -52,17 +54,23 @@ struct Shared {
 impl FaultProxy {
     pub async fn before(upstream: SocketAddr) -> anyhow::Result<Self> {
         let shared = Shared {
+            upstream: Arc::new(RwLock::new(upstream)),
             condition: watch::Sender::new(Condition::Clear),
             cuts: watch::Sender::new(Cut::Reset),
             hits: Arc::default(),
         };
         let of_connections = shared.clone();
-        let serve = move |connection| carry(connection, upstream, of_connections.clone());
+        let serve = move |connection| carry(connection, of_connections.clone());
         Ok(Self { acceptor: Acceptor::start(serve).await?, shared })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.acceptor.address()
+    }
+
+    /// From now on new connections go to another address.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        *self.shared.upstream.write() = upstream;
     }
 
     /// From now on data from the upstream is lost; data to it still passes.
@@ -113,11 +121,12 @@ impl Shared {
 }
 
 /// One connection, from its acceptance to its end.
-async fn carry(mut downstream: TcpStream, upstream: SocketAddr, shared: Shared) {
+async fn carry(mut downstream: TcpStream, shared: Shared) {
     if shared.condition() == Condition::Silent {
         shared.hit();
         return swallow(&mut downstream).await;
     }
+    let upstream = *shared.upstream.read();
     let Ok(mut upstream) = TcpStream::connect(upstream).await else {
         downstream.set_zero_linger().ok();
         return;
@@ -276,6 +285,16 @@ mod tests {
         proxy.clear();
         assert_eq!(said(&mut client).await.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         assert_eq!(proxy.hits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_redirected_proxy_takes_new_connections_elsewhere() {
+        let (proxy, mut client, _server) = echo().await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        proxy.redirect(listener.local_addr().unwrap());
+        let _new = TcpStream::connect(proxy.address()).await.unwrap();
+        tokio::time::timeout(SOON, listener.accept()).await.unwrap().unwrap();
+        assert_eq!(said(&mut client).await.unwrap(), 1, "an old connection stays where it is");
     }
 
     #[tokio::test]

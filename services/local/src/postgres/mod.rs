@@ -3,6 +3,7 @@
 mod install;
 mod programs;
 mod server;
+mod standby;
 mod user;
 
 pub use install::find_or_install;

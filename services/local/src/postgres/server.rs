@@ -30,7 +30,7 @@ const MAX_TRIES: usize = 3;
 pub struct ThrowAwayPostgres {
     server: Child,
     port: u16,
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
 }
 
 /// How a server differs from the usual one.
@@ -43,12 +43,12 @@ pub struct PostgresOptions<'a> {
 }
 
 /// What a server is started from.
-struct Cluster {
-    programs: Programs,
-    user: Option<User>,
-    password: String,
-    settings: Vec<String>,
-    directory: TempDir,
+pub(super) struct Cluster {
+    pub(super) programs: Programs,
+    pub(super) user: Option<User>,
+    pub(super) password: String,
+    pub(super) settings: Vec<String>,
+    pub(super) directory: TempDir,
 }
 
 impl Default for PostgresOptions<'_> {
@@ -63,7 +63,10 @@ impl ThrowAwayPostgres {
     }
 
     pub async fn start_with(programs: Programs, options: PostgresOptions<'_>) -> anyhow::Result<Self> {
-        let cluster = Cluster::create(programs, options).await?;
+        Self::start_cluster(Cluster::create(programs, options).await?).await
+    }
+
+    pub(super) async fn start_cluster(cluster: Cluster) -> anyhow::Result<Self> {
         let mut tries = 1;
         loop {
             let port = free_port()?;
@@ -155,7 +158,7 @@ impl Cluster {
     }
 
     /// Gives a file to the user that Postgres runs as, and closes it to others.
-    fn keep_private(&self, path: &Path, mode: u32) -> anyhow::Result<()> {
+    pub(super) fn keep_private(&self, path: &Path, mode: u32) -> anyhow::Result<()> {
         if let Some(User { uid, gid }) = self.user {
             chown(path, Some(uid), Some(gid))?;
         }
@@ -218,7 +221,7 @@ impl Cluster {
         format!("postgres://{role}:{}@127.0.0.1:{port}/{database}?sslmode=disable", self.password)
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 

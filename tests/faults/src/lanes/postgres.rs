@@ -66,6 +66,19 @@ async fn inject(
             database.run(&["ALTER SYSTEM RESET default_transaction_read_only", RELOAD]).await?;
             seen?
         }
+        PostgresFault::EverythingRefused => {
+            database.run(&["INSERT INTO fault.refusal VALUES (NULL, 'U0001')"]).await?;
+            let seen = logged(database, "U0001", length).await;
+            database.run(&["DELETE FROM fault.refusal WHERE user_id IS NULL"]).await?;
+            seen?
+        }
+        PostgresFault::SequenceUsedUp => {
+            database.run(&["SELECT setval('fault.numbers', 1000000000)"]).await?;
+            let seen = logged(database, "2200H", length).await;
+            database.run(&["SELECT setval('fault.numbers', 1)"]).await?;
+            seen?
+        }
+        PostgresFault::TypesChanged => types_changed(length, pipeline).await?,
         PostgresFault::DiskFull => {
             let Ok(disk) = &pipeline.disk else { return Ok(None) };
             disk.fill()?;
@@ -93,6 +106,42 @@ async fn down(fault: PostgresFault, length: Duration, pipeline: &ProxiedPipeline
     sleep(length).await;
     stack.postgres.start_again().await?;
     Ok(connections)
+}
+
+/// What the types are changed to and back: each takes every value that the other takes.
+const TYPES: [&[&str]; 2] = [
+    &[
+        "ALTER TABLE events ALTER app_version TYPE bigint, ALTER device_type TYPE varchar(64), ALTER extra TYPE json",
+    ],
+    &[
+        "ALTER TABLE events ALTER app_version TYPE integer, ALTER device_type TYPE varchar(32), ALTER extra TYPE jsonb",
+    ],
+];
+
+/// What a writer's status says when it finds that the definition has changed.
+const CHANGED: &str = "the table's definition has changed";
+
+/// How many streams ended because of it, by the services' logs.
+async fn types_changed(length: Duration, pipeline: &ProxiedPipeline) -> anyhow::Result<u64> {
+    let ended = async || -> anyhow::Result<u64> {
+        let logs = pipeline.logs().await?;
+        Ok(u64::try_from(logs.iter().map(|(_, text)| text.matches(CHANGED).count()).sum::<usize>())?)
+    };
+    let (begun, before) = (Instant::now(), ended().await?);
+    let mut changes = TYPES.into_iter().cycle();
+    let mut rounds = 0_u32;
+    loop {
+        if let Some(change) = changes.next() {
+            pipeline.database.run(change).await?;
+            rounds += 1;
+        }
+        sleep(length / 6).await;
+        let seen = ended().await? - before;
+        let over = begun.elapsed() > length && (seen > 0 || begun.elapsed() > length + TARGET_PATIENCE);
+        if over && rounds.is_multiple_of(2) {
+            return Ok(seen);
+        }
+    }
 }
 
 /// Waits until writers are connected, and tells how often.

@@ -1,0 +1,131 @@
+//! A synchronous failover under load: the standby is cut off, commits hang and are interrupted, the primary
+//! dies, and the standby takes over. Everything that the queue no longer has must be there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use veilpost_testkit::FaultProxy;
+
+use crate::database::FaultDatabase;
+use crate::fault::Hop;
+use crate::load;
+use crate::mix::MessageMix;
+use crate::pipeline::{PipelineOptions, ProxiedPipeline};
+use crate::round::{Check, STANDSTILL, account, check, checks_of, no_panic, unchanged};
+use crate::seeded_rng::SeededRng;
+
+const STANDBY: &str = "replica";
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Rows that both servers have before the standby is cut off.
+const ROWS_BEFORE: u64 = 300;
+
+/// How commits that wait for the standby are interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interruption {
+    /// Somebody cancels the waits: Postgres commits on the primary alone and only warns.
+    WaitsCancelled,
+    ConnectionsTerminated,
+    /// The primary crashes and starts again, still without the standby.
+    PrimaryCrashed,
+}
+
+/// Runs one failover; the seed gives the order of the interruptions. An error is a failure of the harness
+/// itself.
+pub(crate) async fn run(seed: u64) -> anyhow::Result<Vec<Check>> {
+    let mut pipeline = ProxiedPipeline::start(PipelineOptions::default()).await?;
+    let primary = ([127, 0, 0, 1], pipeline.stack().await.postgres.port()).into();
+    let replication = FaultProxy::before(primary).await?;
+    let standby = {
+        let mut stack = pipeline.stack().await;
+        stack.postgres.start_standby(STANDBY, replication.address().port()).await?
+    };
+    let over = AtomicBool::new(false);
+    let failover = async {
+        let interrupted = interrupt(&pipeline, &replication, seed).await;
+        if interrupted.is_ok() {
+            pipeline.stack().await.postgres.crash().await?;
+            standby.promote().await?;
+            for proxy in pipeline.proxies(Hop::Postgres) {
+                proxy.redirect(([127, 0, 0, 1], standby.port()).into());
+            }
+            sleep(Duration::from_secs(2)).await;
+        }
+        over.store(true, Ordering::SeqCst);
+        Ok(interrupted)
+    };
+    let (interrupted, sent) =
+        tokio::try_join!(failover, load::send(&pipeline, MessageMix::new(seed), &over))?;
+    let mut checks = vec![check("commits wait for the standby after each interruption", interrupted)];
+    pipeline.database = FaultDatabase::of(&standby);
+    let drained = pipeline.drained(STANDSTILL).await;
+    checks.push(check("the queue drains into the new primary", drained.map(|_| ())));
+    let account = account(&pipeline, &sent).await?;
+    checks.extend(checks_of(&account));
+    checks.push(check("every process exits with 0 on SIGTERM", pipeline.terminate().await));
+    checks.push(check("nothing changes while the processes end", unchanged(&pipeline, &account).await));
+    checks.push(check("no process panics", no_panic(&pipeline).await));
+    if checks.iter().any(|check| check.result.is_err()) {
+        pipeline.keep_logs(seed).await?;
+    }
+    Ok(checks)
+}
+
+/// Cuts the standby off and interrupts the commits that wait for it, in every way.
+async fn interrupt(pipeline: &ProxiedPipeline, replication: &FaultProxy, seed: u64) -> anyhow::Result<()> {
+    let database = &pipeline.database;
+    let wait_for_standby = "ALTER SYSTEM SET synchronous_standby_names = 'replica'";
+    database.run(&[wait_for_standby, "SELECT pg_reload_conf()"]).await?;
+    reaches("standbys", 1, async || database.synchronous_standbys().await).await?;
+    reaches("rows", ROWS_BEFORE, async || database.row_count().await).await?;
+    replication.fall_silent();
+    let mut ways =
+        vec![Interruption::WaitsCancelled, Interruption::ConnectionsTerminated, Interruption::PrimaryCrashed];
+    SeededRng::new(seed, 6).shuffle(&mut ways);
+    for way in ways {
+        reaches("waiting commits", 1, async || database.waiting_commits().await).await?;
+        match way {
+            Interruption::WaitsCancelled => cancel_again_and_again(database).await?,
+            Interruption::ConnectionsTerminated => {
+                database.terminate_writers().await?;
+            }
+            Interruption::PrimaryCrashed => {
+                let mut stack = pipeline.stack().await;
+                stack.postgres.crash().await?;
+                stack.postgres.start_again().await?;
+            }
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    reaches("waiting commits", 1, async || database.waiting_commits().await).await
+}
+
+/// A commit that is repeated waits again, and is cancelled again.
+async fn cancel_again_and_again(database: &FaultDatabase) -> anyhow::Result<()> {
+    for _ in 0..3 {
+        reaches("waiting commits", 1, async || database.waiting_commits().await).await?;
+        database.cancel_waiting_commits().await?;
+        sleep(Duration::from_millis(300)).await;
+    }
+    Ok(())
+}
+
+async fn reaches(
+    what: &str,
+    least: u64,
+    mut count: impl AsyncFnMut() -> anyhow::Result<u64>,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let found = count().await?;
+        if found >= least {
+            return Ok(());
+        }
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "{found} {what}, wanted {least}");
+        sleep(POLL_INTERVAL).await;
+    }
+}
