@@ -51,18 +51,18 @@ const TABLE: &str =
 
 /// The expected outcome of a body: a row with these columns (all others NULL), or a dead letter with this
 /// reason.
-enum Fate {
+enum Expected {
     Row(&'static [(&'static str, &'static str)]),
     Rejected(&'static str),
 }
 
-use Fate::{Rejected, Row as Stored};
+use Expected::{Rejected, Row as Stored};
 
 /// Stands for the SHA-512 of "1.2.3.4", which Postgres computes in the query.
 const IP: &str = "IP";
 
-fn cases() -> Vec<(String, Fate)> {
-    let case = |body: &str, fate| (body.to_owned(), fate);
+fn cases() -> Vec<(String, Expected)> {
+    let case = |body: &str, outcome| (body.to_owned(), outcome);
     let deep =
         |depth: usize| format!("{{\"user_id\":\"deep\",\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     vec![
@@ -118,22 +118,22 @@ async fn every_body_becomes_the_row_or_the_dead_letter_that_the_rules_say() {
     stack.start_reader(&[]).await.unwrap();
 
     let mut sent = BTreeMap::new();
-    for (body, fate) in cases() {
-        sent.insert(stack.send(&body).await.unwrap(), (body, fate));
+    for (body, outcome) in cases() {
+        sent.insert(stack.send(&body).await.unwrap(), (body, outcome));
     }
     stack.queue_is_empty().await.unwrap();
 
     let rows = "SELECT message_id, row_to_json(e)::text, masked_ip = encode(sha512('1.2.3.4'), 'hex'),
         create_date = (now() AT TIME ZONE 'UTC')::date FROM events e";
     for row in sqlx::query(rows).fetch_all(&mut database).await.unwrap() {
-        let (body, fate) = sent.remove(row.get::<&str, _>(0)).expect("one row for one message");
-        let Stored(expected) = fate else { panic!("{body} was to be rejected") };
+        let (body, outcome) = sent.remove(row.get::<&str, _>(0)).expect("one row for one message");
+        let Stored(expected) = outcome else { panic!("{body} was to be rejected") };
         assert_row(&body, row.get(1), row.get(2), expected);
         assert!(row.get::<bool, _>(3), "{body}: the day of ingestion");
     }
     for letter in stack.dead_letters().await.unwrap() {
-        let (body, fate) = sent.remove(&letter.message_id).expect("one dead letter for one message");
-        let Rejected(reason) = fate else { panic!("{body} was to be stored, not {}", letter.reason) };
+        let (body, outcome) = sent.remove(&letter.message_id).expect("one dead letter for one message");
+        let Rejected(reason) = outcome else { panic!("{body} was to be stored, not {}", letter.reason) };
         assert_eq!((letter.reason.as_str(), letter.body.as_str()), (reason, body.as_str()));
         assert!(letter.sent_timestamp.parse::<u64>().is_ok());
     }

@@ -48,7 +48,7 @@ pub(crate) enum MessageVerdict {
     Lost,
     Twice,
     RowAndDeadLetter,
-    WrongFate,
+    WrongOutcome,
     WrongReason,
     WrongBody,
     WrongDigest,
@@ -117,7 +117,7 @@ fn verdict(expected: &Expected, rows: &[&FoundRow], letters: &[&FoundDeadLetter]
         (_, [], []) => MessageVerdict::Lost,
         (_, [_, _, ..], _) => MessageVerdict::Twice,
         (_, [_], [_, ..]) => MessageVerdict::RowAndDeadLetter,
-        (Some(_), [_], []) | (None, [], [_, ..]) => MessageVerdict::WrongFate,
+        (Some(_), [_], []) | (None, [], [_, ..]) => MessageVerdict::WrongOutcome,
         (Some(reason), [], letters) if letters.iter().any(|letter| letter.reason != reason) => {
             MessageVerdict::WrongReason
         }
@@ -175,7 +175,7 @@ mod tests {
         FoundDeadLetter { message_id: id.to_owned(), reason: reason.to_owned(), fingerprint: 7 }
     }
 
-    /// The verdict on one message "a" that was to have this fate.
+    /// The verdict on one message "a" that was to have this outcome.
     fn verdict_on(
         reason: Option<&'static str>,
         rows: Vec<FoundRow>,
@@ -198,8 +198,8 @@ mod tests {
             (None, vec![row("a"), row("a")], vec![], MessageVerdict::Twice),
             (None, vec![row("a")], vec![letter("a", "not-json")], MessageVerdict::RowAndDeadLetter),
             (not_json, vec![row("a")], vec![letter("a", "not-json")], MessageVerdict::RowAndDeadLetter),
-            (not_json, vec![row("a")], vec![], MessageVerdict::WrongFate),
-            (None, vec![], vec![letter("a", "not-json")], MessageVerdict::WrongFate),
+            (not_json, vec![row("a")], vec![], MessageVerdict::WrongOutcome),
+            (None, vec![], vec![letter("a", "not-json")], MessageVerdict::WrongOutcome),
             (not_json, vec![], vec![letter("a", "no-body")], MessageVerdict::WrongReason),
             (not_json, vec![], vec![letter("a", "")], MessageVerdict::WrongReason),
             (

@@ -150,8 +150,8 @@ pub(crate) fn checks_of(account: &Reconciliation) -> Vec<Check> {
             &[MessageVerdict::Twice, MessageVerdict::RowAndDeadLetter],
         ),
         wrong(
-            "every message meets the fate that the policy says",
-            &[MessageVerdict::WrongFate, MessageVerdict::WrongReason, MessageVerdict::WrongBody],
+            "every message has the outcome that the policy says",
+            &[MessageVerdict::WrongOutcome, MessageVerdict::WrongReason, MessageVerdict::WrongBody],
         ),
         wrong("every row has the digests of its own message", &[MessageVerdict::WrongDigest]),
         none("no row and no letter without a message", account.strangers, "rows or letters that nobody sent"),
