@@ -20,8 +20,8 @@ pub struct CommonSettings {
     )]
     pub log_format: LogFormat,
 
-    /// Which log lines appear: off, error, warn, info, debug or trace, and another level for single parts, such
-    /// as info,veilpost_reader=debug. Lines of libraries never appear
+    /// Which log lines appear: off, error, warn, info, debug or trace, and another level for single parts,
+    /// such as info,veilpost_reader=debug. Lines of libraries never appear
     #[arg(
         long,
         env = "VEILPOST_LOG",

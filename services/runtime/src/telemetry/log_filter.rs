@@ -5,9 +5,10 @@ use std::str::FromStr;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// Libraries whose lines may be logged, each with its least serious level. Whoever adds one has read all texts
-/// that it logs up to this level, and knows that they hold no value, body, key, password or URL. Of these, the
-/// exporter's errors name the gRPC code and what the connection failed with, never what the collector says.
+/// Libraries whose lines may be logged, each with its least serious level. Whoever adds one has read all
+/// texts that it logs up to this level, and knows that they hold no value, body, key, password or URL. Of
+/// these, the exporter's errors name the gRPC code and what the connection failed with, never what the
+/// collector says.
 const KNOWN_LIBRARIES: [(&str, Level); 1] = [("opentelemetry_sdk", Level::WARN)];
 
 /// Which log lines appear: a level, and levels of single targets, such as `info,veilpost_reader=debug`.
@@ -35,8 +36,8 @@ impl FromStr for LogFilter {
 
     /// # Errors
     ///
-    /// When a part of `text` is neither a level nor a target of Veilpost with its level. The message shows the
-    /// part and what to write instead.
+    /// When a part of `text` is neither a level nor a target of Veilpost with its level. The message shows
+    /// the part and what to write instead.
     fn from_str(text: &str) -> Result<Self, String> {
         let (mut all, mut targets) = (None, Targets::new());
         for part in text.split(',').map(str::trim) {
@@ -83,17 +84,17 @@ fn own_target(target: &str) -> Result<&str, String> {
     ))
 }
 
-/// Whether an event may be logged at all, whatever the filter is: everything of Veilpost's own, and of libraries
-/// only what is known to be harmless. Libraries quote bodies, receipt handles, ids of access keys, parameters of
-/// database URLs and notices of Postgres.
+/// Whether an event may be logged at all, whatever the filter is: everything of Veilpost's own, and of
+/// libraries only what is known to be harmless. Libraries quote bodies, receipt handles, ids of access keys,
+/// parameters of database URLs and notices of Postgres.
 pub(super) fn is_loggable(service: &str, metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let least_serious = if is_own(target, service) { Some(Level::TRACE) } else { known_library(target) };
     metadata.is_event() && least_serious.is_some_and(|least_serious| *metadata.level() <= least_serious)
 }
 
-/// Whether the target is in one of Veilpost's crates, or in the crate that is named as the service is: a source
-/// that somebody else wrote.
+/// Whether the target is in one of Veilpost's crates, or in the crate that is named as the service is: a
+/// source that somebody else wrote.
 fn is_own(target: &str, service: &str) -> bool {
     let of_crate = target.split("::").next().unwrap_or_default();
     of_crate == "veilpost" || of_crate.starts_with("veilpost_") || of_crate == service.replace('-', "_")

@@ -104,8 +104,8 @@ async fn a_batch_of_an_ended_stream_moves_to_the_other_address() {
             (batch, stream_2, stream_1)
         }
     };
-    // The ended address takes no new stream: otherwise the batch could go there, since the link may learn later
-    // than the masker that the other stream is open.
+    // The ended address takes no new stream: otherwise the batch could go there, since the link may learn
+    // later than the masker that the other stream is open.
     first.end(Status::unavailable("draining")).await;
     let again = second.batch().await;
     assert_eq!(ids(&again), ids(&batch));

@@ -309,8 +309,8 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
     (before.unwrap_or(text), query)
 }
 
-/// What a parameter with a name that is not handled elsewhere is: a name is shown only if it is known, because
-/// it may be a part of a password.
+/// What a parameter with a name that is not handled elsewhere is: a name is shown only if it is known,
+/// because it may be a part of a password.
 fn check_other(number: usize, name: &str, value: &str) -> Result<(), BadUrl> {
     if let Some(rest) = name.strip_prefix("options[").and_then(|rest| rest.strip_suffix(']')) {
         return Err(bad(format!("write parameter {number} after the ? as options=-cNAME%3DVALUE"))
