@@ -47,7 +47,7 @@ async fn a_message_that_comes_twice_at_once_is_sent_and_stored_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_pipelines_share_a_table_and_its_ledger() {
     let mut stack = Stack::running().await.unwrap();
-    let other = stack.queue.create_pair("other-logins", "other-logins-dead-letter").await.unwrap();
+    let other = stack.queue.create_pair("other-logins", "other-logins-dead-letter").unwrap();
     let arguments =
         [("--queue", "other-logins"), ("--dead-letter-queue-url", other.dead_letter_url.as_str())];
     stack.start_reader(&arguments).await.unwrap();

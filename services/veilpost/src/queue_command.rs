@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use veilpost_local::output::print;
 use veilpost_local::process::EndingSignals;
@@ -25,10 +26,11 @@ pub(crate) struct QueueSettings {
 
 /// Serves until a signal comes.
 pub(crate) async fn run(settings: &QueueSettings, signals: &mut EndingSignals) -> anyhow::Result<ExitCode> {
-    let queue = EmbeddedQueue::start(settings.address).await?;
     let dead_letter_name =
         settings.dead_letter_name.clone().unwrap_or_else(|| format!("{}-dead-letter", settings.name));
-    let pair = queue.create_pair(&settings.name, &dead_letter_name).await?;
+    let started = EmbeddedQueue::start_with(settings.address, &settings.name, &dead_letter_name).await;
+    let (queue, pair) =
+        started.context("cannot start the queue; --address chooses another address or port")?;
     print(&introduction(&queue.endpoint(), &pair))?;
     signals.next().await;
     Ok(ExitCode::SUCCESS)

@@ -41,7 +41,7 @@ impl Stack {
     /// Queue, dead-letter queue and an empty database.
     pub async fn bare() -> anyhow::Result<Self> {
         let queue = EmbeddedQueue::start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let pair = queue.create_pair("user-logins", "user-logins-dead-letter").await?;
+        let pair = queue.create_pair("user-logins", "user-logins-dead-letter")?;
         let postgres = ThrowAwayPostgres::start(find_or_install(|_| {}).await?).await?;
         Ok(Self {
             writers: Vec::new(),

@@ -72,7 +72,7 @@ impl ThrowAwayPostgres {
             let port = free_port()?;
             match cluster.start(port).await {
                 Ok(server) => return Ok(Self { server, port, cluster }),
-                Err(error) if tries == MAX_TRIES => return Err(error),
+                Err(error) if tries == MAX_TRIES => anyhow::bail!(cluster.failure(&format!("{error:#}"))),
                 Err(_) => tries += 1,
             }
         }
@@ -132,7 +132,9 @@ impl ThrowAwayPostgres {
     /// Starts the server again on the same port and data, after [`Self::stop`], [`Self::crash`] or a kill.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.server.wait().await?;
-        self.server = self.cluster.start(self.port).await?;
+        let started = self.cluster.start(self.port).await;
+        self.server =
+            started.map_err(|error| anyhow::anyhow!(self.cluster.failure(&format!("{error:#}"))))?;
         Ok(())
     }
 }
@@ -175,11 +177,11 @@ impl Cluster {
         command.args(["--no-locale", "--no-sync"]);
         let status = Child::start("initdb", &mut command)?.wait().await?;
         std::fs::remove_file(&password_file)?;
-        anyhow::ensure!(status.success(), "initdb failed ({status}):\n{}", log_tail(&self.log_file()));
+        anyhow::ensure!(status.success(), self.failure(&format!("initdb failed ({status})")));
         Ok(())
     }
 
-    /// Starts the server and waits until it answers.
+    /// Starts the server and waits until it answers. An error does not have the log yet.
     async fn start(&self, port: u16) -> anyhow::Result<Child> {
         let mut command = self.command(&self.programs.postgres())?;
         command.arg("-D").arg(self.data()).arg("-k").arg(self.directory.path());
@@ -192,12 +194,28 @@ impl Cluster {
         let until = Instant::now() + START_PATIENCE;
         while let Err(error) = self.connect(port).await {
             if let Some(status) = server.ended() {
-                anyhow::bail!("Postgres ended at start ({status}):\n{}", log_tail(&self.log_file()));
+                anyhow::bail!("Postgres ended at start ({status})");
             }
             anyhow::ensure!(Instant::now() < until, "Postgres does not answer: {error}");
             sleep(POLL_INTERVAL).await;
         }
         Ok(server)
+    }
+
+    /// What went wrong, with the end of the log, and where the whole log is kept.
+    fn failure(&self, what: &str) -> String {
+        let end = log_tail(&self.log_file());
+        match self.keep_log() {
+            Ok(kept) => format!("{what}; its log, kept in {}, ends:\n{end}", kept.display()),
+            Err(_) => format!("{what}; its log ends:\n{end}"),
+        }
+    }
+
+    /// Copies the log to where it outlives this cluster.
+    fn keep_log(&self) -> anyhow::Result<PathBuf> {
+        let kept = tempfile::Builder::new().prefix("veilpost-postgres-").suffix(".log").tempfile()?;
+        std::fs::copy(self.log_file(), kept.path())?;
+        Ok(kept.keep()?.1)
     }
 
     async fn connect(&self, port: u16) -> Result<(), sqlx::Error> {

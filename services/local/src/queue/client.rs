@@ -4,8 +4,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{Credentials, StalledStreamProtectionConfig};
 
-/// The region that the embedded queue's ARNs name.
-pub const REGION: &str = "us-east-1";
+pub use super::state::REGION;
 
 /// Access key and secret that clients sign with; the embedded queue accepts any.
 pub const CREDENTIALS: (&str, &str) = ("veilpost", "veilpost");

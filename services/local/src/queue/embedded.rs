@@ -1,36 +1,26 @@
 //! An SQS-compatible queue server inside this process, for the demo, for tests and for `veilpost queue`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use aws_sdk_sqs::types::QueueAttributeName;
-use awsim_core::{AppState, RequestDetailStore, gateway};
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
-use axum::routing::get;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::client::{REGION, client_for};
-use super::handler::Handler;
-
-const ACCOUNT: &str = "000000000000";
-
-/// A batch of 1 MiB may be six times as long once its JSON is escaped.
-const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+use super::client::client_for;
+use super::server::{Shared, router};
+use super::state::{ACCOUNT, SqsError, arn_of};
 
 /// A message that has been received this often without being settled moves to the dead-letter queue.
 const MAX_RECEIVE_COUNT: u32 = 10;
 
 /// A running queue server with its own threads. Dropping it ends them and every connection at once.
-#[derive(Debug)]
 pub struct EmbeddedQueue {
     address: SocketAddr,
     runtime: Option<Runtime>,
-    has_queues: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 /// A queue and its dead-letter queue.
@@ -41,8 +31,32 @@ pub struct QueuePair {
 }
 
 impl EmbeddedQueue {
-    /// Serves on `address`; port 0 takes a free one.
+    /// Serves on `address`, without a queue at first; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
     pub async fn start(address: SocketAddr) -> anyhow::Result<Self> {
+        Self::serve(address, Arc::new(Shared::new())).await
+    }
+
+    /// Serves on `address` a queue whose messages move to the dead-letter queue after ten receives. Both exist
+    /// before anybody can connect.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or a name cannot be a queue's.
+    pub async fn start_with(
+        address: SocketAddr,
+        name: &str,
+        dead_letter_name: &str,
+    ) -> anyhow::Result<(Self, QueuePair)> {
+        let shared = Arc::new(Shared::new());
+        create_pair(&shared, name, dead_letter_name)?;
+        let queue = Self::serve(address, shared).await?;
+        let pair = queue.pair(name, dead_letter_name);
+        Ok((queue, pair))
+    }
+
+    async fn serve(address: SocketAddr, shared: Arc<Shared>) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         let address = listener.local_addr()?;
@@ -52,15 +66,15 @@ impl EmbeddedQueue {
             .thread_name("embedded-queue")
             .enable_all()
             .build()?;
-        let has_queues = Arc::new(AtomicBool::new(false));
-        let routes = router(Arc::clone(&has_queues));
+        let (routes, timed) = (router(Arc::clone(&shared)), Arc::clone(&shared));
+        runtime.spawn(async move { timed.keep_time().await });
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener)?.tap_io(|connection| {
                 connection.set_nodelay(true).ok();
             });
             axum::serve(listener, routes).await
         });
-        Ok(Self { address, runtime: Some(runtime), has_queues })
+        Ok(Self { address, runtime: Some(runtime), shared })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -81,19 +95,18 @@ impl EmbeddedQueue {
         client_for(&self.endpoint())
     }
 
-    /// Creates a queue whose messages move to the dead-letter queue after ten receives. From then on
-    /// `/health` answers
-    /// 200.
-    pub async fn create_pair(&self, name: &str, dead_letter_name: &str) -> anyhow::Result<QueuePair> {
-        let client = self.client();
-        let dead_letter_url = create(&client, dead_letter_name, None).await?;
-        let redrive = serde_json::json!({
-            "deadLetterTargetArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{dead_letter_name}"),
-            "maxReceiveCount": MAX_RECEIVE_COUNT,
-        });
-        let url = create(&client, name, Some(redrive.to_string())).await?;
-        self.has_queues.store(true, Ordering::Release);
-        Ok(QueuePair { url, dead_letter_url })
+    /// Creates a queue whose messages move to the dead-letter queue after ten receives.
+    ///
+    /// # Errors
+    /// When a name cannot be a queue's, or is that of a queue with other attributes.
+    pub fn create_pair(&self, name: &str, dead_letter_name: &str) -> anyhow::Result<QueuePair> {
+        create_pair(&self.shared, name, dead_letter_name)?;
+        Ok(self.pair(name, dead_letter_name))
+    }
+
+    fn pair(&self, name: &str, dead_letter_name: &str) -> QueuePair {
+        let url = |name: &str| format!("{}/{ACCOUNT}/{name}", self.endpoint());
+        QueuePair { url: url(name), dead_letter_url: url(dead_letter_name) }
     }
 }
 
@@ -105,29 +118,22 @@ impl Drop for EmbeddedQueue {
     }
 }
 
-async fn create(client: &aws_sdk_sqs::Client, name: &str, redrive: Option<String>) -> anyhow::Result<String> {
-    let mut request = client.create_queue().queue_name(name);
-    if let Some(redrive) = redrive {
-        request = request.attributes(QueueAttributeName::RedrivePolicy, redrive);
+impl std::fmt::Debug for EmbeddedQueue {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("EmbeddedQueue").field("address", &self.address).finish_non_exhaustive()
     }
-    let created = request.send().await.with_context(|| format!("cannot create queue {name}"))?;
-    created.queue_url.context("the queue server returned no URL")
 }
 
-fn router(has_queues: Arc<AtomicBool>) -> axum::Router {
-    let mut state = AppState::new(REGION.to_owned(), ACCOUNT.to_owned());
-    state.request_details = RequestDetailStore::new(1, 0);
-    state.register(Arc::new(Handler::new()), Vec::new());
-    let health = async move || {
-        if has_queues.load(Ordering::Acquire) {
-            (StatusCode::OK, "ok\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "no queue yet\n")
-        }
-    };
-    axum::Router::new()
-        .route("/health", get(health))
-        .fallback(gateway::handle_request)
-        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .with_state(state)
+fn create_pair(shared: &Shared, name: &str, dead_letter_name: &str) -> anyhow::Result<()> {
+    let policy = serde_json::json!({
+        "deadLetterTargetArn": arn_of(dead_letter_name),
+        "maxReceiveCount": MAX_RECEIVE_COUNT,
+    });
+    create(shared, dead_letter_name, &BTreeMap::new())?;
+    create(shared, name, &BTreeMap::from([("RedrivePolicy".to_owned(), policy.to_string())]))
+}
+
+fn create(shared: &Shared, name: &str, attributes: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let created = shared.change(|account, now| account.create(now, name, attributes));
+    created.map_err(|SqsError { message, .. }| anyhow::anyhow!("cannot create queue {name}: {message}"))
 }

@@ -1,10 +1,14 @@
 //! The embedded SQS-compatible queue, and how the commands talk to any queue.
+//!
+//! `state` is the queues as a pure state machine, `server` puts it behind HTTP, and `embedded` runs the server
+//! within this process.
 
 mod client;
 mod embedded;
-mod handler;
 mod queue_client;
 mod sender;
+mod server;
+mod state;
 mod trace;
 
 pub use client::{CREDENTIALS, REGION, client_for};

@@ -8,7 +8,7 @@ use veilpost_local::queue::{EmbeddedQueue, QueueClient, QueuePair, Sender};
 
 async fn start() -> (EmbeddedQueue, QueuePair) {
     let queue = EmbeddedQueue::start("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let pair = queue.create_pair("user-logins", "user-logins-dead-letter").await.unwrap();
+    let pair = queue.create_pair("user-logins", "user-logins-dead-letter").unwrap();
     (queue, pair)
 }
 

@@ -68,6 +68,11 @@ impl Pipeline {
         Ok(())
     }
 
+    /// The directory of the services' logs.
+    pub(super) fn logs(&self) -> &Path {
+        self.reader.log_file().parent().unwrap_or(Path::new("."))
+    }
+
     /// What the services have complained about, one line each.
     pub(super) fn problems(&self) -> String {
         let services = [&self.reader, &self.masker, &self.writer];

@@ -1,8 +1,9 @@
 //! One run of the demo, from nothing to its report.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tempfile::TempDir;
+use anyhow::Context;
 use tokio::sync::watch;
 
 use super::account::{Account, Found, Sent};
@@ -36,7 +37,6 @@ pub(super) struct Run {
     database_url: String,
     /// The pipeline's name in the ledger: unlike that of any other run.
     name: String,
-    directory: TempDir,
 }
 
 /// What was seen while the messages flowed.
@@ -49,44 +49,51 @@ struct Measured {
 }
 
 impl Run {
-    /// Runs the demo; what still runs comes back only if it is to be kept.
-    pub(super) async fn to_report(settings: &DemoSettings) -> anyhow::Result<(Option<Self>, Report)> {
-        let mut run = Self::start(settings).await?;
-        let measured = match run.measure(settings).await {
-            Ok(measured) => measured,
-            Err(error) => return Err(run.explained(&error)),
-        };
-        let mut report = run.report(&measured).await?;
-        if !settings.keep {
-            run.pipeline.stop().await?;
+    /// Runs the demo; what still runs comes back only if it is to be kept. Logs go to `directory`.
+    pub(super) async fn to_report(
+        settings: &DemoSettings,
+        directory: &Path,
+    ) -> anyhow::Result<(Option<Self>, Report)> {
+        let mut run = Self::start(settings, directory).await?;
+        match run.finish(settings).await {
+            Ok(report) => Ok((settings.keep.then_some(run), report)),
+            Err(error) => Err(run.explained(&error, directory)),
         }
-        report.set_account(run.account(settings, &measured).await?);
-        report.rows = run.store.first_rows(ROWS_SHOWN).await?;
-        Ok((settings.keep.then_some(run), report))
     }
 
-    async fn start(settings: &DemoSettings) -> anyhow::Result<Self> {
-        let queue = EmbeddedQueue::start(([127, 0, 0, 1], 0).into()).await?;
-        let pair = queue.create_pair(QUEUE, &format!("{QUEUE}-dead-letter")).await?;
+    async fn finish(&mut self, settings: &DemoSettings) -> anyhow::Result<Report> {
+        let measured = self.measure(settings).await?;
+        let mut report = self.report(&measured).await?;
+        if !settings.keep {
+            self.pipeline.stop().await?;
+        }
+        report.set_account(self.account(settings, &measured).await?);
+        report.rows = self.store.first_rows(ROWS_SHOWN).await?;
+        Ok(report)
+    }
+
+    async fn start(settings: &DemoSettings, directory: &Path) -> anyhow::Result<Self> {
+        let dead_letter_name = format!("{QUEUE}-dead-letter");
+        let started = EmbeddedQueue::start_with(([127, 0, 0, 1], 0).into(), QUEUE, &dead_letter_name).await;
+        let (queue, pair) = started.context("cannot start the queue")?;
         say(&format!("  queue     {}", pair.url));
         let (postgres, database_url) = database(settings).await?;
         let mut store = Store::open(&database_url).await?;
         let kind = if postgres.is_some() { "throw-away" } else { "given" };
         say(&format!("  postgres  {} ({kind})", store.version().await?));
-        let directory = tempfile::Builder::new().prefix("veilpost-demo-").tempdir()?;
         let name = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
         let around = Surroundings {
             endpoint: &queue.endpoint(),
             queue: &pair,
             database_url: &database_url,
             pipeline: &name,
-            directory: directory.path(),
+            directory,
         };
         let mut pipeline = Pipeline::start(&around).await?;
         for (service, admin) in pipeline.admin_addresses().await? {
             say(&format!("  {service:<9} {admin}/metrics"));
         }
-        Ok(Self { pipeline, store, queue, pair, postgres, database_url, name, directory })
+        Ok(Self { pipeline, store, queue, pair, postgres, database_url, name })
     }
 
     /// Sends while the pipeline drains, until every message has been settled.
@@ -127,11 +134,12 @@ impl Run {
         if self.postgres.is_some() { self.store.last_commit().await } else { Ok(None) }
     }
 
-    /// `error` with the services' own complaints; their logs are kept.
-    fn explained(self, error: &anyhow::Error) -> anyhow::Error {
-        let problems = self.pipeline.problems();
-        let logs = self.directory.keep();
-        anyhow::anyhow!("{error:#}{problems}\nThe services' logs are in {}", logs.display())
+    /// `error` with the services' own complaints. Postgres's log joins theirs.
+    fn explained(self, error: &anyhow::Error, directory: &Path) -> anyhow::Error {
+        if let Some(postgres) = &self.postgres {
+            std::fs::copy(postgres.log_file(), directory.join("postgres.log")).ok();
+        }
+        anyhow::anyhow!("{error:#}{}", self.pipeline.problems())
     }
 
     /// What must be asked while the services still run.
@@ -182,7 +190,7 @@ impl Run {
             self.pair.url,
             self.pair.dead_letter_url,
             self.queue.endpoint(),
-            self.directory.path().display(),
+            self.pipeline.logs().display(),
         )
     }
 

@@ -7,11 +7,15 @@ use anyhow::Context;
 use futures_util::TryStreamExt;
 use sqlx::types::Uuid;
 use sqlx::{Connection, PgConnection, Row};
+use tokio::time::timeout;
 
 use super::account::LedgerId;
 
 /// Sent times and this clock may differ.
 const CLOCK_MARGIN: Duration = Duration::from_mins(5);
+
+/// A host that does not answer at all is noticed by this time.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -31,8 +35,14 @@ pub(super) const COLUMNS: [&str; 7] =
 
 impl Store {
     pub(super) async fn open(url: &str) -> anyhow::Result<Self> {
-        let connection = PgConnection::connect(url).await.context("cannot connect to Postgres")?;
-        Ok(Self { connection })
+        let connection = timeout(CONNECT_PATIENCE, PgConnection::connect(url)).await;
+        let connection = connection.with_context(|| {
+            format!(
+                "Postgres does not answer within {} s: check host and port of the URL",
+                CONNECT_PATIENCE.as_secs()
+            )
+        })?;
+        Ok(Self { connection: connection.context("cannot connect to Postgres")? })
     }
 
     pub(super) async fn version(&mut self) -> anyhow::Result<String> {

@@ -10,16 +10,19 @@ use tokio::time::{Instant, sleep};
 use super::dead_letters;
 use super::pipeline::Pipeline;
 use veilpost_local::numbers::whole;
-use veilpost_local::output::grouped;
+use veilpost_local::output::{grouped, say};
 use veilpost_local::process::Metrics;
 
 /// Reading metrics costs the services a little, and they share the processors with everything here.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
+/// If no message is settled for this long, a person is told what the services complain about.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// If no message is settled for this long, something is stuck.
 const STALL: Duration = Duration::from_mins(1);
 
-/// How many messages may wait in the embedded queue, which slows with its backlog.
+/// How many messages may wait in the embedded queue, which holds them in memory.
 const MAX_BACKLOG: u64 = 10_000;
 
 /// What the services have counted so far.
@@ -43,6 +46,42 @@ impl Progress {
     }
 }
 
+/// What has not changed, and for how long.
+struct Standstill {
+    progress: Progress,
+    since: Instant,
+    was_told: bool,
+}
+
+/// What a look at the progress found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Moving,
+    /// Said once for each standstill.
+    Quiet,
+    Stuck,
+}
+
+impl Standstill {
+    fn new() -> Self {
+        Self { progress: Progress::default(), since: Instant::now(), was_told: false }
+    }
+
+    fn note(&mut self, progress: Progress) -> Pace {
+        if progress != self.progress {
+            *self = Self { progress, ..Self::new() };
+        }
+        match self.since.elapsed() {
+            still if still > STALL => Pace::Stuck,
+            still if still > QUIET && !self.was_told => {
+                self.was_told = true;
+                Pace::Quiet
+            }
+            _ => Pace::Moving,
+        }
+    }
+}
+
 /// Holds the sender back while the backlog is as long as it may get.
 pub(super) async fn admit(settled: &watch::Receiver<u64>, number: u64) {
     let enough = |settled: &u64| number.saturating_sub(*settled) < MAX_BACKLOG;
@@ -59,14 +98,10 @@ pub(super) async fn until_settled(
     bar: &ProgressBar,
 ) -> anyhow::Result<Progress> {
     let (client, url) = queue;
-    let mut last = (Progress::default(), Instant::now());
+    let mut standstill = Standstill::new();
     loop {
         sleep(LOOK_AGAIN).await;
-        pipeline.ensure_running()?;
-        let progress = Progress::of(&pipeline.reader.metrics().await?, &pipeline.writer.metrics().await?);
-        if progress != last.0 {
-            last = (progress, Instant::now());
-        }
+        let progress = look(pipeline).await?;
         settled.send_replace(progress.settled);
         bar.set_position(progress.settled.min(messages));
         bar.set_message(format!(
@@ -77,13 +112,36 @@ pub(super) async fn until_settled(
         if progress.settled >= messages && dead_letters::count(client, url).await? == 0 {
             return Ok(progress);
         }
-        if last.1.elapsed() > STALL {
-            let left = dead_letters::count(client, url).await?;
-            anyhow::bail!(
-                "nothing has moved for {STALL:?}: {progress:?}, {left} messages still in the queue"
-            );
+        match standstill.note(progress) {
+            Pace::Moving => {}
+            Pace::Quiet => bar.suspend(|| say(&quiet(pipeline))),
+            Pace::Stuck => anyhow::bail!(stuck(messages, progress, dead_letters::count(client, url).await?)),
         }
     }
+}
+
+/// What the services have counted. One that has ended is named with the end of its log.
+async fn look(pipeline: &mut Pipeline) -> anyhow::Result<Progress> {
+    let reader = pipeline.reader.metrics().await;
+    let writer = pipeline.writer.metrics().await;
+    pipeline.ensure_running()?;
+    Ok(Progress::of(&reader?, &writer?))
+}
+
+fn quiet(pipeline: &Pipeline) -> String {
+    let problems = pipeline.problems();
+    let causes = if problems.is_empty() { " no service has logged a warning".to_owned() } else { problems };
+    let logs = pipeline.logs().display();
+    format!("Nothing has been settled for {} s:{causes}\n  The logs are in {logs}", QUIET.as_secs())
+}
+
+fn stuck(messages: u64, progress: Progress, left: u64) -> String {
+    let Progress { settled, stored, rejected, .. } = progress;
+    format!(
+        "nothing has been settled for {} s: {settled} of {messages} messages are settled, {stored} stored, \
+         {rejected} rejected, {left} still in the queue",
+        STALL.as_secs()
+    )
 }
 
 #[cfg(test)]
@@ -99,6 +157,24 @@ mod tests {
         let writer = Metrics::parse("veilpost_writer_records_total{outcome=\"stored\"} 7\n");
         let expected = Progress { settled: 9, stored: 7, duplicate: 0, rejected: 2 };
         assert_eq!(Progress::of(&reader, &writer), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standstill_is_told_once_and_is_an_error_after_a_minute() {
+        let mut standstill = Standstill::new();
+        let one = Progress { settled: 1, ..Progress::default() };
+        let paces = async |standstill: &mut Standstill, progress, seconds: &[u64]| {
+            let mut paces = Vec::new();
+            for seconds in seconds {
+                sleep(Duration::from_secs(*seconds)).await;
+                paces.push(standstill.note(progress));
+            }
+            paces
+        };
+        let first = paces(&mut standstill, Progress::default(), &[9, 2, 2]).await;
+        assert_eq!(first, [Pace::Moving, Pace::Quiet, Pace::Moving]);
+        let second = paces(&mut standstill, one, &[0, 11, 40, 10]).await;
+        assert_eq!(second, [Pace::Moving, Pace::Quiet, Pace::Moving, Pace::Stuck]);
     }
 
     #[tokio::test(start_paused = true)]

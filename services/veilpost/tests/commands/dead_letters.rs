@@ -20,7 +20,7 @@ async fn list(endpoint: &str) -> String {
 #[tokio::test]
 async fn every_dead_letter_is_listed_without_its_body_and_stays_in_the_queue() {
     let queue = EmbeddedQueue::start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-    let pair = queue.create_pair("events", "letters").await.unwrap();
+    let pair = queue.create_pair("events", "letters").unwrap();
     for number in 0..25 {
         let reason = MessageAttributeValue::builder().data_type("String").string_value("not-json").build();
         let send = queue.client().send_message().queue_url(&pair.dead_letter_url).message_body("SECRET");

@@ -4,3 +4,5 @@
 mod dead_letters;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod queue;
