@@ -39,8 +39,8 @@ impl EmbeddedQueue {
         Self::serve(address, Arc::new(Shared::new())).await
     }
 
-    /// Serves on `address` a queue whose messages move to the dead-letter queue after ten receives. Both exist
-    /// before anybody can connect.
+    /// Serves on `address` a queue whose messages move to the dead-letter queue after ten receives. Both
+    /// exist before anybody can connect.
     ///
     /// # Errors
     /// When the address cannot be listened on, or a name cannot be a queue's.

@@ -1,7 +1,7 @@
 //! The embedded SQS-compatible queue, and how the commands talk to any queue.
 //!
-//! `state` is the queues as a pure state machine, `server` puts it behind HTTP, and `embedded` runs the server
-//! within this process.
+//! `state` is the queues as a pure state machine, `server` puts it behind HTTP, and `embedded` runs the
+//! server within this process.
 
 mod client;
 mod embedded;

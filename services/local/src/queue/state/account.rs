@@ -327,7 +327,8 @@ impl Account {
         }
     }
 
-    /// Moves the next message: it is a new one, with an id and a sent time of its own. False if there is none.
+    /// Moves the next message: it is a new one, with an id and a sent time of its own. False if there is
+    /// none.
     fn move_one(&mut self, now: Millis, request: &MoveRequest) -> Result<bool, &'static str> {
         const NO_QUEUE: &str = "AWS.SimpleQueueService.NonExistentQueue";
         const NO_SOURCE: &str = "CouldNotDetermineMessageSource";

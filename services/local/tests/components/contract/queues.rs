@@ -149,6 +149,7 @@ async fn a_call_that_is_too_long_is_refused() {
     );
     let mut connection = TcpStream::connect(sqs.queue.address()).await.unwrap();
     connection.write_all(call.as_bytes()).await.unwrap();
+    connection.write_all(body.as_bytes()).await.unwrap();
     let mut begin = [0; 12];
     connection.read_exact(&mut begin).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 413");

@@ -120,8 +120,8 @@ pub(super) fn list_sources(call: &Call<'_>, wanted: Listing) -> Result<SourceUrl
 }
 
 impl Listing {
-    /// The URLs of sorted names, from the last one that the caller has seen; and the last one of this page, if
-    /// there are more.
+    /// The URLs of sorted names, from the last one that the caller has seen; and the last one of this page,
+    /// if there are more.
     fn page(&self, call: &Call<'_>, names: Vec<String>) -> Result<(Vec<String>, Option<String>), SqsError> {
         let most = within("MaxResults", self.max_results.unwrap_or(MAX_RESULTS), 1, MAX_RESULTS)?;
         let most = usize::try_from(most).unwrap_or(1);
