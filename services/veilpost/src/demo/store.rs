@@ -55,7 +55,7 @@ impl Store {
         Ok(u64::try_from(rows)?)
     }
 
-    /// The messages in the ledger that were sent since `start`, of all pipelines.
+    /// The stored messages in the ledger that were sent since `start`, of all pipelines.
     pub(super) async fn ledger_since(&mut self, start: SystemTime) -> anyhow::Result<HashSet<LedgerId>> {
         let since = millis(start - CLOCK_MARGIN);
         let until = millis(SystemTime::now() + CLOCK_MARGIN);
@@ -63,8 +63,8 @@ impl Store {
             .map(|day| i16::try_from(day % SLOTS))
             .collect::<Result<_, _>>()?;
         let first = Uuid::from_u128(u128::from(since) << 80);
-        let query = sqlx::query_scalar("select key from veilpost.ledger where slot = any($1) and key >= $2");
-        let keys = query.bind(slots).bind(first).fetch(&mut self.connection);
+        let query = "select key from veilpost.ledger where slot = any($1) and key >= $2 and rejected is null";
+        let keys = sqlx::query_scalar(query).bind(slots).bind(first).fetch(&mut self.connection);
         Ok(keys.map_ok(|key: Uuid| ledger_id_of(key)).try_collect().await?)
     }
 

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use uuid::{Builder, Uuid};
 
-use super::state::{Code, SqsError};
+use super::state::{Account, Code, SqsError};
 use call::Call;
 pub(super) use shared::Shared;
 
@@ -40,7 +40,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 /// 200 once there is a queue.
 fn health(shared: Arc<Shared>) -> MethodRouter<Arc<Shared>> {
     get(async move || {
-        if shared.read(|account| account.is_empty()) {
+        if shared.read(Account::is_empty) {
             (StatusCode::SERVICE_UNAVAILABLE, "no queue yet\n")
         } else {
             (StatusCode::OK, "ok\n")

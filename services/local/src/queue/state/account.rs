@@ -426,3 +426,99 @@ fn counted(name: &str, queue: &Queue) -> [(String, String); COUNTED.len()] {
     let mut values = values.into_iter();
     COUNTED.map(|name| (name.to_owned(), values.next().unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Millis = 60_000;
+
+    /// A queue `q` whose messages go to `d` after one receive.
+    fn account() -> Account {
+        let mut account = Account::default();
+        let policy = format!(r#"{{"deadLetterTargetArn":"{}","maxReceiveCount":"1"}}"#, arn_of("d"));
+        account.create(0, "d", &given("MessageRetentionPeriod", "60")).unwrap();
+        account.create(0, "q", &given("RedrivePolicy", &policy)).unwrap();
+        account
+    }
+
+    fn given(name: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(name.to_owned(), value.to_owned())])
+    }
+
+    fn send(account: &mut Account, now: Millis, queue: &str) {
+        account.send(now, queue, Content::new("{}", Vec::new(), None), None).unwrap();
+    }
+
+    fn visible(account: &mut Account, now: Millis, queue: &str) -> String {
+        let mut shown = account.attributes(now, queue, &["All".to_owned()]).unwrap();
+        shown.remove("ApproximateNumberOfMessages").unwrap()
+    }
+
+    fn move_from(arn: &str) -> MoveRequest {
+        MoveRequest { source_arn: arn.to_owned(), ..MoveRequest::default() }
+    }
+
+    #[test]
+    fn a_dead_letter_is_kept_for_its_queues_period_counted_from_when_it_was_sent() {
+        let mut account = account();
+        send(&mut account, 1_000, "q");
+        assert_eq!(account.receive(2_000, "q", 1, Some(0)).unwrap().len(), 1);
+        assert!(account.receive(30_000, "q", 1, Some(0)).unwrap().is_empty());
+        assert_eq!(visible(&mut account, 1_000 + MINUTE, "d"), "1");
+        assert_eq!(visible(&mut account, 1_001 + MINUTE, "d"), "0");
+    }
+
+    #[test]
+    fn without_its_dead_letter_queue_a_message_stays_and_is_received_again() {
+        let mut account = account();
+        send(&mut account, 0, "q");
+        account.delete_queue(0, "d").unwrap();
+        for time in 1..5 {
+            assert_eq!(account.receive(time, "q", 1, Some(0)).unwrap().len(), 1);
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_deleted_queue_is_free_after_a_minute() {
+        let mut account = account();
+        account.delete_queue(5, "q").unwrap();
+        let create = |account: &mut Account, now| account.create(now, "q", &BTreeMap::new());
+        let error = create(&mut account, 4 + MINUTE).unwrap_err();
+        assert_eq!(error.code, Code::QueueDeletedRecently);
+        create(&mut account, 5 + MINUTE).unwrap();
+    }
+
+    #[test]
+    fn a_move_goes_on_step_by_step_and_ends_with_the_messages_that_were_there() {
+        let mut account = account();
+        for _ in 0..1_500 {
+            send(&mut account, 0, "d");
+        }
+        let request = MoveRequest { destination_arn: Some(arn_of("q")), ..move_from(&arn_of("d")) };
+        account.start_move(1, request).unwrap();
+        assert_eq!(account.next_due(1), Some(1));
+        account.advance(1);
+        assert_eq!(
+            (visible(&mut account, 1, "d"), visible(&mut account, 1, "q")),
+            ("500".into(), "1000".into())
+        );
+        send(&mut account, 1, "d");
+        account.advance(2);
+        account.advance(3);
+        let task = account.moves(&arn_of("d")).unwrap()[0].clone();
+        assert_eq!((task.status, task.moved, account.next_due(3)), (MoveStatus::Completed, 1_500, None));
+        assert_eq!(visible(&mut account, 3, "d"), "1");
+    }
+
+    #[test]
+    fn only_the_last_tasks_are_kept() {
+        let mut account = account();
+        for time in 0..30 {
+            account.start_move(time, move_from(&arn_of("d"))).unwrap();
+            account.advance(time);
+        }
+        let kept = account.moves(&arn_of("d")).unwrap();
+        assert_eq!((kept.len(), kept[0].started), (ENDED_TASKS, 29));
+    }
+}

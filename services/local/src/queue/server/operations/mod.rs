@@ -1,5 +1,7 @@
 //! The operations, by name.
 
+#![allow(clippy::needless_pass_by_value, reason = "an operation owns what its caller has sent")]
+
 mod batch;
 mod content;
 mod moves;

@@ -38,7 +38,7 @@ pub(super) struct Started {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Tasks {
-    results: Vec<Task>,
+    results: Vec<Listed>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ pub(super) struct Cancelled {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Task {
+struct Listed {
     /// Only while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     task_handle: Option<String>,
@@ -82,7 +82,7 @@ pub(super) fn list(call: &Call<'_>, wanted: List) -> Result<Tasks, SqsError> {
     let most = usize::try_from(most).unwrap_or(1);
     call.shared.read(|account| {
         let tasks = account.moves(&wanted.source_arn)?;
-        Ok(Tasks { results: tasks.into_iter().take(most).map(Task::of).collect() })
+        Ok(Tasks { results: tasks.into_iter().take(most).map(Listed::of).collect() })
     })
 }
 
@@ -96,7 +96,7 @@ fn required(value: &str, parameter: &str) -> Result<(), SqsError> {
     if value.is_empty() { Err(missing(parameter)) } else { Ok(()) }
 }
 
-impl Task {
+impl Listed {
     fn of(task: &MoveTask) -> Self {
         let MoveRequest { source_arn, destination_arn, rate } = task.request.clone();
         Self {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::queue::server::call::{Call, Empty, missing, within};
-use crate::queue::state::SqsError;
+use crate::queue::state::{Account, SqsError};
 
 const MAX_RESULTS: i64 = 1_000;
 
@@ -73,7 +73,7 @@ pub(super) fn create(call: &Call<'_>, queue: Named) -> Result<Url, SqsError> {
 }
 
 pub(super) fn delete(call: &Call<'_>, queue: Located) -> Result<Empty, SqsError> {
-    call.change(&queue.queue_url, |account, now, name| account.delete_queue(now, name))?;
+    call.change(&queue.queue_url, Account::delete_queue)?;
     Ok(Empty {})
 }
 
@@ -100,7 +100,7 @@ pub(super) fn set_attributes(call: &Call<'_>, queue: Located) -> Result<Empty, S
 }
 
 pub(super) fn purge(call: &Call<'_>, queue: Located) -> Result<Empty, SqsError> {
-    call.change(&queue.queue_url, |account, now, name| account.purge(now, name))?;
+    call.change(&queue.queue_url, Account::purge)?;
     Ok(Empty {})
 }
 

@@ -47,6 +47,7 @@ pub(super) fn change_visibility(call: &Call<'_>, message: Delivered<'_>) -> Resu
     Ok(Empty {})
 }
 
+#[allow(clippy::redundant_closure_for_method_calls, reason = "the method by itself has too few lifetimes")]
 pub(super) fn change_visibility_batch(
     call: &Call<'_>,
     batch: Batch<'_>,
