@@ -136,6 +136,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the test's runtime ends its tasks")]
+
     use std::collections::BTreeMap;
     use std::time::Duration;
 

@@ -51,7 +51,8 @@ mod tests {
         let handle = ReceiptHandle { queue: u64::MAX, key, receive: 3 };
         assert!(ReceiptHandle::parse(&handle.to_string()) == Some(handle));
         let text = handle.to_string();
-        for garbage in ["", "garbage", &text[1..], &text.to_uppercase(), &text.replace('0', "+")] {
+        for garbage in ["", "garbage", text.get(1..).unwrap(), &text.to_uppercase(), &text.replace('0', "+")]
+        {
             assert!(ReceiptHandle::parse(garbage).is_none(), "{garbage}");
         }
     }

@@ -6,6 +6,7 @@ use aws_sdk_sqs::error::ProvideErrorMetadata;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use veilpost_local::queue::{EmbeddedQueue, client_for};
 
 use super::{Sqs, code};
@@ -29,7 +30,8 @@ async fn whoever_reaches_a_new_server_finds_its_queues() {
     for _ in 0..10 {
         let address = free_address();
         let client = client_for(&format!("http://{address}"));
-        let looking = tokio::spawn(async move {
+        let mut looking = JoinSet::new();
+        looking.spawn(async move {
             loop {
                 match client.get_queue_url().queue_name("logins").send().await {
                     Ok(found) => return Ok(found.queue_url.unwrap()),
@@ -43,7 +45,7 @@ async fn whoever_reaches_a_new_server_finds_its_queues() {
         });
         tokio::task::yield_now().await;
         let (_queue, pair) = EmbeddedQueue::start_with(address, "logins", "letters").await.unwrap();
-        assert_eq!(looking.await.unwrap(), Ok(pair.url));
+        assert_eq!(looking.join_next().await.unwrap().unwrap(), Ok(pair.url));
     }
 }
 
