@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use veilpost_testkit::{GrpcFrame, Stack, send_frames};
+use veilpost_testkit::{GrpcFrame, Stack, UnfinishedStreams, send_frames};
 
 const MASK: &str = "/veilpost.v1.Masker/Mask";
 const WRITE: &str = "/veilpost.v1.Writer/Write";
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 const INVALID_ARGUMENT: i32 = 3;
 const OUT_OF_RANGE: i32 = 11;
@@ -113,4 +115,65 @@ async fn many_unfinished_messages_keep_no_other_client_out() {
     tokio::time::timeout(Duration::from_mins(1), stack.rows_are(50)).await.unwrap().unwrap();
     stack.stop().await.unwrap();
     drop(held);
+}
+
+/// What each connection may add for what HTTP/2 itself has received and nobody has read.
+const CONNECTION_BYTES: u64 = 4 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_messages_on_many_streams_take_bounded_memory_of_every_service_of_a_port() {
+    let mut stack = Stack::bare().await.unwrap();
+    let writer = stack.start_writer(&[]).await.unwrap();
+    let masker = stack.start_masker(&[]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    stack.send_logins("before-", 50).await.unwrap();
+    stack.rows_are(50).await.unwrap();
+    let peaks = |stack: &Stack| -> Vec<u64> {
+        stack.maskers.iter().chain(&stack.writers).map(|one| one.peak_memory().unwrap_or_default()).collect()
+    };
+    let before = peaks(&stack);
+    let mut held = Vec::new();
+    for (address, path) in [(masker, MASK), (masker, CHECK), (writer, WRITE), (writer, CHECK)] {
+        let mut streams = UnfinishedStreams::connect(address).await.unwrap();
+        let mut opened = 0;
+        while opened < 100 && streams.open(path).await.unwrap() {
+            opened += 1;
+        }
+        streams.send_parts(4 << 20, (4 << 20) - 1).await.unwrap();
+        assert!(opened <= 4, "{opened} streams of {path} on one connection");
+        held.push(streams);
+    }
+    stack.send_logins("after-", 50).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), stack.rows_are(100)).await.unwrap().unwrap();
+    for (before, after) in before.iter().zip(peaks(&stack)) {
+        let taken = after.saturating_sub(*before);
+        // Two connections, the messages' own budget, and as much again for what the records of the test take.
+        assert!(taken < 2 * CONNECTION_BYTES + (2 * 16 << 20), "{taken} bytes more");
+    }
+    drop(held);
+    stack.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_opened_and_reset_again_and_again_take_nothing_from_others() {
+    let mut stack = Stack::bare().await.unwrap();
+    let writer = stack.start_writer(&[]).await.unwrap();
+    let masker = stack.start_masker(&[]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    for (address, path) in [(masker, MASK), (writer, WRITE)] {
+        let mut streams = UnfinishedStreams::connect(address).await.unwrap();
+        for _ in 0..5_000 {
+            // The peer may close the connection for it.
+            if !matches!(streams.open(path).await, Ok(true)) {
+                break;
+            }
+            streams.reset();
+        }
+    }
+    stack.send_logins("a-", 50).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), stack.rows_are(50)).await.unwrap().unwrap();
+    for service in stack.maskers.iter().chain(&stack.writers) {
+        assert!(service.peak_memory().unwrap_or_default() < PEAK_BYTES);
+    }
+    stack.stop().await.unwrap();
 }

@@ -12,8 +12,14 @@ pub(crate) const LINK_UNRECEIPTED_RECORDS: &str = "veilpost_link_unreceipted_rec
 /// Records sent again because their stream ended.
 pub(crate) const LINK_RESENT_RECORDS: &str = "veilpost_link_resent_records_total";
 
-/// Records left in the queue because streams broke while they were on them.
+/// Streams replaced because a receipt did not come in time.
+pub(crate) const LINK_OVERDUE_STREAMS: &str = "veilpost_link_overdue_streams_total";
+
+/// Records left in the source because streams broke while they were on them.
 pub(crate) const LINK_LEFT_RECORDS: &str = "veilpost_link_left_records_total";
+
+/// Streams refused because of what their sender is set up with.
+pub(crate) const REFUSED_STREAMS: &str = "veilpost_refused_streams_total";
 
 /// When this service's certificate expires, in seconds since 1970.
 pub(crate) const TLS_CERTIFICATE_EXPIRY: &str = "veilpost_tls_certificate_expiry_timestamp_seconds";

@@ -13,6 +13,7 @@ mod sqs_proxy;
 mod stack;
 mod tls_proxy;
 mod trace_collector;
+mod unfinished_streams;
 mod wait;
 
 pub use executables::{Executables, binary};
@@ -26,5 +27,6 @@ pub use sqs_proxy::{ArmedFault, BODILESS, SqsFault, SqsFaultProxy};
 pub use stack::Stack;
 pub use tls_proxy::TlsProxy;
 pub use trace_collector::{ReceivedSpan, TraceCollector};
+pub use unfinished_streams::UnfinishedStreams;
 pub use veilpost_local::process::free_port;
 pub use wait::eventually;

@@ -18,8 +18,11 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, Router};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::layer::util::{Identity, Stack};
 
 use super::accept::{accept, await_first_byte};
+use super::message_limits::MessageLimits;
+use super::refused_calls::RefusedCalls;
 use crate::Lifecycle;
 use crate::tls::{Admission, CallerAuthorization, Refusals, TlsAcceptor};
 
@@ -35,6 +38,16 @@ pub(crate) const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 /// The largest frame, in bytes, so that a batch arrives in a few reads instead of in dozens. A receiver may
 /// hold one frame of every connection on top of what the windows allow.
 const MAX_FRAME: u32 = 256 * 1024;
+
+/// Streams of one connection at once: the link uses one for each connection, and a probe another.
+const MAX_STREAMS: u32 = 4;
+
+/// The bytes that the headers of one call may take.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// Streams that a peer has opened and reset again before they were looked at, and streams that this side had
+/// to reset: a connection with more of either is closed.
+const MAX_RESET_STREAMS: usize = 20;
 
 /// Connections whose handshake is over and that are not served yet.
 const MAX_ESTABLISHED: usize = 16;
@@ -88,6 +101,12 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESET_STREAMS))
+        .layer(RefusedCalls::new())
+        .layer(MessageLimits::new())
         .add_service(health);
     let refusals = Arc::new(Refusals::new());
     let serving = async {
@@ -118,7 +137,7 @@ where
 
 /// Handshakes end when the drain begins; connections stay until their streams are over.
 async fn serve<C, F>(
-    server: Router,
+    server: Router<Stack<MessageLimits, Stack<RefusedCalls, Identity>>>,
     listener: TcpListener,
     refusals: &Arc<Refusals>,
     life: &Lifecycle,

@@ -5,6 +5,8 @@ mod admin;
 mod connection_limit;
 mod grpc;
 mod http;
+mod message_limits;
+mod refused_calls;
 
 pub(crate) use admin::Admin;
 pub(crate) use grpc::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};

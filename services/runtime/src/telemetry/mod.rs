@@ -8,6 +8,7 @@ mod outage;
 mod recorder;
 mod replica_gauge;
 mod spans;
+mod throttle;
 mod traces;
 
 pub use failure::{OTHER, call_failed, failed};
@@ -17,6 +18,7 @@ pub use outage::OutageLog;
 pub(crate) use recorder::MetricsHandle;
 pub(crate) use replica_gauge::ReplicaGauge;
 pub use spans::{context_of, lasts_until_now, link, link_to, note_rejection, parent};
+pub(crate) use throttle::LineThrottle;
 pub use traces::Traces;
 
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
