@@ -6,6 +6,7 @@ mod exactly_once;
 mod faults;
 mod hiding;
 mod leaks;
+mod policy_changes;
 mod refusals;
 mod rules;
 mod scale;

@@ -147,8 +147,9 @@ async fn half_messages_on_many_streams_take_bounded_memory_of_every_service_of_a
     tokio::time::timeout(Duration::from_mins(1), stack.rows_are(100)).await.unwrap().unwrap();
     for (before, after) in before.iter().zip(peaks(&stack)) {
         let taken = after.saturating_sub(*before);
-        // Two connections, the messages' own budget, and as much again for what the records of the test take.
-        assert!(taken < 2 * CONNECTION_BYTES + (2 * 16 << 20), "{taken} bytes more");
+        // Two connections, the messages' own budget, and twice as much again for what the records of the test
+        // take.
+        assert!(taken < 2 * CONNECTION_BYTES + (3 * 16 << 20), "{taken} bytes more");
     }
     drop(held);
     stack.stop().await.unwrap();

@@ -3,17 +3,18 @@
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
-use veilpost_proto::v1::{MaskedBatch, RawBatch, Receipt, masker_server::Masker};
-use veilpost_runtime::{ByteBudget, ByteBudgetPermit, Lifecycle, Outgoing, numbers, telemetry};
+use veilpost_proto::v1::{RawBatch, Receipt, masker_server::Masker};
+use veilpost_runtime::{ByteBudget, ByteBudgetPermit, Lifecycle, numbers, telemetry};
 
-use crate::mask::Mask;
+use crate::policy_in_force::{PolicyInForce, refused_in_force};
 use crate::{batch, spans};
 
 /// Batches of one stream that may be without a receipt at once. Few are in work, but the writer may hold
@@ -25,8 +26,7 @@ type ReceiptSender = mpsc::Sender<Result<Receipt, Status>>;
 /// Serves streams; clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct MaskerService {
-    mask: Arc<Mask>,
-    link: mpsc::Sender<Outgoing<MaskedBatch>>,
+    policy: watch::Receiver<Arc<PolicyInForce>>,
     /// Bytes of raw batches that may be in work on all streams together.
     budget: ByteBudget,
     life: Lifecycle,
@@ -40,16 +40,16 @@ struct BatchPermit {
 
 impl MaskerService {
     pub(crate) fn new(
-        mask: Mask,
-        link: mpsc::Sender<Outgoing<MaskedBatch>>,
+        policy: watch::Receiver<Arc<PolicyInForce>>,
         budget: ByteBudget,
         life: Lifecycle,
     ) -> Self {
-        Self { mask: Arc::new(mask), link, budget, life }
+        Self { policy, budget, life }
     }
 
     /// Serves one stream: takes batches until the stream or the service ends or a batch fails. The stream
-    /// itself ends only when every batch that was taken has been answered.
+    /// itself ends only when every batch that was taken has been answered, or given back because the writers
+    /// refuse the policy's table or columns.
     async fn serve_stream(
         self,
         mut batches: impl Stream<Item = Result<RawBatch, Status>> + Unpin,
@@ -57,12 +57,14 @@ impl MaskerService {
     ) {
         let places = Arc::new(Semaphore::new(numbers::to_usize(BATCHES_AT_ONCE)));
         let (failed, mut failures) = mpsc::channel(1);
+        let mut refused = pin!(refused_in_force(self.policy.clone()));
         let mut end = loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break None };
             let batch = tokio::select! {
                 biased;
                 () = self.life.draining() => break Some(Status::unavailable("draining")),
                 Some(status) = failures.recv() => break Some(status),
+                status = &mut refused => break Some(status),
                 batch = batches.next() => batch,
             };
             match batch {
@@ -92,10 +94,14 @@ impl MaskerService {
         receipts: ReceiptSender,
         failed: mpsc::Sender<Status>,
     ) {
-        let Self { mask, link, .. } = self.clone();
+        let policy = Arc::clone(&self.policy.borrow());
         let span = spans::batch(&batch);
         let work = async move {
-            match batch::answer(&mask, &link, batch).await {
+            let answered = tokio::select! {
+                answered = batch::answer(&policy.mask, &policy.link, batch) => answered,
+                refusal = policy.refused() => Err(refusal),
+            };
+            match answered {
                 // A client that has gone away gets its records from the queue again.
                 Ok(receipt) => drop(receipts.send(Ok(receipt)).await),
                 Err(status) => {
@@ -119,6 +125,9 @@ impl Masker for MaskerService {
         &self,
         request: Request<Streaming<RawBatch>>,
     ) -> Result<Response<Self::MaskStream>, Status> {
+        if let Some(refusal) = self.policy.borrow().refusal() {
+            return Err(refusal);
+        }
         let (receipts, stream) = mpsc::channel(numbers::to_usize(BATCHES_AT_ONCE));
         let serving = self.clone().serve_stream(request.into_inner(), receipts);
         self.life.spawn("stream", async move {

@@ -50,6 +50,8 @@ mod grpc;
 mod mask;
 mod metrics;
 mod policy;
+mod policy_in_force;
+mod policy_reload;
 mod service;
 mod settings;
 mod spans;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use veilpost_proto::v1::Reason;
 use veilpost_runtime::numbers;
 
@@ -10,6 +10,9 @@ const MASKED_RECORDS: &str = "veilpost_masker_masked_records_total";
 const REJECTED_RECORDS: &str = "veilpost_masker_rejected_records_total";
 const LEFT_RECORDS: &str = "veilpost_masker_left_records_total";
 const UNREADABLE_VERSIONS: &str = "veilpost_masker_unreadable_versions_total";
+const TARGET_REFUSED: &str = "veilpost_masker_target_refused";
+const POLICY_INFO: &str = "veilpost_masker_policy_info";
+const POLICY_UNUSABLE: &str = "veilpost_masker_policy_unusable";
 const BATCH_SECONDS: &str = "veilpost_masker_batch_seconds";
 
 pub(crate) fn describe() {
@@ -20,7 +23,25 @@ pub(crate) fn describe() {
         "Records that the masker could not handle; their messages stay in the queue"
     );
     describe_counter!(UNREADABLE_VERSIONS, "Versions stored as NULL because they are not an integer");
+    describe_gauge!(TARGET_REFUSED, "1 while the writers refuse the policy's table or columns, else 0");
+    describe_gauge!(
+        POLICY_INFO,
+        "1 for the policy in force, 0 for earlier ones; the label is a digest of its text"
+    );
+    describe_gauge!(POLICY_UNUSABLE, "1 while the files of policy and keys hold what cannot be used, else 0");
     describe_histogram!(BATCH_SECONDS, "Time to mask a batch");
+}
+
+pub(crate) fn show_target_refused(refused: bool) {
+    gauge!(TARGET_REFUSED).set(f64::from(u8::from(refused)));
+}
+
+pub(crate) fn show_policy(digest: &str, in_force: bool) {
+    gauge!(POLICY_INFO, "policy" => digest.to_owned()).set(f64::from(u8::from(in_force)));
+}
+
+pub(crate) fn show_policy_unusable(unusable: bool) {
+    gauge!(POLICY_UNUSABLE).set(f64::from(u8::from(unusable)));
 }
 
 pub(crate) fn count_masked(records: usize) {

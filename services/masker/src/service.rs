@@ -3,18 +3,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use tokio::sync::mpsc;
 use veilpost_proto::v1::masker_server::MaskerServer;
-use veilpost_runtime::{ByteBudget, Lifecycle, ToWriter, bind, run_link, serve_grpc};
+use veilpost_runtime::{ByteBudget, Lifecycle, bind, serve_grpc};
 
 use crate::grpc::MaskerService;
-use crate::mask::Mask;
 use crate::metrics;
-use crate::policy::{Policy, check, warnings};
+use crate::policy::check;
+use crate::policy_in_force::keep_ready;
+use crate::policy_reload::{Links, LoadedPolicy, PolicyReload};
 use crate::settings::{Invocation, Settings};
-
-/// Batches that wait for the link to take them. One is enough, because the tasks that bring them wait too.
-const WAITING_BATCHES: usize = 1;
 
 /// The process of the masker: reads its command line, whose first argument is the name of the program, and
 /// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
@@ -37,23 +34,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// fails.
 pub async fn serve(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
     settings.link.check(&settings.tls)?;
-    let policy = Policy::load(settings.policy.policy.as_deref())?;
-    let mask = Mask::new(&policy, &settings.hmac_keys()?)?;
-    for warning in warnings(&policy) {
-        tracing::warn!("{warning}");
-    }
     metrics::describe();
+    // Before anything else is tried, so that a mistake in a file is what the log ends with.
+    drop(LoadedPolicy::load(&settings)?);
     let identity = settings.tls.open(&life)?;
     let admission = identity.clone().map(|identity| identity.admitting(&settings.tls_callers)).transpose()?;
     let listener = bind(settings.listen_address).await?;
-    let (link, to_send) = mpsc::channel(WAITING_BATCHES);
-    let service = MaskerService::new(mask, link, ByteBudget::new(settings.in_flight_bytes), life.clone());
-    let to_writer = ToWriter { target: policy.target() };
-    let link_life = life.clone();
-    life.spawn(
-        "link",
-        async move { run_link(to_writer, to_send, &settings.link, identity, &link_life).await },
-    );
-    life.set_ready(true);
+    let in_flight = ByteBudget::new(settings.in_flight_bytes);
+    let links = Links { settings: settings.link.clone(), identity, life: life.clone() };
+    let reload = PolicyReload::start(settings, links)?;
+    let policy = reload.watch();
+    let service = MaskerService::new(policy.clone(), in_flight, life.clone());
+    life.spawn("policy files", reload.run());
+    life.spawn("readiness", keep_ready(policy, life.clone()));
     serve_grpc(MaskerServer::new(service), listener, admission, &life).await
 }

@@ -25,7 +25,8 @@ pub struct Settings {
     #[command(flatten)]
     pub policy: PolicySettings,
 
-    /// File with the keys of hmac-sha512, one line of id=hex for each; # begins a comment
+    /// File with the keys of hmac-sha512, one line of id=hex for each; # begins a comment. Read again when it
+    /// is replaced
     #[arg(long, env = "VEILPOST_HMAC_KEYS_FILE", value_name = "FILE", help_heading = "Masking")]
     pub hmac_keys_file: Option<PathBuf>,
 
@@ -86,7 +87,8 @@ pub struct Settings {
 /// The settings that `check` and serving share.
 #[derive(Args, Clone, Debug)]
 pub struct PolicySettings {
-    /// Policy file: which field becomes which column, and how [default: the built-in policy for user_logins]
+    /// Policy file: which field becomes which column, and how; read again when it is replaced [default: the
+    /// built-in policy for user_logins]
     #[arg(long, env = "VEILPOST_POLICY", value_name = "FILE", global = true, help_heading = "Masking")]
     pub policy: Option<PathBuf>,
 }

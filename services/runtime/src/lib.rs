@@ -66,6 +66,7 @@ mod allocator;
 mod backoff;
 mod byte_budget;
 mod error;
+mod file_stamps;
 mod lifecycle;
 pub mod link;
 mod memory;
@@ -81,8 +82,11 @@ mod tls;
 pub use backoff::Backoff;
 pub use byte_budget::{ByteBudget, ByteBudgetPermit};
 pub use error::BadSettings;
+pub use file_stamps::FileStamps;
 pub use lifecycle::Lifecycle;
-pub use link::{Downstream, LinkSettings, Outgoing, OutgoingSource, ToMasker, ToWriter, run_link};
+pub use link::{
+    Acceptance, Downstream, LinkSettings, Outgoing, OutgoingSource, ToMasker, ToWriter, run_link,
+};
 pub use process::run;
 pub use secret::secret;
 pub use server::{bind, serve_grpc};

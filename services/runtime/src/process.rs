@@ -128,7 +128,7 @@ impl Signals {
         let margin = (grace_period / 5).min(Duration::from_secs(5));
         let patience = async {
             tokio::time::sleep(grace_period.saturating_sub(margin)).await;
-            tracing::warn!("grace period nearly over; giving back what is left");
+            tracing::warn!("grace period nearly over; releasing unfinished work");
             life.start_abort();
             tokio::time::sleep(margin).await;
         };

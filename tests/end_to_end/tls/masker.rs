@@ -34,7 +34,6 @@ pub(super) async fn masker(pki: &Pki, files: Option<&CertificateFiles>, more: &[
     let directory = tempfile::Builder::new().prefix("masker").tempdir_in(pki.path()).unwrap().keep();
     let mut service = command.start(&directory).unwrap();
     let address = service.grpc_address().await.unwrap();
-    service.ready().await.unwrap();
     LoneMasker { service, address }
 }
 

@@ -57,7 +57,8 @@ async fn every_message_passes_over_mutual_tls() {
 async fn a_masker_that_the_writer_does_not_admit_says_so_and_tries_calmly() {
     let mut stack = stack().await;
     stack.start_writer(&[("--tls-callers", "veilpost-other")]).await.unwrap();
-    stack.start_masker(&[]).await.unwrap();
+    let masker = stack.launch_masker(&[]).await.unwrap();
+    stack.maskers.push(masker);
     says(&stack.writers[0], &["call refused", "wrong-role", "DNS:veilpost-masker", "127.0.0.1:"]).await;
     let lines =
         says(&stack.maskers[0], &["cannot open a stream", "PermissionDenied", "veilpost-other"]).await;

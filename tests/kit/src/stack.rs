@@ -82,14 +82,20 @@ impl Stack {
         Ok(address)
     }
 
-    /// Sends to every writer, unless `--downstream` is among the arguments.
-    pub async fn start_masker(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
+    /// Starts a masker that need not become ready, and returns it. It sends to every writer, unless
+    /// `--downstream` is among the arguments.
+    pub async fn launch_masker(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<ServiceProcess> {
         let scheme = self.scheme();
         let writers = uris(scheme, &mut self.writers).await?;
         let command = self.command(Role::Masker, arguments)?;
         let command = with_default(command, arguments, "--listen-address", "127.0.0.1:0");
         let command = with_default(command, arguments, "--downstream", &writers);
-        let mut masker = self.start(&command).await?;
+        self.start(&command).await
+    }
+
+    /// A masker is ready once a writer accepts its table and columns.
+    pub async fn start_masker(&mut self, arguments: &[(&str, &str)]) -> anyhow::Result<SocketAddr> {
+        let mut masker = self.launch_masker(arguments).await?;
         let address = masker.grpc_address().await?;
         masker.ready().await?;
         self.maskers.push(masker);

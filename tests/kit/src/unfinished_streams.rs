@@ -44,8 +44,8 @@ impl UnfinishedStreams {
         Ok(tokio::time::timeout(PATIENCE, self.client.clone().ready()).await.is_ok())
     }
 
-    /// Sends the first `length` bytes of a message of `claimed` bytes on every stream, and waits until the peer
-    /// has taken them, or takes no more.
+    /// Sends the first `length` bytes of a message of `claimed` bytes on every stream, and waits until the
+    /// peer has taken them, or takes no more.
     pub async fn send_parts(&mut self, claimed: u32, length: usize) -> anyhow::Result<()> {
         for (_, stream) in &mut self.streams {
             let mut part = BytesMut::with_capacity(5 + length);

@@ -155,8 +155,8 @@ class Processes(unittest.TestCase):
                 self.assertNotRegex(log.read_text(), "AKIAMARKED|marked-secret")
 
     @each(overlay=OVERLAYS)
-    def test_the_masker_is_ready_without_a_writer(self, overlay):
-        self.starts(overlay, "masker", 200)
+    def test_the_masker_is_alive_without_a_writer(self, overlay):
+        self.starts(overlay, "masker", 503)
 
     @each(overlay=OVERLAYS)
     def test_the_writer_is_alive_without_a_database(self, overlay):

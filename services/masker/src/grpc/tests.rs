@@ -3,7 +3,11 @@
 use veilpost_proto::masked::message_id;
 use veilpost_proto::v1::{RawRecord, Reason, RejectedRecord, Rejection, TraceContext};
 
+use veilpost_proto::v1::MaskedBatch;
+use veilpost_runtime::{Acceptance, Outgoing};
+
 use super::*;
+use crate::mask::Mask;
 use crate::policy::Policy;
 use crate::transform::HmacKeys;
 
@@ -16,21 +20,28 @@ struct FakeNeighbours {
     receipts: mpsc::Receiver<Result<Receipt, Status>>,
     to_writer: mpsc::Receiver<Outgoing<MaskedBatch>>,
     life: Lifecycle,
+    service: MaskerService,
+    /// What the writers say of the policy's table and columns.
+    acceptance: watch::Sender<Acceptance>,
 }
 
 impl FakeNeighbours {
     fn start() -> Self {
         let mask = Mask::new(&Policy::load(None).unwrap(), &HmacKeys::default()).unwrap();
+        let (acceptance, watched) = watch::channel(Acceptance::Accepted);
         let life = Lifecycle::for_tests();
         let (link, to_writer) = mpsc::channel(1);
         let (batches, incoming) = mpsc::channel(16);
         let (outgoing, receipts) = mpsc::channel(4);
-        let service = MaskerService::new(mask, link, ByteBudget::new(1 << 20), life.clone());
+        let policy = PolicyInForce { mask, link, acceptance: watched };
+        let (_, policy) = watch::channel(Arc::new(policy));
+        let service = MaskerService::new(policy, ByteBudget::new(1 << 20), life.clone());
+        let serving = service.clone();
         life.spawn("stream", async move {
-            service.serve_stream(ReceiverStream::new(incoming), outgoing).await;
+            serving.serve_stream(ReceiverStream::new(incoming), outgoing).await;
             Ok(())
         });
-        Self { batches: Some(batches), receipts, to_writer, life }
+        Self { batches: Some(batches), receipts, to_writer, life, service, acceptance }
     }
 
     async fn send(&self, id: u64, bodies: &[&str]) {
@@ -258,8 +269,41 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     let mut neighbours = FakeNeighbours::start();
     neighbours.send(1, &[GOOD]).await;
     let sent = neighbours.next_sent().await;
-    let FakeNeighbours { life, batches, receipts, to_writer: _to_writer } = neighbours;
+    let FakeNeighbours { life, batches, receipts, to_writer: _to_writer, .. } = neighbours;
     drop((batches, receipts));
     store(sent);
     tokio::time::timeout(std::time::Duration::from_secs(5), life.tasks_ended()).await.unwrap();
+}
+
+#[tokio::test]
+async fn when_the_writers_refuse_the_target_streams_end_at_once_and_their_batches_are_given_back() {
+    let mut neighbours = FakeNeighbours::start();
+    neighbours.send(1, &[GOOD]).await;
+    let sent = neighbours.next_sent().await;
+    neighbours.send(2, &[GOOD]).await;
+    neighbours.acceptance.send_replace(Acceptance::Refused("column x does not exist".into()));
+    let status = neighbours.end().await.unwrap();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("column x does not exist"), "{status:?}");
+    assert!(sent.reply.is_closed(), "the link need not send it any more");
+    assert!(neighbours.service.policy.borrow().refusal().is_some(), "new streams are refused");
+    neighbours.acceptance.send_replace(Acceptance::Accepted);
+    assert!(neighbours.service.policy.borrow().refusal().is_none());
+}
+
+#[tokio::test]
+async fn an_idle_stream_ends_too_when_the_writers_refuse_the_target() {
+    let mut neighbours = FakeNeighbours::start();
+    neighbours.acceptance.send_replace(Acceptance::Refused("no table".into()));
+    assert_eq!(neighbours.end().await.unwrap().code(), tonic::Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn writers_that_are_away_or_have_not_answered_end_no_stream() {
+    let mut neighbours = FakeNeighbours::start();
+    neighbours.acceptance.send_replace(Acceptance::Unknown);
+    neighbours.send(1, &[GOOD]).await;
+    neighbours.no_receipt_yet().await;
+    store(neighbours.next_sent().await);
+    assert_eq!(neighbours.receipt().await.batch_id, 1);
 }

@@ -8,6 +8,8 @@ use crate::transform::Transform;
 /// is at least one.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// Tells one policy's text from another's.
+    pub(crate) digest: String,
     pub(crate) table: String,
     pub(crate) unknown_record: UnknownRecord,
     pub(crate) columns: Vec<ColumnRule>,

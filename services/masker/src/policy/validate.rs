@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sha2::{Digest, Sha512};
 use toml::Spanned;
 
 use super::column::is_identifier;
@@ -20,7 +21,12 @@ pub(super) fn validate(file: PolicyFile, text: PolicyText<'_>) -> Result<Policy,
         }
     };
     let unknown_record = unknown_record(file.unknown_record, &columns).map_err(|problem| vec![problem])?;
-    Ok(Policy { table, unknown_record, columns })
+    Ok(Policy { digest: digest(text), table, unknown_record, columns })
+}
+
+/// The first six bytes of the text's SHA-512, in hexadecimal digits.
+fn digest(text: PolicyText<'_>) -> String {
+    const_hex::encode(Sha512::digest(text.text).get(..6).unwrap_or_default())
 }
 
 fn table(given: Option<Spanned<String>>) -> Result<String, PolicyProblem> {

@@ -1,8 +1,10 @@
 //! The keys of `hmac-sha512`, by id.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use sha2::{Digest, Sha512};
 use veilpost_runtime::BadSettings;
 
 /// Half of a SHA-512 digest. RFC 2104, section 3, discourages shorter keys, because they weaken the digest.
@@ -34,8 +36,46 @@ impl HmacKeys {
         Ok(Self(keys))
     }
 
+    /// Tells these keys from others, without holding them.
+    pub(crate) fn digests(&self) -> KeyDigests {
+        let digest = |key: &SecretSlice<u8>| Sha512::digest(key.expose_secret()).into();
+        KeyDigests(self.0.iter().map(|(id, key)| (id.clone(), digest(key))).collect())
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<&SecretSlice<u8>> {
         self.0.get(id)
+    }
+}
+
+/// Digests of keys, by the keys' ids. A key has 32 random bytes or more, so its digest tells nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KeyDigests(BTreeMap<String, [u8; 64]>);
+
+impl KeyDigests {
+    /// Checks that no id has another key in `others` than it has here.
+    ///
+    /// # Errors
+    /// Names the first id that has. Digests made with the two keys would look alike and never be equal.
+    pub(crate) fn check(&self, others: &Self) -> Result<(), BadSettings> {
+        let differs = |id: &str, digest: &[u8; 64]| self.0.get(id).is_some_and(|known| known != digest);
+        match others.0.iter().find(|(id, digest)| differs(id, digest)) {
+            Some((id, _)) => Err(BadSettings(format!(
+                "key {id} has other bytes than before, so equal values would get unequal digests; give the new key \
+                 an id of its own"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the keys of `others`.
+    pub(crate) fn add(&mut self, others: &Self) {
+        self.0.extend(others.0.clone());
+    }
+}
+
+impl fmt::Debug for KeyDigests {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
     }
 }
 
@@ -99,6 +139,22 @@ mod tests {
             assert!(refusal.contains(what), "{refusal}");
             assert!(!refusal.contains("c0ffee"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn an_id_never_changes_its_key_and_others_may_come_and_go() {
+        let digests = |lines: &str| parse(lines).unwrap().digests();
+        let (one, other) = ("0aF1".repeat(16), "0aF2".repeat(16));
+        let mut known = digests(&format!("k1={one}"));
+        let with_another = digests(&format!("k1={one}\nk2={other}"));
+        assert!(known.check(&with_another).is_ok());
+        known.add(&with_another);
+        let only_the_other = digests(&format!("k2={other}"));
+        assert!(known.check(&only_the_other).is_ok());
+        known.add(&only_the_other);
+        let refusal = known.check(&digests(&format!("k1={other}"))).unwrap_err().to_string();
+        assert!(refusal.contains("key k1") && !refusal.contains("0a"), "{refusal}");
+        assert!(!format!("{known:?}").contains("0a"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use veilpost_proto::v1::value::Kind;
 use veilpost_runtime::BadSettings;
 
 pub use hmac_keys::HmacKeys;
-pub(crate) use hmac_keys::is_key_id;
+pub(crate) use hmac_keys::{KeyDigests, is_key_id};
 pub(crate) use hmac_sha512::{HmacSha512, KeyName, KeyedDigest};
 pub(crate) use message::MessageTransform;
 

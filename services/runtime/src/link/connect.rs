@@ -1,11 +1,10 @@
-//! Opens a stream to one address, over plain text or mutual TLS.
+//! Opens a stream to one address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
@@ -13,21 +12,24 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use veilpost_proto::v1::Receipt;
 
 use super::batch::CLAIMS;
 use super::codec::SharedCodec;
 use super::dispatcher::MAX_UNRECEIPTED_BATCHES;
 use super::downstream::Downstream;
-use crate::Identity;
+use super::network::{ByteStream, Connection, Network};
 use crate::server::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
-use crate::tls;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long the peer may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The peer refuses what the stream is opened with, with its reason. Trying again helps only once one of the
+/// two has changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct OpeningRefused(pub(super) String);
 
 /// A stream that the peer has accepted.
 pub(super) struct OpenedStream<B> {
@@ -39,17 +41,15 @@ pub(super) struct OpenedStream<B> {
     pub(super) renewal: BoxFuture<'static, &'static str>,
 }
 
-/// Opens a stream to `address`, whose certificate must be for `host` where there is an identity.
-pub(super) async fn open<D: Downstream>(
+/// Opens a stream to `address`, which `host` resolves to.
+pub(super) async fn open<D: Downstream, N: Network>(
     downstream: &D,
+    network: &N,
     address: SocketAddr,
     host: &str,
-    identity: Option<&Identity>,
 ) -> anyhow::Result<OpenedStream<D::Batch>> {
-    let (channel, renewal) = match identity {
-        Some(identity) => connect_tls(address, host, identity).await?,
-        None => (connect(address).await?, std::future::pending().boxed()),
-    };
+    let Connection { stream, origin, renewal } = network.connect(address, host).await?;
+    let channel = channel(address, stream, origin).await?;
     let (sender, batches) = mpsc::channel(MAX_UNRECEIPTED_BATCHES + 1);
     if let Some(opening) = downstream.opening() {
         sender.send(Arc::new(opening)).await.context("the stream's own queue is closed")?;
@@ -71,47 +71,29 @@ pub(super) async fn open<D: Downstream>(
 /// A server verifies the client's certificate only after the client has finished its part of the handshake.
 /// So a refusal arrives as an alert in place of an answer, and HTTP/2 keeps nothing of it but its text.
 fn refusal(status: &Status) -> anyhow::Error {
+    let is_of_peer = std::error::Error::source(status).is_none();
+    if is_of_peer && matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) {
+        return OpeningRefused(status.message().to_owned()).into();
+    }
     let text = describe(status);
     let alert = text.contains("received fatal alert");
     let refused = anyhow::anyhow!(text);
     if alert { refused.context("the peer refuses this service's own certificate") } else { refused }
 }
 
-async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
-    endpoint(address)?.connect().await.context("cannot connect")
-}
-
-/// The TLS connection is made here, because the channel would only know an address and not the name that the
-/// certificate must have. The channel gets the finished connection.
-async fn connect_tls(
-    address: SocketAddr,
-    host: &str,
-    identity: &Identity,
-) -> anyhow::Result<(Channel, BoxFuture<'static, &'static str>)> {
-    let connected = tls::connect(address, host, identity).await?;
-    let renewal = connected.renewal().boxed();
-    let origin = Uri::builder()
-        .scheme("https")
-        .authority(authority(host, address.port()))
-        .path_and_query("/")
-        .build()?;
-    let mut ready = Some(TokioIo::new(connected.stream));
+/// A channel over a connection that is made already.
+async fn channel(address: SocketAddr, stream: Box<dyn ByteStream>, origin: Uri) -> anyhow::Result<Channel> {
+    let mut ready = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let ready = ready.take().ok_or_else(|| std::io::Error::other("the connection is over"));
         std::future::ready(ready)
     });
     let channel = endpoint(address)?.origin(origin).connect_with_connector(connector).await;
-    Ok((channel.context("cannot connect")?, renewal))
-}
-
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    channel.context("cannot connect")
 }
 
 fn endpoint(address: SocketAddr) -> anyhow::Result<Endpoint> {
     Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)

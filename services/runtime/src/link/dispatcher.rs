@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use veilpost_proto::ReceiptLengthMismatch;
 use veilpost_proto::v1::Receipt;
 
@@ -25,12 +27,16 @@ const HELD_AFTER_TICKS: u32 = 2;
 /// The batches without a receipt that a stream may have at most, the held ones included.
 pub(super) const MAX_UNRECEIPTED_BATCHES: usize = 64;
 
+/// How many times the time for a receipt doubles when it does not come.
+const MAX_DOUBLINGS: u32 = 4;
+
 /// The streams, the batches that each has without a receipt, and the batches that wait to be sent.
 #[derive(Debug)]
 pub(super) struct Dispatcher<B> {
     streams: BTreeMap<SocketAddr, StreamLoad<B>>,
     waiting: VecDeque<InFlightBatch<B>>,
     unreceipted_batches: usize,
+    receipt_timeout: Duration,
     last_id: u64,
 }
 
@@ -41,7 +47,10 @@ struct StreamLoad<B> {
     /// Whether its peer takes rejected records and claims their keys.
     claims: bool,
     /// Whether its address has left the look-up, so that it gets nothing new.
-    leaving: bool,
+    retiring: bool,
+    /// Set when a receipt did not come in time, until one comes: it gets one batch at a time, and until this
+    /// time only what no other stream takes.
+    on_probation: Option<Instant>,
     unreceipted: BTreeMap<u64, InFlightBatch<B>>,
     /// The last batch that it was given. Among streams with equal loads, the one with the oldest is next.
     last_id: u64,
@@ -50,8 +59,8 @@ struct StreamLoad<B> {
 /// The addresses that a look-up added and took away.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct AddressChanges {
-    pub(super) joined: Vec<SocketAddr>,
-    pub(super) left: Vec<SocketAddr>,
+    pub(super) added: Vec<SocketAddr>,
+    pub(super) removed: Vec<SocketAddr>,
 }
 
 /// How a stream ended.
@@ -64,34 +73,40 @@ pub(super) enum StreamEnd {
 }
 
 impl<B: LinkBatch> Dispatcher<B> {
-    pub(super) fn new(unreceipted_batches: usize) -> Self {
-        Self { streams: BTreeMap::new(), waiting: VecDeque::new(), unreceipted_batches, last_id: 0 }
+    pub(super) fn new(unreceipted_batches: usize, receipt_timeout: Duration) -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            unreceipted_batches,
+            receipt_timeout,
+            last_id: 0,
+        }
     }
 
-    /// Takes over the addresses of a look-up. A stream whose address is gone leaves as soon as it has no
-    /// batch without a receipt.
+    /// Takes over the addresses of a look-up. A stream whose address is gone is taken out as soon as it has
+    /// no batch without a receipt.
     pub(super) fn resolved(&mut self, addresses: &BTreeSet<SocketAddr>) -> AddressChanges {
         let mut changes = AddressChanges::default();
         for address in addresses {
             match self.streams.get_mut(address) {
-                Some(stream) => stream.leaving = false,
-                None => changes.joined.push(*address),
+                Some(stream) => stream.retiring = false,
+                None => changes.added.push(*address),
             }
         }
-        for address in &changes.joined {
+        for address in &changes.added {
             self.streams.insert(*address, StreamLoad::default());
         }
         for (address, stream) in &mut self.streams {
-            stream.leaving = !addresses.contains(address);
+            stream.retiring = !addresses.contains(address);
         }
-        changes.left = self.take_retired();
+        changes.removed = self.take_retired();
         changes
     }
 
-    /// Takes out the streams that are leaving and hold nothing.
+    /// Takes out the streams that are retiring and hold nothing.
     pub(super) fn take_retired(&mut self) -> Vec<SocketAddr> {
         self.streams
-            .extract_if(.., |_, stream| stream.leaving && stream.unreceipted.is_empty())
+            .extract_if(.., |_, stream| stream.retiring && stream.unreceipted.is_empty())
             .map(|(a, _)| a)
             .collect()
     }
@@ -123,7 +138,8 @@ impl<B: LinkBatch> Dispatcher<B> {
         };
         stream.open = false;
         stream.claims = false;
-        for in_flight in std::mem::take(&mut stream.unreceipted).into_values() {
+        for mut in_flight in std::mem::take(&mut stream.unreceipted).into_values() {
+            in_flight.deadline = None;
             metrics::counter!(LINK_RESENT_RECORDS).increment(to_u64(in_flight.records()));
             match ending {
                 StreamEnd::Orderly => self.waiting.push_back(in_flight),
@@ -133,7 +149,7 @@ impl<B: LinkBatch> Dispatcher<B> {
     }
 
     /// Handles a batch whose stream broke. It is sent again whole; under suspicion, its records are sent one
-    /// by one; a record that was alone is left in the queue.
+    /// by one; a record that was alone is left in the source.
     fn after_break(&mut self, mut in_flight: InFlightBatch<B>) {
         in_flight.breaks += 1;
         if in_flight.alone {
@@ -169,6 +185,7 @@ impl<B: LinkBatch> Dispatcher<B> {
         }
         in_flight.receipted(receipt)?;
         stream.unreceipted.remove(&id);
+        stream.on_probation = None;
         Ok(())
     }
 
@@ -186,20 +203,27 @@ impl<B: LinkBatch> Dispatcher<B> {
 
     /// Whether a new batch could be sent at once.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.least_loaded(false).is_some()
+        self.waiting.is_empty() && self.streams.values().any(|stream| stream.takes(self.unreceipted_batches))
     }
 
     /// The next batch to send and the stream that gets it: the one with the fewest unreceipted records.
     ///
     /// A record that is sent alone waits for an empty stream, and the batches behind it wait too: otherwise a
     /// busy stream would never become empty.
-    pub(super) fn next_send(&mut self) -> Option<(SocketAddr, Arc<B>)> {
+    ///
+    /// Batches that nobody waits for any more are dropped: whoever gave them up sends their records
+    /// elsewhere.
+    pub(super) fn next_send(&mut self, now: Instant) -> Option<(SocketAddr, Arc<B>)> {
+        self.waiting.retain(|in_flight| !in_flight.is_abandoned());
         let next = self.waiting.front()?;
         // Where one of the peers claims keys, rejected records wait for such a one.
         let with_claims = next.batch.has_claims() && self.streams.values().any(StreamLoad::may_claim);
-        let address = if next.alone { self.empty(with_claims)? } else { self.least_loaded(with_claims)? };
+        let address =
+            if next.alone { self.empty(with_claims)? } else { self.least_loaded(now, with_claims)? };
         let mut in_flight = self.waiting.pop_front()?;
         in_flight.ticks = 0;
+        let patience = self.receipt_timeout.saturating_mul(1 << in_flight.moves.min(MAX_DOUBLINGS));
+        in_flight.deadline = now.checked_add(patience);
         let stream = self.streams.get_mut(&address)?;
         let batch = if stream.claims || !in_flight.batch.has_claims() {
             Arc::clone(&in_flight.batch)
@@ -211,13 +235,39 @@ impl<B: LinkBatch> Dispatcher<B> {
         Some((address, batch))
     }
 
+    /// When the next receipt is overdue.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.streams
+            .values()
+            .flat_map(|stream| stream.unreceipted.values())
+            .filter_map(|one| one.deadline)
+            .min()
+    }
+
+    /// The streams that owe a receipt for too long. Each must be closed and opened again; its batches get
+    /// more time on their next stream, so that a long outage further downstream moves them ever more rarely.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<SocketAddr> {
+        let mut overdue = Vec::new();
+        for (address, stream) in &mut self.streams {
+            let is_late = |one: &InFlightBatch<B>| one.deadline.is_some_and(|deadline| deadline <= now);
+            if stream.unreceipted.values().any(is_late) {
+                stream.on_probation = now.checked_add(self.receipt_timeout);
+                for one in stream.unreceipted.values_mut() {
+                    one.moves = one.moves.saturating_add(1);
+                }
+                overdue.push(*address);
+            }
+        }
+        overdue
+    }
+
     /// `with_claims`: only a stream whose peer claims keys.
-    fn least_loaded(&self, with_claims: bool) -> Option<SocketAddr> {
+    fn least_loaded(&self, now: Instant, with_claims: bool) -> Option<SocketAddr> {
         self.streams
             .iter()
             .filter(|(_, stream)| stream.claims || !with_claims)
             .filter(|(_, stream)| stream.takes(self.unreceipted_batches))
-            .min_by_key(|(_, stream)| (stream.records(), stream.last_id))
+            .min_by_key(|(_, stream)| (stream.is_distrusted(now), stream.records(), stream.last_id))
             .map(|(address, _)| *address)
     }
 
@@ -251,7 +301,14 @@ fn give_up<B: LinkBatch>(in_flight: &InFlightBatch<B>) {
 
 impl<B> Default for StreamLoad<B> {
     fn default() -> Self {
-        Self { open: false, claims: false, leaving: false, unreceipted: BTreeMap::new(), last_id: 0 }
+        Self {
+            open: false,
+            claims: false,
+            retiring: false,
+            on_probation: None,
+            unreceipted: BTreeMap::new(),
+            last_id: 0,
+        }
     }
 }
 
@@ -260,13 +317,18 @@ impl<B: LinkBatch> StreamLoad<B> {
     /// it breaks nothing, so a record may be sent alone beside it.
     fn takes(&self, limit: usize) -> bool {
         let in_work = || self.unreceipted.values().filter(|in_flight| in_flight.ticks < HELD_AFTER_TICKS);
-        let has_room = in_work().count() < limit && self.unreceipted.len() < MAX_UNRECEIPTED_BATCHES;
-        self.open && !self.leaving && has_room && !in_work().any(|in_flight| in_flight.alone)
+        let may_have = if self.on_probation.is_some() { 1 } else { MAX_UNRECEIPTED_BATCHES };
+        let has_room = in_work().count() < limit && self.unreceipted.len() < may_have;
+        self.open && !self.retiring && has_room && !in_work().any(|in_flight| in_flight.alone)
+    }
+
+    fn is_distrusted(&self, now: Instant) -> bool {
+        self.on_probation.is_some_and(|until| now < until)
     }
 
     /// Whether it will take a batch with rejected records, now or when it has room again.
     fn may_claim(&self) -> bool {
-        self.open && !self.leaving && self.claims
+        self.open && !self.retiring && self.claims
     }
 
     fn records(&self) -> usize {

@@ -1,7 +1,11 @@
 //! The two services that have a service upstream: the masker and the writer.
 
+use std::net::SocketAddr;
+
+use tokio::sync::watch;
 use veilpost_proto::v1::{MaskedBatch, RawBatch, Target};
 
+use super::acceptance::{Acceptance, Answers};
 use super::batch::LinkBatch;
 
 /// A kind of service downstream: which gRPC call carries its batches, and how a stream to it begins.
@@ -17,6 +21,12 @@ pub trait Downstream: Clone + Send + Sync + 'static {
 
     /// What a stream begins with, before any batch; it gets no receipt.
     fn opening(&self) -> Option<Self::Batch>;
+
+    /// A peer has accepted a stream, or, with its reason, refuses what streams are opened with.
+    fn answered(&self, _address: SocketAddr, _refusal: Option<&str>) {}
+
+    /// A peer's address has left the look-up.
+    fn retired(&self, _address: SocketAddr) {}
 }
 
 /// From a reader to the maskers.
@@ -37,7 +47,20 @@ impl Downstream for ToMasker {
 #[derive(Clone, Debug)]
 pub struct ToWriter {
     /// The table and columns that every stream is opened with.
-    pub target: Target,
+    target: Target,
+    answers: Answers,
+}
+
+impl ToWriter {
+    /// Streams that are opened with `target`.
+    pub fn new(target: Target) -> Self {
+        Self { target, answers: Answers::new() }
+    }
+
+    /// Whether the writers accept the target.
+    pub fn acceptance(&self) -> watch::Receiver<Acceptance> {
+        self.answers.watch()
+    }
 }
 
 impl Downstream for ToWriter {
@@ -47,5 +70,13 @@ impl Downstream for ToWriter {
 
     fn opening(&self) -> Option<MaskedBatch> {
         Some(MaskedBatch { target: Some(self.target.clone()), ..MaskedBatch::default() })
+    }
+
+    fn answered(&self, address: SocketAddr, refusal: Option<&str>) {
+        self.answers.note(address, refusal);
+    }
+
+    fn retired(&self, address: SocketAddr) {
+        self.answers.forget(address);
     }
 }

@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::dispatcher::{Dispatcher, StreamEnd};
 use super::downstream::Downstream;
+use super::network::{Network, SystemNetwork};
 use super::outgoing::OutgoingSource;
 use super::resolve::{Addresses, keep_resolved};
 use super::settings::LinkSettings;
 use super::stream_task::{Route, StreamChange, StreamEvent, StreamTask, StreamTaskId};
-use crate::metrics::LINK_OPEN_STREAMS;
+use crate::metrics::{LINK_OPEN_STREAMS, LINK_OVERDUE_STREAMS};
 use crate::numbers::{to_f64, to_u64};
 use crate::{Identity, Lifecycle};
 
@@ -36,7 +39,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// error: batches wait for it.
 pub async fn run_link<D, S>(
     downstream: D,
-    mut source: S,
+    source: S,
     settings: &LinkSettings,
     identity: Option<Identity>,
     life: &Lifecycle,
@@ -45,7 +48,25 @@ where
     D: Downstream,
     S: OutgoingSource<Batch = D::Batch>,
 {
-    let mut link = Link::start(downstream, settings, identity)?;
+    let tls = identity.is_some();
+    run_link_over(SystemNetwork { identity }, downstream, source, settings, tls, life).await
+}
+
+/// [`run_link`] over any network; `tls` says which scheme the settings must have.
+pub(super) async fn run_link_over<N, D, S>(
+    network: N,
+    downstream: D,
+    mut source: S,
+    settings: &LinkSettings,
+    tls: bool,
+    life: &Lifecycle,
+) -> anyhow::Result<()>
+where
+    N: Network,
+    D: Downstream,
+    S: OutgoingSource<Batch = D::Batch>,
+{
+    let mut link = Link::start(network, downstream, settings, tls)?;
     let mut exhausted = false;
     let mut draining = false;
     let mut ticks = tokio::time::interval(TICK);
@@ -62,12 +83,21 @@ where
             },
             Some(ended) = link.tasks.join_next() => check(ended)?,
             _ = ticks.tick() => link.dispatcher.tick(),
+            () = reached(link.dispatcher.next_deadline()) => link.replace_overdue(),
             () = life.draining(), if !draining => draining = true,
             () = life.aborting() => break,
         }
         link.advance();
     }
     Ok(())
+}
+
+/// Resolves at the deadline; never without one.
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A task of the link ends only because its address has left. A task that panicked would hold its batches for
@@ -79,7 +109,7 @@ fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
     }
 }
 
-struct Link<D: Downstream> {
+struct Link<D: Downstream, N> {
     downstream: D,
     dispatcher: Dispatcher<D::Batch>,
     /// The open streams' sending ends. Dropping one lets the peer end the stream in order.
@@ -88,28 +118,28 @@ struct Link<D: Downstream> {
     last_task: u64,
     events: mpsc::Receiver<StreamEvent<D::Batch>>,
     event_sender: mpsc::Sender<StreamEvent<D::Batch>>,
-    route: Route,
+    route: Route<N>,
     /// Ends its tasks when the link is dropped.
     tasks: JoinSet<()>,
 }
 
-impl<D: Downstream> Link<D> {
-    fn start(downstream: D, settings: &LinkSettings, identity: Option<Identity>) -> anyhow::Result<Self> {
+impl<D: Downstream, N: Network> Link<D, N> {
+    fn start(network: N, downstream: D, settings: &LinkSettings, tls: bool) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
         let (address_sender, addresses) = watch::channel(Addresses::new());
-        let endpoints = settings.endpoints(identity.is_some())?;
-        tasks.spawn(keep_resolved(endpoints, settings.resolve_interval, address_sender));
+        let endpoints = settings.endpoints(tls)?;
+        tasks.spawn(keep_resolved(network.clone(), endpoints, settings.resolve_interval, address_sender));
         let (event_sender, events) = mpsc::channel(MAX_EVENTS);
         let unreceipted_batches = usize::from(settings.unreceipted_batches);
         Ok(Self {
             downstream,
-            dispatcher: Dispatcher::new(unreceipted_batches),
+            dispatcher: Dispatcher::new(unreceipted_batches, settings.receipt_timeout),
             senders: BTreeMap::new(),
             stream_tasks: BTreeMap::new(),
             last_task: 0,
             events,
             event_sender,
-            route: Route { addresses, identity },
+            route: Route { addresses, network },
             tasks,
         })
     }
@@ -117,10 +147,10 @@ impl<D: Downstream> Link<D> {
     fn resolved(&mut self) {
         let addresses = self.route.addresses.borrow_and_update().keys().copied().collect();
         let changes = self.dispatcher.resolved(&addresses);
-        for address in changes.joined {
+        for address in changes.added {
             self.start_stream(address);
         }
-        for address in changes.left {
+        for address in changes.removed {
             self.forget(address);
         }
     }
@@ -137,7 +167,8 @@ impl<D: Downstream> Link<D> {
     fn forget(&mut self, address: SocketAddr) {
         self.senders.remove(&address);
         self.stream_tasks.remove(&address);
-        tracing::info!(downstream = D::SERVICE, %address, "address left; stream over");
+        self.downstream.retired(address);
+        tracing::info!(downstream = D::SERVICE, %address, "DNS no longer lists this address; closed its stream");
     }
 
     fn handle(&mut self, event: StreamEvent<D::Batch>) {
@@ -149,6 +180,7 @@ impl<D: Downstream> Link<D> {
         match what {
             StreamChange::Opened { sender, claims } => {
                 self.dispatcher.opened(address);
+                self.downstream.answered(address, None);
                 if claims {
                     self.dispatcher.takes_claims(address);
                 }
@@ -156,10 +188,11 @@ impl<D: Downstream> Link<D> {
             }
             StreamChange::Receipt(receipt) => {
                 if let Err(mismatch) = self.dispatcher.receipted(address, receipt) {
-                    tracing::error!(downstream = D::SERVICE, %address, error = %mismatch, "breaking the stream");
-                    self.restart(address);
+                    tracing::error!(downstream = D::SERVICE, %address, error = %mismatch, "receipt does not match its batch; closing the stream");
+                    self.restart(address, StreamEnd::Broken);
                 }
             }
+            StreamChange::Refused(reason) => self.downstream.answered(address, Some(&reason)),
             StreamChange::Ending => {
                 self.senders.remove(&address);
                 self.dispatcher.ending(address);
@@ -172,19 +205,34 @@ impl<D: Downstream> Link<D> {
     }
 
     /// Cuts the stream to a peer that breaks the contract and opens another.
-    fn restart(&mut self, address: SocketAddr) {
+    fn restart(&mut self, address: SocketAddr, end: StreamEnd) {
         self.senders.remove(&address);
-        self.dispatcher.closed(address, StreamEnd::Broken);
+        self.dispatcher.closed(address, end);
         self.start_stream(address);
+    }
+
+    /// Replaces the streams whose peers owe a receipt for too long. No batch is to blame: an outage further
+    /// downstream looks the same from here.
+    fn replace_overdue(&mut self) {
+        for address in self.dispatcher.take_overdue(Instant::now()) {
+            metrics::counter!(LINK_OVERDUE_STREAMS).increment(1);
+            tracing::warn!(downstream = D::SERVICE, %address, "no receipt in time; replacing the stream");
+            self.restart(address, StreamEnd::Orderly);
+        }
     }
 
     /// Sends what can be sent and lets go of streams that have nothing left to do.
     fn advance(&mut self) {
-        while let Some((address, batch)) = self.dispatcher.next_send() {
-            let sent = self.senders.get(&address).is_some_and(|sender| sender.try_send(batch).is_ok());
-            if !sent {
+        while let Some((address, batch)) = self.dispatcher.next_send(Instant::now()) {
+            let sent = self.senders.get(&address).map(|sender| sender.try_send(batch));
+            match sent {
+                Some(Ok(())) => {}
+                // The peer has sent receipts for batches that it has not read.
+                Some(Err(TrySendError::Full(_))) => self.restart(address, StreamEnd::Broken),
                 // The stream has just ended; its Closed event sends the batch again.
-                tracing::debug!(downstream = D::SERVICE, %address, "stream ended while a batch was handed to it");
+                None | Some(Err(TrySendError::Closed(_))) => {
+                    tracing::debug!(downstream = D::SERVICE, %address, "stream ended while a batch was handed to it");
+                }
             }
         }
         for address in self.dispatcher.take_retired() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use veilpost_proto::v1::{Outcome, Receipt};
 use veilpost_proto::{ReceiptBuilder, ReceiptLengthMismatch};
 
@@ -24,6 +25,10 @@ pub(super) struct InFlightBatch<B> {
     pub(super) breaks: u32,
     /// How often time has passed since it was sent.
     pub(super) ticks: u32,
+    /// How many streams were replaced because its receipt did not come in time.
+    pub(super) moves: u32,
+    /// When the receipt must be there; `None` while it waits to be sent.
+    pub(super) deadline: Option<Instant>,
     /// The position of its first record in the outgoing batch.
     offset: usize,
     reply: Arc<Mutex<PendingReply>>,
@@ -36,7 +41,18 @@ impl<B: LinkBatch> InFlightBatch<B> {
         batch.set_id(id);
         batch.set_suspect(suspect);
         let reply = Arc::new(Mutex::new(PendingReply::new(batch.records(), reply)));
-        Self { id, batch: Arc::new(batch), suspect, alone: false, breaks: 0, ticks: 0, offset: 0, reply }
+        Self {
+            id,
+            batch: Arc::new(batch),
+            suspect,
+            alone: false,
+            breaks: 0,
+            ticks: 0,
+            moves: 0,
+            deadline: None,
+            offset: 0,
+            reply,
+        }
     }
 
     pub(super) fn records(&self) -> usize {
@@ -52,7 +68,12 @@ impl<B: LinkBatch> InFlightBatch<B> {
         self.reply.lock().take(self.offset, self.records(), receipt)
     }
 
-    /// Gives up on the records: their outcome leaves the messages in the queue.
+    /// Whether nobody waits for its receipt any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.lock().sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// Gives up on the records: their outcome leaves the messages in the source.
     pub(super) fn leave(&self) {
         let outcomes = vec![Outcome::Unspecified.byte(); self.records()];
         let left = self.receipted(Receipt { outcomes, ..Receipt::default() });
@@ -68,7 +89,7 @@ impl<B: LinkBatch> InFlightBatch<B> {
                 batch.set_id(id);
                 batch.set_suspect(true);
                 let (offset, reply) = (self.offset + index, Arc::clone(&self.reply));
-                let breaks = self.breaks;
+                let (breaks, moves) = (self.breaks, self.moves);
                 Self {
                     id,
                     batch: Arc::new(batch),
@@ -76,6 +97,8 @@ impl<B: LinkBatch> InFlightBatch<B> {
                     alone: true,
                     breaks,
                     ticks: 0,
+                    moves,
+                    deadline: None,
                     offset,
                     reply,
                 }

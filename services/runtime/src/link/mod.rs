@@ -7,8 +7,12 @@
 //!
 //! A batch whose stream ends is sent again on another one. A batch whose streams break again and again may be
 //! what breaks them: its records are sent one at a time, and a record that breaks a stream even alone is left
-//! in the queue.
+//! in the source.
+//!
+//! A receipt has a deadline. A stream without one in time is replaced, and its batches move: a peer that
+//! answers pings and never a batch holds nothing for ever.
 
+mod acceptance;
 mod batch;
 mod codec;
 mod connect;
@@ -16,11 +20,13 @@ mod dispatcher;
 mod downstream;
 mod driver;
 mod in_flight_batch;
+mod network;
 mod outgoing;
 mod resolve;
 mod settings;
 mod stream_task;
 
+pub use acceptance::Acceptance;
 pub use batch::{CLAIMS, LinkBatch};
 pub use downstream::{Downstream, ToMasker, ToWriter};
 pub use driver::run_link;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::network::Network;
 use crate::telemetry::OutageLog;
 
 /// A look-up that takes longer counts as failed.
@@ -18,7 +19,8 @@ pub(super) type Addresses = BTreeMap<SocketAddr, Arc<str>>;
 
 /// Keeps `addresses` at what `endpoints` resolve to; a failed look-up keeps the addresses known. Never
 /// returns.
-pub(super) async fn keep_resolved(
+pub(super) async fn keep_resolved<N: Network>(
+    network: N,
     endpoints: Vec<(String, u16)>,
     interval: Duration,
     addresses: watch::Sender<Addresses>,
@@ -26,7 +28,7 @@ pub(super) async fn keep_resolved(
     let mut known = endpoints.iter().map(|_| KnownAddresses::default()).collect::<Vec<_>>();
     loop {
         for ((host, port), known) in endpoints.iter().zip(&mut known) {
-            let found = look_up(host, *port).await;
+            let found = look_up(&network, host, *port).await;
             known.take(host, found);
         }
         let all = named(&endpoints, &known);
@@ -49,9 +51,9 @@ fn named(endpoints: &[(String, u16)], known: &[KnownAddresses]) -> Addresses {
     all
 }
 
-async fn look_up(host: &str, port: u16) -> Result<BTreeSet<SocketAddr>, String> {
-    match tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port))).await {
-        Ok(Ok(found)) => Ok(found.collect()),
+async fn look_up<N: Network>(network: &N, host: &str, port: u16) -> Result<BTreeSet<SocketAddr>, String> {
+    match tokio::time::timeout(TIMEOUT, network.look_up(host, port)).await {
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("no answer in time".to_owned()),
     }
@@ -70,7 +72,7 @@ impl KnownAddresses {
             Ok(found) if !found.is_empty() => {
                 self.addresses = found;
                 if self.outage.note_success() {
-                    tracing::info!(host, known = self.addresses.len(), "look-up works again");
+                    tracing::info!(host, known = self.addresses.len(), "DNS lookup works again");
                 }
                 return;
             }
@@ -82,7 +84,7 @@ impl KnownAddresses {
                 host,
                 error = failed,
                 known = self.addresses.len(),
-                "look-up failed; keeping what is known"
+                "DNS lookup failed; keeping the known addresses"
             );
         }
     }

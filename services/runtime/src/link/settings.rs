@@ -32,6 +32,19 @@ pub struct LinkSettings {
     #[arg(long, env = "VEILPOST_UNRECEIPTED_BATCHES", default_value = "3", value_name = "BATCHES",
           value_parser = clap::value_parser!(u8).range(1..=4), help_heading = "Downstream")]
     pub unreceipted_batches: u8,
+
+    /// How long a stream may owe a receipt before it is replaced and its batches move to other streams. Each
+    /// time, a batch gets twice as long, up to 16 times. Longer than usual outages of the database: moving
+    /// helps only against a replica that is stuck
+    #[arg(long, env = "VEILPOST_RECEIPT_TIMEOUT", default_value = "5m", value_parser = parse_receipt_timeout,
+          value_name = "DURATION", help_heading = "Downstream")]
+    pub receipt_timeout: Duration,
+}
+
+/// A shorter time would replace streams that are merely busy.
+fn parse_receipt_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    if timeout < Duration::from_secs(1) { Err(format!("`{text}` is less than 1s")) } else { Ok(timeout) }
 }
 
 impl LinkSettings {

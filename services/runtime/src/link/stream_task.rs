@@ -11,16 +11,20 @@ use tokio::task::{AbortHandle, JoinSet};
 use tonic::{Code, Status};
 use veilpost_proto::v1::Receipt;
 
-use super::connect::{OpenedStream, describe, open};
+use super::connect::{OpenedStream, OpeningRefused, describe, open};
 use super::dispatcher::StreamEnd;
 use super::downstream::Downstream;
+use super::network::Network;
 use super::resolve::Addresses;
+use crate::Backoff;
 use crate::metrics::LINK_UNRECEIPTED_RECORDS;
 use crate::telemetry::{OutageLog, ReplicaGauge};
-use crate::{Backoff, Identity};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
+
+/// A refusal that lasts is logged again after this time: somebody has to mend it.
+const REPEAT_REFUSAL_AFTER: Duration = Duration::from_secs(30);
 
 /// The task of one address; dropping it ends the task and takes its gauge out of the metrics.
 pub(super) struct StreamTask {
@@ -53,6 +57,8 @@ pub(super) enum StreamChange<B> {
         /// Whether the peer takes rejected records and claims their keys.
         claims: bool,
     },
+    /// The peer refuses what the stream is opened with; with its reason.
+    Refused(String),
     Receipt(Receipt),
     /// The stream should end in order: drop its sender.
     Ending,
@@ -61,19 +67,18 @@ pub(super) enum StreamChange<B> {
 
 /// How the task reaches its address.
 #[derive(Debug, Clone)]
-pub(super) struct Route {
+pub(super) struct Route<N> {
     pub(super) addresses: watch::Receiver<Addresses>,
-    /// `None` for plain text.
-    pub(super) identity: Option<Identity>,
+    pub(super) network: N,
 }
 
 impl StreamTask {
     /// Starts the task in `tasks`; it runs until this handle is dropped or nobody receives its events.
-    pub(super) fn spawn<D: Downstream>(
+    pub(super) fn spawn<D: Downstream, N: Network>(
         tasks: &mut JoinSet<()>,
         downstream: D,
         id: StreamTaskId,
-        route: Route,
+        route: Route<N>,
         events: mpsc::Sender<StreamEvent<D::Batch>>,
     ) -> Self {
         let task = tasks.spawn(keep_open(downstream, id, route, events));
@@ -96,22 +101,23 @@ impl Drop for StreamTask {
     }
 }
 
-async fn keep_open<D: Downstream>(
+async fn keep_open<D: Downstream, N: Network>(
     downstream: D,
     id: StreamTaskId,
-    route: Route,
+    route: Route<N>,
     events: mpsc::Sender<StreamEvent<D::Batch>>,
 ) {
     let address = id.address;
     let mut host = Arc::from(address.ip().to_string());
     let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
     let mut outage = OutageLog::new();
+    let refusals = OutageLog::repeated_after(REPEAT_REFUSAL_AFTER);
     while !events.is_closed() {
         // The address may have another name by now; an address that has left the look-up keeps its last name.
         if let Some(current) = route.addresses.borrow().get(&address) {
             host = Arc::clone(current);
         }
-        match open(&downstream, address, &host, route.identity.as_ref()).await {
+        match open(&downstream, &route.network, address, &host).await {
             Ok(opened) => {
                 tracing::info!(downstream = D::SERVICE, %address, "stream open");
                 backoff.reset();
@@ -124,9 +130,24 @@ async fn keep_open<D: Downstream>(
                 }
             }
             Err(error) => {
-                let error = format!("{error:#}");
-                if outage.note_failure(&error) {
-                    tracing::warn!(downstream = D::SERVICE, %address, error, "cannot open a stream; trying again");
+                if let Some(OpeningRefused(reason)) = error.downcast_ref() {
+                    if refusals.note_failure(reason) {
+                        tracing::error!(
+                            downstream = D::SERVICE,
+                            %address,
+                            reason,
+                            "the downstream refuses what this service sends; trying again"
+                        );
+                    }
+                    let what = StreamChange::Refused(reason.clone());
+                    if events.send(StreamEvent { from: id, what }).await.is_err() {
+                        return;
+                    }
+                } else {
+                    let error = format!("{error:#}");
+                    if outage.note_failure(&error) {
+                        tracing::warn!(downstream = D::SERVICE, %address, error, "cannot open a stream; trying again");
+                    }
                 }
             }
         }

@@ -44,9 +44,16 @@ const REPEAT_AFTER: Duration = Duration::from_mins(5);
 /// }
 /// assert_eq!(lines, 1);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OutageLog {
     state: Mutex<Outage>,
+    repeat_after: Duration,
+}
+
+impl Default for OutageLog {
+    fn default() -> Self {
+        Self::repeated_after(REPEAT_AFTER)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +72,11 @@ impl OutageLog {
         Self::default()
     }
 
+    /// A log that repeats a lasting failure after `repeat_after` instead of five minutes.
+    pub fn repeated_after(repeat_after: Duration) -> Self {
+        Self { state: Mutex::default(), repeat_after }
+    }
+
     /// Notes a failure. True when a line about it is due: write it.
     ///
     /// Failures are the same problem when their texts are equal, so `problem` should hold nothing that
@@ -74,10 +86,9 @@ impl OutageLog {
         let (problem, now) = (problem.to_string(), Instant::now());
         let mut state = self.state.lock();
         state.since.get_or_insert(now);
-        let is_known = state
-            .logged
-            .as_ref()
-            .is_some_and(|(logged, when)| *logged == problem && now.duration_since(*when) < REPEAT_AFTER);
+        let is_known = state.logged.as_ref().is_some_and(|(logged, when)| {
+            *logged == problem && now.duration_since(*when) < self.repeat_after
+        });
         if !is_known {
             state.logged = Some((problem, now));
             state.is_open = true;

@@ -31,6 +31,12 @@ pub(super) struct TlsFiles {
     pub(super) ca: PathBuf,
 }
 
+impl TlsFiles {
+    pub(super) fn all(&self) -> [&Path; 3] {
+        [&self.certificate, &self.key, &self.ca]
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Credentials {
     own: Arc<SingleCertAndKey>,

@@ -1,9 +1,5 @@
 //! This service's identity towards the others: the last usable contents of its TLS files.
 
-use std::fs::Metadata;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +10,7 @@ use tokio::sync::watch;
 use super::credentials::{Credentials, TlsFiles};
 use crate::metrics::{TLS_CERTIFICATE_EXPIRY, TLS_REFUSED};
 use crate::telemetry::OutageLog;
-use crate::{BadSettings, Lifecycle};
+use crate::{BadSettings, FileStamps, Lifecycle};
 
 /// How often the files are checked for a change.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -32,19 +28,9 @@ struct IdentityState {
     current: watch::Sender<Arc<Credentials>>,
     /// The files that `current` was read from; `None` when they could not be examined. Locked while files are
     /// read.
-    stamps: Mutex<Option<[FileStamp; 3]>>,
+    stamps: Mutex<Option<FileStamps>>,
     unusable: OutageLog,
     invalid: OutageLog,
-}
-
-/// Differs between a file and another one that took its place, and between a file before and after it is
-/// written.
-#[derive(Debug, PartialEq, Eq)]
-struct FileStamp {
-    inode: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 /// A server's identity, and the callers that it admits; [`serve_grpc`](crate::serve_grpc) takes one.
@@ -66,7 +52,7 @@ impl Identity {
             "When this service's certificate expires, in seconds since 1970"
         );
         metrics::describe_counter!(TLS_REFUSED, "Connections and calls refused, by reason");
-        let stamps = FileStamp::of(&files).ok();
+        let stamps = FileStamps::of(files.all()).ok();
         let credentials = Credentials::load(&files)
             .map_err(|error| BadSettings(format!("{error:#}")))
             .context("TLS cannot be set up")?;
@@ -125,7 +111,7 @@ impl Identity {
         let mut stamps = self.0.stamps.lock();
         self.check_validity();
         // Taken before the files are read, so that the next check finds what changes meanwhile.
-        let found = FileStamp::of(&self.0.files).ok();
+        let found = FileStamps::of(self.0.files.all()).ok();
         if found.is_some() && found == *stamps {
             return;
         }
@@ -169,23 +155,5 @@ impl Identity {
         metrics::gauge!(TLS_CERTIFICATE_EXPIRY).set(current.certificate.expires());
         let days = current.certificate.remaining(SystemTime::now()).unwrap_or_default().as_secs() / 86_400;
         tracing::info!(certificate = %current.certificate, days_left = days, "{what}");
-    }
-}
-
-impl FileStamp {
-    fn of(files: &TlsFiles) -> io::Result<[Self; 3]> {
-        let stamp = |file: &Path| std::fs::metadata(file).map(Self::from);
-        Ok([stamp(&files.certificate)?, stamp(&files.key)?, stamp(&files.ca)?])
-    }
-}
-
-impl From<Metadata> for FileStamp {
-    fn from(file: Metadata) -> Self {
-        Self {
-            inode: (file.dev(), file.ino()),
-            size: file.size(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }
     }
 }

@@ -17,6 +17,9 @@ use veilpost_runtime::{Lifecycle, LinkSettings, Outgoing, ToMasker, run_link};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longer than a test takes that does not wait for it, and short enough for one that does.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A running link and its sending end.
 struct RunningLink {
     outgoing: mpsc::Sender<Outgoing<RawBatch>>,
@@ -30,6 +33,7 @@ impl RunningLink {
             downstream: maskers.iter().map(|masker| masker.uri().parse().unwrap()).collect(),
             resolve_interval: Duration::from_millis(100),
             unreceipted_batches: 2,
+            receipt_timeout: RECEIPT_TIMEOUT,
         };
         let (outgoing, source) = mpsc::channel(1);
         let life = Lifecycle::for_tests();
@@ -204,4 +208,36 @@ async fn an_abort_ends_the_link_and_drops_the_replies_of_unanswered_batches() {
     link.life.start_abort();
     timeout(TIMEOUT, link.running.join_next()).await.unwrap().unwrap().unwrap().unwrap();
     assert!(reply.await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_without_a_receipt_in_time_moves_and_the_silent_stream_is_replaced() {
+    let (mut one, mut other) = (FakeMasker::start(), FakeMasker::start());
+    let link = RunningLink::to(&[&one, &other]);
+    let reply = link.send(&["a"]).await;
+    let (mut stream_1, mut stream_2) = (one.stream().await, other.stream().await);
+    let (silent, answering) = tokio::select! {
+        _ = stream_1.batch() => (&mut one, &mut stream_2),
+        _ = stream_2.batch() => (&mut other, &mut stream_1),
+    };
+    let again = answering.batch().await;
+    answering.answer(&again, &[1]).await;
+    assert_eq!(outcomes(reply).await, [1]);
+    silent.stream().await;
+    link.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_nobody_waits_for_is_not_sent() {
+    let mut masker = FakeMasker::start();
+    masker.refuse(1);
+    let link = RunningLink::to(&[&masker]);
+    drop(link.send(&["abandoned"]).await);
+    let reply = link.send(&["a"]).await;
+    let mut stream = masker.stream().await;
+    let batch = stream.batch().await;
+    assert_eq!(ids(&batch), ["a"]);
+    stream.answer(&batch, &[1]).await;
+    assert_eq!(outcomes(reply).await, [1]);
+    link.ended().await;
 }

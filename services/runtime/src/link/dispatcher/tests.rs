@@ -6,13 +6,14 @@ use tokio::sync::oneshot;
 use veilpost_proto::v1::{MaskedBatch, MaskedRecord, RawBatch, RawRecord, RejectedRecord};
 
 const LIMIT: usize = 2;
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn dispatcher(ports: &[u16]) -> Dispatcher<RawBatch> {
-    let mut dispatcher = Dispatcher::new(LIMIT);
+    let mut dispatcher = Dispatcher::new(LIMIT, TIMEOUT);
     dispatcher.resolved(&ports.iter().copied().map(address).collect());
     for port in ports {
         dispatcher.opened(address(*port));
@@ -40,8 +41,9 @@ fn stored(batch: &RawBatch) -> Receipt {
 fn a_batch_goes_to_the_stream_with_the_fewest_unreceipted_records() {
     let mut dispatcher = dispatcher(&[1, 2]);
     let _replies: Vec<_> = [10, 1, 1].into_iter().map(|records| send(&mut dispatcher, records)).collect();
-    let ports: Vec<_> =
-        std::iter::from_fn(|| dispatcher.next_send()).map(|(address, _)| address.port()).collect();
+    let ports: Vec<_> = std::iter::from_fn(|| dispatcher.next_send(Instant::now()))
+        .map(|(address, _)| address.port())
+        .collect();
     assert_eq!(ports, [1, 2, 2]);
     assert!(dispatcher.has_room(), "the first stream takes one more");
 }
@@ -52,7 +54,7 @@ fn streams_with_equal_loads_take_turns() {
     let mut ports = Vec::new();
     for _ in 0..6 {
         let _reply = send(&mut dispatcher, 1);
-        let (address, batch) = dispatcher.next_send().unwrap();
+        let (address, batch) = dispatcher.next_send(Instant::now()).unwrap();
         ports.push(address.port());
         dispatcher.receipted(address, stored(&batch)).unwrap();
     }
@@ -63,12 +65,12 @@ fn streams_with_equal_loads_take_turns() {
 fn a_stream_that_left_the_look_up_gets_nothing_new_and_ends_when_receipted() {
     let mut dispatcher = dispatcher(&[1]);
     let _reply = send(&mut dispatcher, 1);
-    let (_, batch) = dispatcher.next_send().unwrap();
+    let (_, batch) = dispatcher.next_send(Instant::now()).unwrap();
     assert_eq!(
         dispatcher.resolved(&[address(2)].into()),
-        AddressChanges { joined: vec![address(2)], left: vec![] }
+        AddressChanges { added: vec![address(2)], removed: vec![] }
     );
-    assert!(!dispatcher.has_room(), "the new one is not open yet and the old one is leaving");
+    assert!(!dispatcher.has_room(), "the new one is not open yet and the old one is retiring");
     dispatcher.receipted(address(1), stored(&batch)).unwrap();
     assert_eq!(dispatcher.take_retired(), [address(1)]);
 }
@@ -77,7 +79,7 @@ fn a_stream_that_left_the_look_up_gets_nothing_new_and_ends_when_receipted() {
 fn a_stream_that_is_ending_gets_nothing_new_and_keeps_what_it_has() {
     let mut dispatcher = dispatcher(&[1]);
     let mut reply = send(&mut dispatcher, 1);
-    let (_, batch) = dispatcher.next_send().unwrap();
+    let (_, batch) = dispatcher.next_send(Instant::now()).unwrap();
     dispatcher.ending(address(1));
     assert!(!dispatcher.has_room() && !dispatcher.holds_nothing());
     dispatcher.receipted(address(1), stored(&batch)).unwrap();
@@ -89,7 +91,7 @@ fn a_stream_that_is_ending_gets_nothing_new_and_keeps_what_it_has() {
 
 /// A batch with a masked record and a rejected one, on its way to these peers, the last of which claims keys.
 fn with_claim(ports: &[u16]) -> (Dispatcher<MaskedBatch>, oneshot::Receiver<Receipt>) {
-    let mut dispatcher = Dispatcher::new(LIMIT);
+    let mut dispatcher = Dispatcher::new(LIMIT, TIMEOUT);
     dispatcher.resolved(&ports.iter().copied().map(address).collect());
     let (reply, receipt) = oneshot::channel();
     let batch = MaskedBatch {
@@ -111,7 +113,7 @@ fn rejected_records_go_to_a_peer_that_claims_their_keys() {
     dispatcher.opened(address(1));
     dispatcher.opened(address(2));
     dispatcher.takes_claims(address(2));
-    let (to, batch) = dispatcher.next_send().unwrap();
+    let (to, batch) = dispatcher.next_send(Instant::now()).unwrap();
     assert_eq!((to, batch.rejected.len()), (address(2), 1));
     dispatcher.receipted(to, outcomes(&batch, &[1, 2])).unwrap();
     assert_eq!(reply.try_recv().unwrap().outcomes, [1, 2]);
@@ -121,7 +123,7 @@ fn rejected_records_go_to_a_peer_that_claims_their_keys() {
 fn where_no_peer_claims_keys_the_sender_rejects_by_itself() {
     let (mut dispatcher, mut reply) = with_claim(&[1]);
     dispatcher.opened(address(1));
-    let (to, batch) = dispatcher.next_send().unwrap();
+    let (to, batch) = dispatcher.next_send(Instant::now()).unwrap();
     assert_eq!((batch.records.len(), batch.rejected.len()), (1, 0));
     assert!(dispatcher.receipted(to, outcomes(&batch, &[1, 1])).is_err(), "it knows of one record only");
     dispatcher.receipted(to, outcomes(&batch, &[2])).unwrap();
@@ -134,10 +136,10 @@ fn a_peer_that_is_replaced_by_an_older_one_gets_no_rejected_records_again() {
     let (mut dispatcher, _reply) = with_claim(&[1]);
     dispatcher.opened(address(1));
     dispatcher.takes_claims(address(1));
-    assert_eq!(dispatcher.next_send().unwrap().1.rejected.len(), 1);
+    assert_eq!(dispatcher.next_send(Instant::now()).unwrap().1.rejected.len(), 1);
     dispatcher.closed(address(1), StreamEnd::Orderly);
     dispatcher.opened(address(1));
-    assert!(dispatcher.next_send().unwrap().1.rejected.is_empty());
+    assert!(dispatcher.next_send(Instant::now()).unwrap().1.rejected.is_empty());
 }
 
 #[test]
@@ -146,26 +148,26 @@ fn batches_that_are_held_take_no_room_from_others_within_a_bound() {
     let mut replies = Vec::new();
     for sent in 0..MAX_UNRECEIPTED_BATCHES {
         replies.push(send(&mut dispatcher, 1));
-        assert!(dispatcher.next_send().is_some(), "{sent} are held");
+        assert!(dispatcher.next_send(Instant::now()).is_some(), "{sent} are held");
         dispatcher.tick();
         dispatcher.tick();
     }
     replies.push(send(&mut dispatcher, 1));
-    assert!(dispatcher.next_send().is_none());
+    assert!(dispatcher.next_send(Instant::now()).is_none());
 }
 
 #[test]
 fn a_batch_that_is_sent_again_is_in_work_again() {
     let mut dispatcher = dispatcher(&[1]);
     let _replies: Vec<_> = (0..LIMIT).map(|_| send(&mut dispatcher, 1)).collect();
-    while dispatcher.next_send().is_some() {}
+    while dispatcher.next_send(Instant::now()).is_some() {}
     dispatcher.tick();
     assert!(!dispatcher.has_room(), "one tick may be no time at all");
     dispatcher.tick();
     assert!(dispatcher.has_room());
     dispatcher.closed(address(1), StreamEnd::Orderly);
     dispatcher.opened(address(1));
-    while dispatcher.next_send().is_some() {}
+    while dispatcher.next_send(Instant::now()).is_some() {}
     assert!(!dispatcher.has_room());
 }
 
@@ -174,7 +176,7 @@ fn an_orderly_end_blames_no_batch() {
     let mut dispatcher = dispatcher(&[1]);
     let mut reply = send(&mut dispatcher, 2);
     for _ in 0..10 {
-        let (_, batch) = dispatcher.next_send().unwrap();
+        let (_, batch) = dispatcher.next_send(Instant::now()).unwrap();
         assert_eq!(batch.records.len(), 2);
         dispatcher.closed(address(1), StreamEnd::Orderly);
         dispatcher.opened(address(1));
@@ -187,7 +189,7 @@ fn what_breaks_every_stream_is_sent_alone_and_then_left_while_its_neighbour_is_s
     let mut dispatcher = dispatcher(&[1]);
     let mut reply = send(&mut dispatcher, 2);
     let mut sizes = Vec::new();
-    while let Some((address, batch)) = dispatcher.next_send() {
+    while let Some((address, batch)) = dispatcher.next_send(Instant::now()) {
         sizes.push(batch.records.len());
         let is_neighbour = batch.records.len() == 1 && sizes.len() == 6;
         if is_neighbour {
@@ -207,16 +209,16 @@ fn suspects_flow_like_others_until_their_stream_breaks_and_then_one_at_a_time() 
     let mut dispatcher = dispatcher(&[1]);
     let (suspects, mut reply) = outgoing(2, true);
     dispatcher.accept(suspects);
-    let (_, batch) = dispatcher.next_send().unwrap();
+    let (_, batch) = dispatcher.next_send(Instant::now()).unwrap();
     assert_eq!((batch.records.len(), batch.suspect), (2, true));
     assert!(dispatcher.has_room(), "others may share the stream");
     dispatcher.closed(address(1), StreamEnd::Broken);
     dispatcher.opened(address(1));
-    let (_, first) = dispatcher.next_send().unwrap();
+    let (_, first) = dispatcher.next_send(Instant::now()).unwrap();
     assert_eq!(first.records.len(), 1);
-    assert!(dispatcher.next_send().is_none(), "nothing shares its stream");
+    assert!(dispatcher.next_send(Instant::now()).is_none(), "nothing shares its stream");
     dispatcher.receipted(address(1), stored(&first)).unwrap();
-    dispatcher.next_send().unwrap();
+    dispatcher.next_send(Instant::now()).unwrap();
     dispatcher.closed(address(1), StreamEnd::Broken);
     assert_eq!(reply.try_recv().unwrap().outcomes, [1, 0]);
     assert!(dispatcher.holds_nothing());
@@ -227,17 +229,92 @@ fn a_record_that_is_sent_alone_waits_for_an_empty_stream() {
     let mut dispatcher = dispatcher(&[1]);
     let (suspect, _suspect) = outgoing(1, true);
     dispatcher.accept(suspect);
-    dispatcher.next_send().unwrap();
+    dispatcher.next_send(Instant::now()).unwrap();
     dispatcher.closed(address(1), StreamEnd::Broken);
     dispatcher.opened(address(1));
     dispatcher.streams.get_mut(&address(1)).unwrap().open = false;
     let _regular = send(&mut dispatcher, 1);
-    assert!(dispatcher.next_send().is_none());
+    assert!(dispatcher.next_send(Instant::now()).is_none());
     dispatcher.opened(address(1));
-    let (_, alone) = dispatcher.next_send().unwrap();
-    assert!(dispatcher.next_send().is_none(), "the regular batch waits for its receipt");
+    let (_, alone) = dispatcher.next_send(Instant::now()).unwrap();
+    assert!(dispatcher.next_send(Instant::now()).is_none(), "the regular batch waits for its receipt");
     dispatcher.receipted(address(1), stored(&alone)).unwrap();
-    assert!(dispatcher.next_send().is_some());
+    assert!(dispatcher.next_send(Instant::now()).is_some());
+}
+
+#[test]
+fn a_stream_that_owes_a_receipt_is_overdue_and_its_batch_moves_with_twice_the_time() {
+    let mut dispatcher = dispatcher(&[1, 2]);
+    let begin = Instant::now();
+    let mut reply = send(&mut dispatcher, 1);
+    let (first, _) = dispatcher.next_send(begin).unwrap();
+    assert_eq!(dispatcher.next_deadline(), Some(begin + TIMEOUT));
+    assert!(dispatcher.take_overdue(begin + TIMEOUT - Duration::from_millis(1)).is_empty());
+    let late = begin + TIMEOUT;
+    assert_eq!(dispatcher.take_overdue(late), [first]);
+    dispatcher.closed(first, StreamEnd::Orderly);
+    dispatcher.opened(first);
+    let (second, batch) = dispatcher.next_send(late).unwrap();
+    assert_ne!(second, first, "another stream is there");
+    assert_eq!(dispatcher.next_deadline(), Some(late + TIMEOUT * 2));
+    dispatcher.receipted(second, stored(&batch)).unwrap();
+    assert_eq!(reply.try_recv().unwrap().outcomes, [1]);
+    assert_eq!(dispatcher.next_deadline(), None);
+}
+
+#[test]
+fn an_overdue_stream_gets_what_others_do_not_take_and_is_trusted_again_after_a_receipt() {
+    let mut dispatcher = dispatcher(&[1, 2]);
+    let begin = Instant::now();
+    let mut replies: Vec<_> = (0..2).map(|_| send(&mut dispatcher, 1)).collect();
+    let (first, _) = dispatcher.next_send(begin).unwrap();
+    let (second, batch) = dispatcher.next_send(begin).unwrap();
+    dispatcher.receipted(second, stored(&batch)).unwrap();
+    let late = begin + TIMEOUT;
+    assert_eq!(dispatcher.take_overdue(late), [first]);
+    dispatcher.closed(first, StreamEnd::Orderly);
+    dispatcher.opened(first);
+    replies.extend((0..3).map(|_| send(&mut dispatcher, 1)));
+    let sent: Vec<_> = std::iter::from_fn(|| dispatcher.next_send(late)).collect();
+    let to: Vec<_> = sent.iter().map(|(address, _)| *address).collect();
+    assert_eq!(to, [second, second, first], "one batch is on probation");
+    for (address, batch) in &sent {
+        dispatcher.receipted(*address, stored(batch)).unwrap();
+    }
+    let to: Vec<_> = std::iter::from_fn(|| dispatcher.next_send(late)).map(|(address, _)| address).collect();
+    assert_eq!(to.len(), 1);
+    replies.extend((0..3).map(|_| send(&mut dispatcher, 1)));
+    assert_eq!(std::iter::from_fn(|| dispatcher.next_send(late)).count(), 3, "both take two again");
+}
+
+#[test]
+fn a_distrusted_stream_is_tried_again_after_a_while_although_others_have_room() {
+    let mut dispatcher = dispatcher(&[1, 2]);
+    let begin = Instant::now();
+    let _reply = send(&mut dispatcher, 1);
+    let (first, _) = dispatcher.next_send(begin).unwrap();
+    dispatcher.take_overdue(begin + TIMEOUT);
+    dispatcher.closed(first, StreamEnd::Orderly);
+    dispatcher.opened(first);
+    let mut tried = |now| {
+        let mut replies = Vec::new();
+        (0..3).any(|_| {
+            replies.push(send(&mut dispatcher, 1));
+            let (address, batch) = dispatcher.next_send(now).unwrap();
+            dispatcher.receipted(address, stored(&batch)).unwrap();
+            address == first
+        })
+    };
+    assert!(!tried(begin + TIMEOUT));
+    assert!(tried(begin + TIMEOUT * 2));
+}
+
+#[test]
+fn a_waiting_batch_that_nobody_waits_for_is_dropped() {
+    let mut dispatcher = dispatcher(&[1]);
+    drop(send(&mut dispatcher, 1));
+    assert!(dispatcher.next_send(Instant::now()).is_none());
+    assert!(dispatcher.holds_nothing());
 }
 
 #[derive(Debug, Clone)]
@@ -292,7 +369,7 @@ proptest! {
                 }
             }
             dispatcher.take_retired();
-            while let Some((address, batch)) = dispatcher.next_send() {
+            while let Some((address, batch)) = dispatcher.next_send(Instant::now()) {
                 let on_stream = sent.entry(address.port()).or_default();
                 on_stream.push(batch);
                 prop_assert!(on_stream.len() <= LIMIT);
@@ -304,7 +381,7 @@ proptest! {
                     dispatcher.receipted(address(port), stored(&batch)).unwrap();
                 }
             }
-            while let Some((address, batch)) = dispatcher.next_send() {
+            while let Some((address, batch)) = dispatcher.next_send(Instant::now()) {
                 sent.entry(address.port()).or_default().push(batch);
             }
         }
