@@ -50,7 +50,7 @@ impl LoadedPolicy {
             target: policy.target(),
             digest: policy.digest.clone(),
             keys: keys.digests(),
-            warnings: warnings(&policy).into_iter().map(|warning| warning.to_string()).collect(),
+            warnings: warnings(&policy).into_iter().collect(),
         })
     }
 }
