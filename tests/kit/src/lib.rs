@@ -27,6 +27,6 @@ pub use sqs_proxy::{ArmedFault, BODILESS, SqsFault, SqsFaultProxy};
 pub use stack::Stack;
 pub use tls_proxy::TlsProxy;
 pub use trace_collector::{ReceivedSpan, TraceCollector};
-pub use unfinished_streams::UnfinishedStreams;
+pub use unfinished_streams::{UnfinishedStreams, refused_streams};
 pub use veilpost_local::process::free_port;
 pub use wait::eventually;

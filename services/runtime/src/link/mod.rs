@@ -24,6 +24,8 @@ mod network;
 mod outgoing;
 mod resolve;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod stream_task;
 
 pub use acceptance::Acceptance;

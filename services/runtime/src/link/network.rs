@@ -16,7 +16,7 @@ use crate::{Identity, tls};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What names resolve to and what connections are made of.
+/// What names resolve to and what connections are made of. Tests of the link simulate one.
 pub(super) trait Network: Clone + Send + Sync + 'static {
     /// The addresses of a name.
     fn look_up(&self, host: &str, port: u16)
@@ -79,7 +79,7 @@ async fn connect_tls(address: SocketAddr, host: &str, identity: &Identity) -> an
     Ok(Connection { stream: Box::new(connected.stream), origin, renewal })
 }
 
-fn origin(scheme: &str, authority: &str) -> anyhow::Result<Uri> {
+pub(super) fn origin(scheme: &str, authority: &str) -> anyhow::Result<Uri> {
     Ok(Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build()?)
 }
 
