@@ -110,12 +110,8 @@ async fn down(fault: PostgresFault, length: Duration, pipeline: &ProxiedPipeline
 
 /// What the types are changed to and back: each takes every value that the other takes.
 const TYPES: [&[&str]; 2] = [
-    &[
-        "ALTER TABLE events ALTER app_version TYPE bigint, ALTER device_type TYPE varchar(64), ALTER extra TYPE json",
-    ],
-    &[
-        "ALTER TABLE events ALTER app_version TYPE integer, ALTER device_type TYPE varchar(32), ALTER extra TYPE jsonb",
-    ],
+    &["ALTER TABLE events ALTER masked_ip TYPE text, ALTER extra TYPE json"],
+    &["ALTER TABLE events ALTER masked_ip TYPE varchar(256), ALTER extra TYPE jsonb"],
 ];
 
 /// What a writer's status says when it finds that the definition has changed.
