@@ -150,7 +150,7 @@ async fn half_messages_on_many_streams_take_bounded_memory_of_every_service_of_a
         let taken = after.saturating_sub(*before);
         // Two connections, the messages' own budget, and twice as much again for what the records of the test
         // take.
-        assert!(taken < 2 * CONNECTION_BYTES + (3 * 16 << 20), "{taken} bytes more");
+        assert!(taken < 2 * CONNECTION_BYTES + ((3 * 16) << 20), "{taken} bytes more");
     }
     drop(held);
     stack.stop().await.unwrap();

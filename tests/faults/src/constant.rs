@@ -1,12 +1,12 @@
 //! Records that the table refuses with the same SQLSTATE each time, which may be anybody's fault: all others
 //! are stored, and each of these ends in the dead-letter queue with what is known.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::load;
+use crate::load::{self, Sent};
 use crate::mix::{Message, message};
 use crate::pipeline::{PipelineOptions, ProxiedPipeline};
 use crate::round::{Check, account, check, checks_of, no_panic, unchanged};
@@ -21,8 +21,14 @@ const OTHERS: u64 = 600;
 /// Few, so that the last receive comes soon.
 const RECEIVES: u32 = 3;
 
+/// Longer than a drain may stand still.
+const STANDSTILL: Duration = Duration::from_mins(1);
+
 /// Longer than all receives of a message take.
-const STANDSTILL: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The pause between the messages that are sent until all is decided.
+const PACE: Duration = Duration::from_millis(500);
 
 /// Sends a load in which one record after the other meets another SQLSTATE. An error is a failure of the
 /// harness itself.
@@ -35,13 +41,11 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Check>> {
         sqlx::raw_sql(AssertSqlSafe(refuse)).execute(&mut connection).await?;
     }
     connection.close().await?;
-    let sent = load::send_all(&pipeline, messages()).await?;
-    // Commits of other records show that the database works; without them nothing would be decided.
-    let drained = async {
-        let drained = pipeline.drained(STANDSTILL).await;
-        drained.map(|_| ())
-    };
-    let mut checks = vec![check("the queue drains, nothing stays hidden", drained.await)];
+    let mut sent = load::send_all(&pipeline, messages()).await?;
+    let decided = all_decided(&pipeline, &mut sent).await;
+    let mut checks = vec![check("every refused record is decided while others are stored", decided)];
+    let drained = pipeline.drained(STANDSTILL).await;
+    checks.push(check("the queue drains, nothing stays hidden", drained.map(|_| ())));
     let account = account(&pipeline, &sent).await?;
     checks.extend(checks_of(&account));
     checks.push(check("every process exits with 0 on SIGTERM", pipeline.terminate().await));
@@ -53,13 +57,34 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// Sends further messages until all refused records are in the dead-letter queue: commits of other records
+/// show that the database works, and without them nothing is decided.
+async fn all_decided(pipeline: &ProxiedPipeline, sent: &mut Sent) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    for number in OTHERS.. {
+        let (waiting, hidden) = pipeline.stack().await.depth(&pipeline.pair.dead_letter_url).await?;
+        let decided = usize::try_from(waiting + hidden)?;
+        if decided >= SQLSTATES.len() {
+            break;
+        }
+        let wanted = SQLSTATES.len();
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "{decided} of {wanted} are in the dead-letter queue");
+        sent.extend(load::send_all(pipeline, vec![other(number)]).await?);
+        tokio::time::sleep(PACE).await;
+    }
+    Ok(())
+}
+
+fn other(number: u64) -> Message {
+    message(json!({ "user_id": format!("other-{number}") }).to_string(), None)
+}
+
 fn user(sqlstate: &str) -> String {
     format!("refused-{sqlstate}")
 }
 
 /// The refused records stand among the others.
 fn messages() -> Vec<Message> {
-    let other = |number| message(json!({ "user_id": format!("other-{number}") }).to_string(), None);
     let refused =
         |sqlstate: &&str| message(json!({ "user_id": user(sqlstate) }).to_string(), Some("undecided"));
     let (first, last) = (0..OTHERS / 2, OTHERS / 2..OTHERS);
