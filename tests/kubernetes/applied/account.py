@@ -33,7 +33,7 @@ class Account:
 
     def count(self, sent, rejected):
         sent, rejected = self.sent + sent, self.rejected + rejected
-        rows, keys = self.rows(), int(self.cluster.sql("select count(*) from veilpost.ledger"))
+        rows, keys = self.rows(), int(self.cluster.sql("select count(*) from veilpost.ledger where rejected is null"))
         self.letters |= self.queue.dead_letters()
         found = f"{sent} sent: {rows} rows, {keys} keys, {len(self.letters)} dead letters"
         stored = sent - rejected

@@ -80,7 +80,7 @@ class Pipeline:
     def count(self):
         rows = self.postgres.number("select count(*) from user_logins")
         users = self.postgres.number("select count(distinct user_id) from user_logins")
-        ledger = self.postgres.number("select count(*) from veilpost.ledger")
+        ledger = self.postgres.number("select count(*) from veilpost.ledger where rejected is null")
         self.letters |= self.queue.dead_letters()
         sent, rejected = self.load.sent, self.load.rejected()
         found = f"{sent} sent: {rows} rows of {users} users, {len(self.letters)} dead letters, {ledger} keys"
