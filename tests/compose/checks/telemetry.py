@@ -53,7 +53,7 @@ def alert_rules_and_dashboard_fit_the_metrics():
     assert series <= documented, f"docs/metrics.md lacks {sorted(series - documented)}"
     described = set()
     for source in (ROOT / "services").glob("*/src/**/*.rs"):
-        described |= set(re.findall(r'"(veilpost_(?:reader|masker|writer|link|tls|build)_[a-z_]+)"', source.read_text()))
+        described |= set(re.findall(r'"(veilpost_(?:reader|masker|writer|link|tls|build|refused)_[a-z_]+)"', source.read_text()))
     assert documented == described, f"documented or in the code only: {sorted(documented ^ described)}"
     for path in ["deploy/dashboards/veilpost.json", "deploy/alerts/veilpost.yml"]:
         used = set(re.findall(r"veilpost_[a-z_]+", (ROOT / path).read_text()))
