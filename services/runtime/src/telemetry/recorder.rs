@@ -34,10 +34,12 @@ impl MetricsHandle {
         Ok(metrics)
     }
 
-    /// No metrics, and no recorder installed.
+    /// One metric, and no recorder installed.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        Self(PrometheusBuilder::new().build_recorder().handle())
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || metrics::gauge!(BUILD_INFO).set(1.0));
+        Self(recorder.handle())
     }
 
     /// Everything in Prometheus's text format.
