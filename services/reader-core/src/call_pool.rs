@@ -24,7 +24,14 @@ pub struct CallPool<'a> {
     pub lifecycle: &'a Lifecycle,
 }
 
-impl CallPool<'_> {
+impl<'a> CallPool<'a> {
+    /// A pool with always the same number of calls under way, which no metric shows.
+    #[must_use]
+    pub fn fixed(calls: usize, call_items: usize, lifecycle: &'a Lifecycle) -> Self {
+        let concurrency = AdaptiveConcurrency::between(calls, calls, Instant::now());
+        Self { concurrency, allowed: Gauge::noop(), call_items, lifecycle }
+    }
+
     /// Calls `attempt` with batches of what arrives, until `arriving` is closed and everything is done.
     ///
     /// When another call is allowed, `take` cuts its batch from the front of what waits: at least one item.

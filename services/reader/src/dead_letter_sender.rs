@@ -3,14 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use metrics::Gauge;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use veilpost_reader_core::metrics::{LEFT, SETTLED};
 use veilpost_reader_core::spans::SettleSpan;
 use veilpost_reader_core::{
-    AdaptiveConcurrency, CallPool, CompletedDelivery, KnownRejects, LeftDelivery, RejectedDelivery,
-    pause_before_retry,
+    CallPool, CompletedDelivery, KnownRejects, LeftDelivery, RejectedDelivery, pause_before_retry,
 };
 use veilpost_runtime::{Lifecycle, numbers};
 use veilpost_sqs::SqsError;
@@ -52,12 +49,7 @@ impl DeadLetterSender {
     /// Sends what arrives until the channel is closed and everything is sent, or until the service aborts.
     /// What is not sent by then is still in flight.
     pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<RejectedDelivery>>, lifecycle: Lifecycle) {
-        let pool = CallPool {
-            concurrency: AdaptiveConcurrency::between(CALLS, CALLS, Instant::now()),
-            allowed: Gauge::noop(),
-            call_items: MAX_ENTRIES,
-            lifecycle: &lifecycle,
-        };
+        let pool = CallPool::fixed(CALLS, MAX_ENTRIES, &lifecycle);
         pool.run(arriving, take_batch, |batch| self.attempt(batch, &lifecycle)).await;
     }
 

@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::Gauge;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use veilpost_reader_core::metrics::SETTLED;
-use veilpost_reader_core::{AdaptiveConcurrency, CallPool, DeliveryNumber, LeftDelivery, pause_before_retry};
+use veilpost_reader_core::{CallPool, DeliveryNumber, LeftDelivery, pause_before_retry};
 use veilpost_runtime::Lifecycle;
 
 use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY};
@@ -45,12 +43,7 @@ impl Leaver {
     /// Leaves what arrives until the channel is closed and everything is left, or until the service aborts.
     /// What is not left by then is still in flight.
     pub(crate) async fn run(self, arriving: mpsc::Receiver<Vec<LeftDelivery>>, lifecycle: Lifecycle) {
-        let pool = CallPool {
-            concurrency: AdaptiveConcurrency::between(CALLS, CALLS, Instant::now()),
-            allowed: Gauge::noop(),
-            call_items: MAX_ENTRIES,
-            lifecycle: &lifecycle,
-        };
+        let pool = CallPool::fixed(CALLS, MAX_ENTRIES, &lifecycle);
         pool.run(arriving, take_batch, |batch| self.attempt(batch, &lifecycle)).await;
     }
 
