@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use crate::load::{self, Sent};
 use crate::mix::{Message, message};
 use crate::pipeline::{PipelineOptions, ProxiedPipeline};
-use crate::round::{Check, account, check, checks_of, no_panic, unchanged};
+use crate::round::{Check, STANDSTILL, check, settle};
 
 /// Codes of a record's classes, of none of Postgres's classes, and of others.
 const SQLSTATES: [&str; 10] =
@@ -20,9 +20,6 @@ const OTHERS: u64 = 600;
 
 /// Few, so that the last receive comes soon.
 const RECEIVES: u32 = 3;
-
-/// Longer than a drain may stand still.
-const STANDSTILL: Duration = Duration::from_mins(1);
 
 /// Longer than all receives of a message take.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -44,16 +41,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Check>> {
     let mut sent = load::send_all(&pipeline, messages()).await?;
     let decided = all_decided(&pipeline, &mut sent).await;
     let mut checks = vec![check("every refused record is decided while others are stored", decided)];
-    let drained = pipeline.drained(STANDSTILL).await;
-    checks.push(check("the queue drains, nothing stays hidden", drained.map(|_| ())));
-    let account = account(&pipeline, &sent).await?;
-    checks.extend(checks_of(&account));
-    checks.push(check("every process exits with 0 on SIGTERM", pipeline.terminate().await));
-    checks.push(check("nothing changes while the processes end", unchanged(&pipeline, &account).await));
-    checks.push(check("no process panics", no_panic(&pipeline).await));
-    if checks.iter().any(|check| check.result.is_err()) {
-        pipeline.keep_logs(0).await?;
-    }
+    checks.extend(settle(&pipeline, &sent, STANDSTILL, 0).await?);
     Ok(checks)
 }
 

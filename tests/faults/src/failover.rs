@@ -12,7 +12,7 @@ use crate::fault::Hop;
 use crate::load;
 use crate::mix::MessageMix;
 use crate::pipeline::{PipelineOptions, ProxiedPipeline};
-use crate::round::{Check, STANDSTILL, account, check, checks_of, no_panic, unchanged};
+use crate::round::{Check, STANDSTILL, check, settle};
 use crate::seeded_rng::SeededRng;
 
 const STANDBY: &str = "replica";
@@ -62,16 +62,7 @@ pub(crate) async fn run(seed: u64) -> anyhow::Result<Vec<Check>> {
         tokio::try_join!(failover, load::send(&pipeline, MessageMix::new(seed), &over))?;
     let mut checks = vec![check("commits wait for the standby after each interruption", interrupted)];
     pipeline.database = FaultDatabase::of(&standby);
-    let drained = pipeline.drained(STANDSTILL).await;
-    checks.push(check("the queue drains into the new primary", drained.map(|_| ())));
-    let account = account(&pipeline, &sent).await?;
-    checks.extend(checks_of(&account));
-    checks.push(check("every process exits with 0 on SIGTERM", pipeline.terminate().await));
-    checks.push(check("nothing changes while the processes end", unchanged(&pipeline, &account).await));
-    checks.push(check("no process panics", no_panic(&pipeline).await));
-    if checks.iter().any(|check| check.result.is_err()) {
-        pipeline.keep_logs(seed).await?;
-    }
+    checks.extend(settle(&pipeline, &sent, STANDSTILL, seed).await?);
     Ok(checks)
 }
 

@@ -110,7 +110,7 @@ pub(crate) fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
     Check { what, result: result.map_err(|error| format!("{error:#}")) }
 }
 
-pub(crate) async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::Result<Reconciliation> {
+async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::Result<Reconciliation> {
     let letters = pipeline.stack().await.dead_letters().await?;
     let letters = letters.into_iter().map(|letter| FoundDeadLetter {
         message_id: letter.message_id,
@@ -129,7 +129,7 @@ pub(crate) async fn account(pipeline: &ProxiedPipeline, sent: &Sent) -> anyhow::
     Ok(Reconciliation::of(&expected, &found))
 }
 
-pub(crate) fn checks_of(account: &Reconciliation) -> Vec<Check> {
+fn checks_of(account: &Reconciliation) -> Vec<Check> {
     let none = |what, count: u64, of_what: &str| Check {
         what,
         result: if count == 0 { Ok(()) } else { Err(format!("{count} {of_what}")) },
@@ -159,7 +159,28 @@ pub(crate) fn checks_of(account: &Reconciliation) -> Vec<Check> {
     ]
 }
 
-pub(crate) async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyhow::Result<()> {
+/// Drains a pipeline in which nothing is broken any more, ends it, and checks what became of the messages.
+/// When something is wrong, the logs are kept under `seed`.
+pub(crate) async fn settle(
+    pipeline: &ProxiedPipeline,
+    sent: &Sent,
+    standstill: Duration,
+    seed: u64,
+) -> anyhow::Result<Vec<Check>> {
+    let drained = pipeline.drained(standstill).await;
+    let mut checks = vec![check("the queue drains, nothing stays hidden", drained.map(|_| ()))];
+    let account = account(pipeline, sent).await?;
+    checks.extend(checks_of(&account));
+    checks.push(check("every process exits with 0 on SIGTERM", pipeline.terminate().await));
+    checks.push(check("nothing changes while the processes end", unchanged(pipeline, &account).await));
+    checks.push(check("no process panics", no_panic(pipeline).await));
+    if checks.iter().any(|check| check.result.is_err()) {
+        pipeline.keep_logs(seed).await?;
+    }
+    Ok(checks)
+}
+
+async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyhow::Result<()> {
     let depth = pipeline.depth().await?;
     anyhow::ensure!(depth == (0, 0), "{} messages wait and {} are hidden", depth.0, depth.1);
     let rows = pipeline.database.row_count().await?;
@@ -167,7 +188,7 @@ pub(crate) async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliati
     Ok(())
 }
 
-pub(crate) async fn no_panic(pipeline: &ProxiedPipeline) -> anyhow::Result<()> {
+async fn no_panic(pipeline: &ProxiedPipeline) -> anyhow::Result<()> {
     for (path, text) in pipeline.logs().await? {
         let panic = text.lines().find(|line| line.contains("panicked"));
         anyhow::ensure!(panic.is_none(), "{}: {}", path.display(), panic.unwrap_or_default());
