@@ -30,25 +30,25 @@ const IS_DOMAIN: &str = "
           AND t.typname::pg_catalog.text OPERATOR(pg_catalog.=) $4
           AND t.typtype OPERATOR(pg_catalog.=) 'd'::pg_catalog.\"char\")";
 
-/// What an error names, of which the catalogue must say whether it is a part of the target.
+/// What an error names; the catalogue says whether it is a part of the target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Named {
+enum NamedPart {
     /// A relation, by schema and name.
     Relation(String, String),
     /// A type, by schema and name.
     Domain(String, String),
 }
 
-/// What is known without asking.
+/// What an error says by itself: its origin, or the part that must be looked up.
 #[derive(Debug, PartialEq, Eq)]
-enum Known {
+enum OriginOrPart {
     Origin(Origin),
-    Ask(Named),
+    Part(NamedPart),
 }
 
 /// The partitions and domains that are known to be a target's own.
 #[derive(Debug, Default)]
-pub(crate) struct OwnParts(HashSet<Named>);
+pub(crate) struct OwnParts(HashSet<NamedPart>);
 
 impl OwnParts {
     /// Who is to blame for an error of an insert. NULL in a column that the stream does not fill is not a
@@ -73,8 +73,8 @@ impl OwnParts {
         error: &ServerError,
     ) -> Origin {
         let named = match known(target, error) {
-            Known::Origin(origin) => return origin,
-            Known::Ask(named) => named,
+            OriginOrPart::Origin(origin) => return origin,
+            OriginOrPart::Part(named) => named,
         };
         if self.0.contains(&named) {
             return Origin::Target;
@@ -95,26 +95,26 @@ impl OwnParts {
 
 /// Only class 23 has an origin that matters. What a function or trigger was doing is not the target's, even
 /// when it was writing to the target.
-fn known(target: &ResolvedTarget, error: &ServerError) -> Known {
-    let elsewhere = Known::Origin(Origin::Elsewhere);
+fn known(target: &ResolvedTarget, error: &ServerError) -> OriginOrPart {
+    let elsewhere = OriginOrPart::Origin(Origin::Elsewhere);
     let (Some(schema), "23", false) = (&error.schema, error.class(), error.is_nested) else {
         return elsewhere;
     };
     match (&error.table, &error.data_type) {
-        (Some(_), _) if schema == "veilpost" => Known::Origin(Origin::Ledger),
+        (Some(_), _) if schema == "veilpost" => OriginOrPart::Origin(Origin::Ledger),
         (Some(table), _) if *schema == target.table.schema && *table == target.table.name => {
-            Known::Origin(Origin::Target)
+            OriginOrPart::Origin(Origin::Target)
         }
-        (Some(table), _) => Known::Ask(Named::Relation(schema.clone(), table.clone())),
-        (None, Some(domain)) => Known::Ask(Named::Domain(schema.clone(), domain.clone())),
+        (Some(table), _) => OriginOrPart::Part(NamedPart::Relation(schema.clone(), table.clone())),
+        (None, Some(domain)) => OriginOrPart::Part(NamedPart::Domain(schema.clone(), domain.clone())),
         (None, None) => elsewhere,
     }
 }
 
-async fn is_own(session: &mut Session, target: &ResolvedTarget, named: &Named) -> Result<bool, DbError> {
+async fn is_own(session: &mut Session, target: &ResolvedTarget, named: &NamedPart) -> Result<bool, DbError> {
     let (sql, schema, name) = match named {
-        Named::Relation(schema, name) => (IS_PARTITION, schema, name),
-        Named::Domain(schema, name) => (IS_DOMAIN, schema, name),
+        NamedPart::Relation(schema, name) => (IS_PARTITION, schema, name),
+        NamedPart::Domain(schema, name) => (IS_DOMAIN, schema, name),
     };
     let columns: Vec<&str> = target.columns.iter().map(|column| column.name.as_str()).collect();
     let query =
@@ -145,18 +145,19 @@ mod tests {
 
     #[test]
     fn an_error_names_the_target_or_the_ledger_or_something_to_be_asked_about() {
-        let relation = |schema: &str, name: &str| Known::Ask(Named::Relation(schema.into(), name.into()));
+        let relation =
+            |schema: &str, name: &str| OriginOrPart::Part(NamedPart::Relation(schema.into(), name.into()));
         for (named, expected) in [
-            (error("public", Some("logins"), None), Known::Origin(Origin::Target)),
-            (error("veilpost", Some("ledger_3"), None), Known::Origin(Origin::Ledger)),
+            (error("public", Some("logins"), None), OriginOrPart::Origin(Origin::Target)),
+            (error("veilpost", Some("ledger_3"), None), OriginOrPart::Origin(Origin::Ledger)),
             (error("audit", Some("logins"), None), relation("audit", "logins")),
             (error("public", Some("log"), None), relation("public", "log")),
             (
                 error("public", None, Some("short")),
-                Known::Ask(Named::Domain("public".into(), "short".into())),
+                OriginOrPart::Part(NamedPart::Domain("public".into(), "short".into())),
             ),
-            (error("public", None, None), Known::Origin(Origin::Elsewhere)),
-            (ServerError::with_sqlstate("23505"), Known::Origin(Origin::Elsewhere)),
+            (error("public", None, None), OriginOrPart::Origin(Origin::Elsewhere)),
+            (ServerError::with_sqlstate("23505"), OriginOrPart::Origin(Origin::Elsewhere)),
         ] {
             assert_eq!(known(&target(), &named), expected);
         }
@@ -165,8 +166,8 @@ mod tests {
     #[test]
     fn what_a_trigger_does_to_the_target_is_not_the_records_doing() {
         let nested = ServerError { is_nested: true, ..error("public", Some("logins"), None) };
-        assert_eq!(known(&target(), &nested), Known::Origin(Origin::Elsewhere));
+        assert_eq!(known(&target(), &nested), OriginOrPart::Origin(Origin::Elsewhere));
         let other_class = ServerError { sqlstate: "22012".into(), ..error("public", Some("logins"), None) };
-        assert_eq!(known(&target(), &other_class), Known::Origin(Origin::Elsewhere));
+        assert_eq!(known(&target(), &other_class), OriginOrPart::Origin(Origin::Elsewhere));
     }
 }
