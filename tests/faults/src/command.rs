@@ -1,5 +1,6 @@
 //! The command: which rounds to run, and what to say about them.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,13 +8,18 @@ use clap::Parser;
 use veilpost_local::output::{print, say};
 
 use crate::backlog::{Backlog, Size};
+use crate::report::conclusion;
 use crate::round::FaultRound;
 use crate::schedule::Schedule;
-use crate::summary::Summary;
-use crate::{constant, failover};
+use crate::summary::{BadVerdicts, Summary};
+use crate::{constant, failover, record_file};
 
 /// The seeds of a run without arguments.
 const SEEDS: [u64; 2] = [1, 2];
+
+/// A long run has a synchronous failover after each round with a seed that this divides, and constant errors
+/// after each second one of them.
+const FAILOVER_EVERY: u64 = 5;
 
 /// Breaks a whole pipeline on purpose and accounts for every message.
 ///
@@ -26,7 +32,7 @@ pub(crate) struct FaultArguments {
     #[arg(long, value_name = "N")]
     seed: Vec<u64>,
 
-    /// Run random seeds one after the other for this many hours
+    /// Run random seeds for this many hours, with failovers and constant errors in between
     #[arg(long, value_name = "HOURS", num_args = 0..=1, default_missing_value = "1", conflicts_with = "seed")]
     long: Option<f64>,
 
@@ -44,6 +50,15 @@ pub(crate) struct FaultArguments {
     #[arg(long, conflicts_with_all = ["seed", "long", "backlog", "failover"])]
     constant: bool,
 
+    /// Append what each round found to this file, one JSON line each; several runs may share it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+
+    /// Run nothing, but add up the rounds recorded in these files and print the table
+    #[arg(long, value_name = "FILE", num_args = 1..,
+          conflicts_with_all = ["seed", "long", "backlog", "failover", "constant", "record", "dry"])]
+    table: Vec<PathBuf>,
+
     /// Show the schedule of the seeds and run nothing
     #[arg(long)]
     dry: bool,
@@ -58,31 +73,32 @@ impl FaultArguments {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let mut summary = Summary::default();
-        if let Some(hours) = self.long {
-            long(hours, &mut summary).await?;
+        let mut run = FaultRun { sum: Summary::default(), record: self.record.clone() };
+        if !self.table.is_empty() {
+            self.table.iter().try_for_each(|path| record_file::add_to(&mut run.sum, path))?;
+        } else if let Some(hours) = self.long {
+            run.long(hours).await?;
         } else if let Some(messages) = self.backlog {
-            backlog(Size::of(messages), &mut summary).await;
+            run.backlog(Size::of(messages)).await?;
         } else if self.constant {
-            constant(&mut summary).await;
+            run.constant().await?;
         } else if !self.failover.is_empty() {
             for seed in &self.failover {
-                let seed = *seed;
-                failover(seed, &mut summary).await;
+                run.failover(*seed).await?;
             }
         } else {
             for seed in self.seeds() {
-                round(seed, &mut summary).await;
+                run.seed(seed).await?;
             }
             if self.seed.is_empty() {
-                failover(SEEDS[0], &mut summary).await;
-                constant(&mut summary).await;
-                backlog(Size::small(), &mut summary).await;
+                run.failover(SEEDS[0]).await?;
+                run.constant().await?;
+                run.backlog(Size::small()).await?;
             }
         }
-        summary.judge_faults();
-        print(&conclusion(&summary))?;
-        let good = summary.failed == 0 && summary.passed > 0;
+        run.sum.judge_faults();
+        print(&conclusion(&run.sum))?;
+        let good = run.sum.failed == 0 && run.sum.passed > 0;
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -91,70 +107,105 @@ impl FaultArguments {
     }
 }
 
-async fn round(seed: u64, summary: &mut Summary) {
-    let schedule = Schedule::new(seed);
-    say(&schedule.to_string());
-    let begun = Instant::now();
-    match FaultRound::run(&schedule).await {
-        Ok(round) => {
-            summary.add(&round);
-            say(&line(&round, begun.elapsed()));
+/// What has run so far.
+#[derive(Debug)]
+struct FaultRun {
+    sum: Summary,
+    /// Where each round is recorded.
+    record: Option<PathBuf>,
+}
+
+impl FaultRun {
+    fn add(&mut self, round: Summary) -> anyhow::Result<()> {
+        if let Some(path) = &self.record {
+            record_file::append(path, &round)?;
         }
-        Err(error) => summary.fail(format!("seed {seed}: the harness itself failed: {error:#}")),
+        self.sum.merge(round);
+        Ok(())
     }
-}
 
-async fn backlog(size: Size, summary: &mut Summary) {
-    match Backlog::run(size).await {
-        Ok(backlog) => {
-            summary.check("backlog", &backlog.checks);
-            summary.tell(backlog.report);
+    async fn seed(&mut self, seed: u64) -> anyhow::Result<()> {
+        let schedule = Schedule::new(seed);
+        say(&schedule.to_string());
+        self.round(&format!("seed {seed}"), FaultRound::run(&schedule)).await
+    }
+
+    async fn failover(&mut self, seed: u64) -> anyhow::Result<()> {
+        self.round(&format!("failover {seed}"), failover::run(seed)).await
+    }
+
+    async fn constant(&mut self) -> anyhow::Result<()> {
+        self.round("constant errors", constant::run()).await
+    }
+
+    async fn round(
+        &mut self,
+        name: &str,
+        round: impl Future<Output = anyhow::Result<FaultRound>>,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let found = match Box::pin(round).await {
+            Ok(round) => {
+                say(&line(&round, begun.elapsed()));
+                Summary::of(&round)
+            }
+            Err(error) => Summary::of_failure(format!("{name}: the harness itself failed: {error:#}")),
+        };
+        self.add(found)
+    }
+
+    async fn backlog(&mut self, size: Size) -> anyhow::Result<()> {
+        let found = match Backlog::run(size).await {
+            Ok(backlog) => {
+                let mut found = Summary::default();
+                found.check("backlog", &backlog.checks);
+                found.tell(backlog.report);
+                found
+            }
+            Err(error) => Summary::of_failure(format!("backlog: the harness itself failed: {error:#}")),
+        };
+        self.add(found)
+    }
+
+    /// Every round has its own seed, which replays it.
+    async fn long(&mut self, hours: f64) -> anyhow::Result<()> {
+        let (begun, time) = (Instant::now(), Duration::try_from_secs_f64(hours * 3600.0)?);
+        let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * 1000;
+        while begun.elapsed() < time {
+            self.seed(seed).await?;
+            if seed.is_multiple_of(FAILOVER_EVERY) {
+                self.failover(seed).await?;
+            }
+            if seed.is_multiple_of(2 * FAILOVER_EVERY) {
+                self.constant().await?;
+            }
+            self.say_progress(begun.elapsed(), time);
+            seed += 1;
         }
-        Err(error) => summary.fail(format!("backlog: the harness itself failed: {error:#}")),
+        Ok(())
     }
-}
 
-async fn failover(seed: u64, summary: &mut Summary) {
-    match failover::run(seed).await {
-        Ok(checks) => summary.check(&format!("failover {seed}"), &checks),
-        Err(error) => summary.fail(format!("failover {seed}: the harness itself failed: {error:#}")),
-    }
-}
-
-async fn constant(summary: &mut Summary) {
-    match constant::run().await {
-        Ok(checks) => summary.check("constant errors", &checks),
-        Err(error) => summary.fail(format!("constant errors: the harness itself failed: {error:#}")),
-    }
-}
-
-/// Every round has its own seed, which replays it.
-async fn long(hours: f64, summary: &mut Summary) -> anyhow::Result<()> {
-    let (begun, time) = (Instant::now(), Duration::try_from_secs_f64(hours * 3600.0)?);
-    let mut seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() * 1000;
-    while begun.elapsed() < time {
-        round(seed, summary).await;
-        let minutes = begun.elapsed().as_secs() / 60;
+    fn say_progress(&self, since: Duration, time: Duration) {
+        let sum = &self.sum;
+        let BadVerdicts { lost, twice, both, changed } = sum.verdicts;
         say(&format!(
-            "after {minutes} of {} minutes: {} messages, {} lost, {} twice, {} checks passed, {} failed",
+            "after {} of {} minutes: {} messages, {lost} lost, {twice} stored twice, {both} stored and \
+             dead-lettered, {changed} changed, {} checks passed, {} failed",
+            since.as_secs() / 60,
             time.as_secs() / 60,
-            summary.messages,
-            summary.lost,
-            summary.twice,
-            summary.passed,
-            summary.failed
+            sum.messages,
+            sum.passed,
+            sum.failed
         ));
-        seed += 1;
     }
-    Ok(())
 }
 
 fn line(round: &FaultRound, took: Duration) -> String {
     let drained = round.drained_in.map_or("not".to_owned(), |time| format!("in {:.1} s", time.as_secs_f64()));
     let account = &round.account;
     format!(
-        "seed {}: {} messages, {} rows, {} dead letters ({} further copies), the last {} drained {drained}, {:.0} s: {}",
-        round.seed,
+        "{}: {} messages, {} rows, {} dead letters ({} further copies), the last {} drained {drained}, {:.0} s: {}",
+        round.name,
         round.sent.len(),
         account.stored,
         account.dead_lettered,
@@ -165,30 +216,6 @@ fn line(round: &FaultRound, took: Duration) -> String {
     )
 }
 
-/// Reports, failures with the commands that replay them, and last the line that sums all up.
-fn conclusion(summary: &Summary) -> String {
-    let mut lines: Vec<String> = summary.reports().to_vec();
-    if summary.messages > 0 {
-        lines.push(summary.table());
-        let peaks = summary.peak_memory().iter().map(|bytes| (bytes >> 20).to_string());
-        let peaks = peaks.collect::<Vec<_>>().join(", ");
-        lines.push(format!("most memory of a reader, a masker, a writer: {peaks} MiB"));
-    }
-    lines.extend(summary.skipped().into_iter().map(|(fault, times)| {
-        format!("{times} skipped: {fault} (this user may not mount a small file system)")
-    }));
-    lines.extend_from_slice(summary.failures());
-    let mut seeds: Vec<_> = summary.failures().iter().filter_map(|failure| failed_seed(failure)).collect();
-    seeds.dedup();
-    lines.extend(seeds.into_iter().map(|seed| format!("replay: tests/faults/run --seed {seed}")));
-    lines.push(format!("{} passed, {} failed\n", summary.passed, summary.failed));
-    lines.join("\n")
-}
-
-fn failed_seed(failure: &str) -> Option<u64> {
-    failure.strip_prefix("seed ")?.split(':').next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,11 +224,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         FaultArguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_failure_tells_its_seed() {
-        assert_eq!(failed_seed("seed 17: not so: x"), Some(17));
-        assert_eq!(failed_seed("Postgres: restart: injected"), None);
     }
 }

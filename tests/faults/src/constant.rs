@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _};
 
+use crate::fault::Fault;
 use crate::load::{self, Sent};
 use crate::mix::{Message, message};
 use crate::pipeline::{PipelineOptions, ProxiedPipeline};
-use crate::round::{Check, STANDSTILL, check, settle};
+use crate::round::{FaultRound, check, settle};
+use crate::tally::Tally;
 
 /// Codes of a record's classes, of none of Postgres's classes, and of others.
 const SQLSTATES: [&str; 10] =
@@ -29,7 +31,7 @@ const PACE: Duration = Duration::from_millis(500);
 
 /// Sends a load in which one record after the other meets another SQLSTATE. An error is a failure of the
 /// harness itself.
-pub(crate) async fn run() -> anyhow::Result<Vec<Check>> {
+pub(crate) async fn run() -> anyhow::Result<FaultRound> {
     let options = PipelineOptions { max_receive_count: RECEIVES, ..PipelineOptions::default() };
     let pipeline = ProxiedPipeline::start(options).await?;
     let mut connection = pipeline.database.connect().await?;
@@ -38,11 +40,14 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Check>> {
         sqlx::raw_sql(AssertSqlSafe(refuse)).execute(&mut connection).await?;
     }
     connection.close().await?;
+    let (begun, tally) = (Instant::now(), Tally::default());
     let mut sent = load::send_all(&pipeline, messages()).await?;
     let decided = all_decided(&pipeline, &mut sent).await;
-    let mut checks = vec![check("every refused record is decided while others are stored", decided)];
-    checks.extend(settle(&pipeline, &sent, STANDSTILL, 0).await?);
-    Ok(checks)
+    for sqlstate in SQLSTATES {
+        tally.note(Fault::Constant(sqlstate), begun, Some(pipeline.database.logged(sqlstate)?));
+    }
+    let checks = vec![check("every refused record is decided while others are stored", decided)];
+    settle(&pipeline, "constant errors".to_owned(), checks, tally.injections(), sent).await
 }
 
 /// Sends further messages until all refused records are in the dead-letter queue: commits of other records

@@ -13,6 +13,22 @@ pub(crate) enum Fault {
     Network(Hop, NetworkFault),
     Process(Role, ProcessFault),
     Postgres(PostgresFault),
+    /// Of a synchronous failover; no schedule has it.
+    Failover(FailoverFault),
+    /// Some records meet this SQLSTATE each time they come; no schedule has it.
+    Constant(&'static str),
+}
+
+/// What happens to commits that wait for a standby, and what ends the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailoverFault {
+    /// Somebody cancels the waits: Postgres commits on the primary alone and only warns.
+    WaitsCancelled,
+    ConnectionsTerminated,
+    /// The primary crashes and starts again, still without the standby.
+    PrimaryCrashed,
+    /// The primary dies while commits wait, and the standby takes over.
+    StandbyPromoted,
 }
 
 /// The calls that the reader makes.
@@ -199,6 +215,8 @@ impl fmt::Display for Fault {
             Self::Network(hop, fault) => write!(formatter, "network, {}: {}", hop.noun(), fault.text()),
             Self::Process(role, fault) => write!(formatter, "{}: {}", role.name(), fault.text()),
             Self::Postgres(fault) => write!(formatter, "Postgres: {}", fault.text()),
+            Self::Failover(fault) => write!(formatter, "failover, standby cut off: {}", fault.text()),
+            Self::Constant(sqlstate) => write!(formatter, "a record always fails: SQLSTATE {sqlstate}"),
         }
     }
 }
@@ -265,6 +283,17 @@ impl ProcessFault {
             Self::KillAll => "SIGKILL to both replicas",
             Self::Hang => "SIGSTOP, then SIGCONT",
             Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+impl FailoverFault {
+    fn text(self) -> &'static str {
+        match self {
+            Self::WaitsCancelled => "commits' waits cancelled",
+            Self::ConnectionsTerminated => "waiting connections terminated",
+            Self::PrimaryCrashed => "primary crashes and starts again",
+            Self::StandbyPromoted => "primary dies, standby promoted",
         }
     }
 }

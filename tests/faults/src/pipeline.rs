@@ -233,14 +233,14 @@ impl ProxiedPipeline {
     }
 
     /// Copies all logs to where they outlive this pipeline, and says where.
-    pub(crate) async fn keep_logs(&self, seed: u64) -> anyhow::Result<()> {
-        let kept = std::env::temp_dir().join(format!("veilpost-faults-seed-{seed}"));
+    pub(crate) async fn keep_logs(&self, round: &str) -> anyhow::Result<()> {
+        let kept = std::env::temp_dir().join(format!("veilpost-faults-{}", round.replace(' ', "-")));
         tokio::fs::create_dir_all(&kept).await?;
         for (path, text) in self.logs().await? {
             let name = path.file_name().unwrap_or_default();
             tokio::fs::write(kept.join(name), text).await?;
         }
-        veilpost_local::output::say(&format!("the logs of seed {seed} are kept in {}", kept.display()));
+        veilpost_local::output::say(&format!("the logs of {round} are kept in {}", kept.display()));
         Ok(())
     }
 

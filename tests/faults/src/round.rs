@@ -16,7 +16,7 @@ use crate::tally::{Injection, Tally};
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts,
 /// backoffs and keepalives that are still running.
-pub(crate) const STANDSTILL: Duration = Duration::from_mins(1);
+const STANDSTILL: Duration = Duration::from_mins(1);
 
 /// The name in the ledger's keys: the queue's own.
 const PIPELINE: &str = "user-logins";
@@ -24,7 +24,8 @@ const PIPELINE: &str = "user-logins";
 /// What came of a round.
 #[derive(Debug)]
 pub(crate) struct FaultRound {
-    pub(crate) seed: u64,
+    /// What was run: begins with "seed" where a schedule was.
+    pub(crate) name: String,
     pub(crate) checks: Vec<Check>,
     pub(crate) injections: Vec<Injection>,
     pub(crate) sent: Sent,
@@ -65,36 +66,15 @@ impl FaultRound {
             tokio::try_join!(faults, load::send(&pipeline, MessageMix::new(schedule.seed), &over))?;
         let survived = check("no process ends but those that are ended, and those exit with 0", faults);
         if survived.result.is_err() {
-            pipeline.keep_logs(schedule.seed).await?;
+            pipeline.keep_logs(&name(schedule.seed)).await?;
             return Ok(Self::broken_off(schedule.seed, survived, &tally, sent));
         }
-        let (waiting, hidden) = pipeline.depth().await?;
-        let left = waiting + hidden;
-        let drained = pipeline.drained(STANDSTILL).await;
-        let drained_in = drained.as_ref().ok().copied();
-        let account = account(&pipeline, &sent).await?;
-        let mut peak_memory = Vec::new();
-        for role in Role::ALL {
-            peak_memory.push(pipeline.peak_memory(role).await);
-        }
-        let ended = pipeline.terminate().await;
-        let mut checks = vec![survived, check("the queue drains, nothing stays hidden", drained.map(|_| ()))];
-        checks.extend(checks_of(&account));
-        checks.push(check("every process exits with 0 on SIGTERM", ended));
-        checks.push(check("nothing changes while the processes end", unchanged(&pipeline, &account).await));
-        checks.push(check("no process panics", no_panic(&pipeline).await));
-        let injections = tally.injections();
-        let round =
-            Self { seed: schedule.seed, checks, injections, sent, account, left, drained_in, peak_memory };
-        if !round.passed() {
-            pipeline.keep_logs(schedule.seed).await?;
-        }
-        Ok(round)
+        settle(&pipeline, name(schedule.seed), vec![survived], tally.injections(), sent).await
     }
 
     fn broken_off(seed: u64, check: Check, tally: &Tally, sent: Sent) -> Self {
         Self {
-            seed,
+            name: name(seed),
             checks: vec![check],
             injections: tally.injections(),
             sent,
@@ -104,6 +84,10 @@ impl FaultRound {
             peak_memory: Vec::new(),
         }
     }
+}
+
+fn name(seed: u64) -> String {
+    format!("seed {seed}")
 }
 
 pub(crate) fn check(what: &'static str, result: anyhow::Result<()>) -> Check {
@@ -159,25 +143,34 @@ fn checks_of(account: &Reconciliation) -> Vec<Check> {
     ]
 }
 
-/// Drains a pipeline in which nothing is broken any more, ends it, and checks what became of the messages.
-/// When something is wrong, the logs are kept under `seed`.
+/// Drains a pipeline in which nothing is broken any more, ends it, and checks what became of the messages;
+/// `checks` are those of its faults. When something is wrong, the logs are kept under `name`.
 pub(crate) async fn settle(
     pipeline: &ProxiedPipeline,
-    sent: &Sent,
-    standstill: Duration,
-    seed: u64,
-) -> anyhow::Result<Vec<Check>> {
-    let drained = pipeline.drained(standstill).await;
-    let mut checks = vec![check("the queue drains, nothing stays hidden", drained.map(|_| ()))];
-    let account = account(pipeline, sent).await?;
+    name: String,
+    mut checks: Vec<Check>,
+    injections: Vec<Injection>,
+    sent: Sent,
+) -> anyhow::Result<FaultRound> {
+    let (waiting, hidden) = pipeline.depth().await?;
+    let drained = pipeline.drained(STANDSTILL).await;
+    let drained_in = drained.as_ref().ok().copied();
+    let account = account(pipeline, &sent).await?;
+    let mut peak_memory = Vec::new();
+    for role in Role::ALL {
+        peak_memory.push(pipeline.peak_memory(role).await);
+    }
+    checks.push(check("the queue drains, nothing stays hidden", drained.map(|_| ())));
     checks.extend(checks_of(&account));
     checks.push(check("every process exits with 0 on SIGTERM", pipeline.terminate().await));
     checks.push(check("nothing changes while the processes end", unchanged(pipeline, &account).await));
     checks.push(check("no process panics", no_panic(pipeline).await));
-    if checks.iter().any(|check| check.result.is_err()) {
-        pipeline.keep_logs(seed).await?;
+    let left = waiting + hidden;
+    let round = FaultRound { name, checks, injections, sent, account, left, drained_in, peak_memory };
+    if !round.passed() {
+        pipeline.keep_logs(&round.name).await?;
     }
-    Ok(checks)
+    Ok(round)
 }
 
 async fn unchanged(pipeline: &ProxiedPipeline, account: &Reconciliation) -> anyhow::Result<()> {

@@ -69,7 +69,7 @@ fn lengths(fault: Fault) -> (u64, u64) {
         Fault::Process(_, ProcessFault::Hang) => (500, 9000),
         Fault::Process(..) => (50, 1500),
         Fault::Postgres(PostgresFault::Restart | PostgresFault::ImmediateShutdown) => (200, 3000),
-        Fault::Postgres(_) => (2500, 4500),
+        Fault::Postgres(_) | Fault::Failover(_) | Fault::Constant(_) => (2500, 4500),
     }
 }
 
