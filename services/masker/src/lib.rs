@@ -39,16 +39,19 @@
 //! ```
 //!
 //! A record takes this way: `grpc` receives its batch, `batch` has every record masked and sends the writers
-//! what can be stored, `mask` applies the policy to one record, `body` finds the fields in its JSON, and a
-//! file in `transform` makes the value. `policy` reads the file that says so.
+//! what can be stored, `mask` applies the policy to one record, `body` finds the fields in its JSON,
+//! `normalize` gives equal things one spelling, and a file in `transform` makes the value. `policy` reads the
+//! file that says so.
 
 mod batch;
 mod body;
+mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod grpc;
 mod mask;
 mod metrics;
+mod normalize;
 mod policy;
 mod policy_in_force;
 mod policy_reload;

@@ -22,6 +22,16 @@ domain = "ip"
 key = "k1"
 "#;
 
+/// A policy of one column, a copy that is normalised as its argument says.
+const NORMALIZED: &str = "
+table = \"t\"
+
+[[column]]
+name = \"c\"
+source = \"/f\"
+transform = \"copy\"
+";
+
 fn main() {
     divan::main();
 }
@@ -57,6 +67,33 @@ fn apply(bencher: Bencher, mask: &Mask, padding: usize) {
     let record = RawRecord { message_id: "m".to_owned(), body: Some(body.into()), ..RawRecord::default() };
     let now = Timestamp::UNIX_EPOCH;
     bencher.counter(bytes).bench_local(|| mask.apply(black_box(&record), now).is_ok());
+}
+
+/// Compare with `copy_one_field`: the rest is what the normalisation costs.
+#[divan::bench(args = [
+    ("ip", "199.172.111.135"),
+    ("ip", "2001:db8::1:0:0:1"),
+    ("lowercase", "Ann.Example@EXAMPLE.org"),
+    ("trim", " a "),
+    ("nfc", "Ann"),
+    ("digits", "+49 170 1234567"),
+    ("email", "Ann.Example@EXAMPLE.org"),
+])]
+fn normalize_and_copy_one_field(bencher: Bencher, (step, value): (&str, &str)) {
+    copy(bencher, &format!("{NORMALIZED}normalize = [\"{step}\"]\n"), value);
+}
+
+#[divan::bench(args = ["199.172.111.135", "Ann.Example@EXAMPLE.org"])]
+fn copy_one_field(bencher: Bencher, value: &str) {
+    copy(bencher, NORMALIZED, value);
+}
+
+fn copy(bencher: Bencher, policy: &str, value: &str) {
+    let policy = Policy::parse(policy, "bench").expect("the policy above is good");
+    let mask = Mask::new(&policy, &HmacKeys::default()).expect("no key is needed");
+    let body = format!("{{\"f\":\"{value}\"}}");
+    let record = RawRecord { message_id: "m".to_owned(), body: Some(body.into()), ..RawRecord::default() };
+    bencher.bench_local(|| mask.apply(black_box(&record), Timestamp::UNIX_EPOCH).is_ok());
 }
 
 #[divan::bench]

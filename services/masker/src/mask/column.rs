@@ -1,14 +1,15 @@
 //! How one column gets its value.
 
 use jiff::Timestamp;
+use veilpost_proto::v1::RawRecord;
 use veilpost_proto::v1::value::Kind;
-use veilpost_proto::v1::{RawRecord, Reason};
 use veilpost_runtime::BadSettings;
 
 use super::rejection::Rejected;
 use crate::body::{Body, FieldId, FieldTree};
+use crate::fault::Fault;
 use crate::policy::ColumnRule;
-use crate::transform::{HmacKeys, MessageTransform, ReadyTransform, Transform};
+use crate::transform::{HmacKeys, MessageTransform, ReadyTransform, Transform, ValueRules};
 
 /// One column of the policy, ready to be applied.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(super) struct ColumnMask {
     name: String,
     transform_name: &'static str,
     transform: ColumnTransform,
+    rules: ValueRules,
 }
 
 #[derive(Debug)]
@@ -33,9 +35,10 @@ impl ColumnMask {
     ) -> Result<Self, BadSettings> {
         let transform = match &rule.transform {
             Transform::Field { source, how } => ColumnTransform::Field(fields.add(source), how.ready(keys)?),
-            Transform::Message(what) => ColumnTransform::Message(*what),
+            Transform::Message(what) => ColumnTransform::Message(what.clone()),
         };
-        Ok(Self { name: rule.name.clone(), transform_name: rule.transform_name, transform })
+        let rules = rule.rules.clone();
+        Ok(Self { name: rule.name.clone(), transform_name: rule.transform_name, transform, rules })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -50,10 +53,15 @@ impl ColumnMask {
         now: Timestamp,
     ) -> Result<Option<Kind>, Rejected> {
         let value = match &self.transform {
-            ColumnTransform::Field(id, transform) => of_field(body, *id, transform),
-            ColumnTransform::Message(transform) => transform.apply(record, now),
+            ColumnTransform::Field(id, transform) => {
+                body.get(*id).map_err(Fault::from).and_then(|field| self.rules.value(transform, field))
+            }
+            ColumnTransform::Message(transform) => {
+                let value = transform.apply(record, now).map_err(Fault::from);
+                value.map(|value| value.or_else(|| self.rules.default.clone()))
+            }
         };
-        value.map_err(|reason| Rejected::column(reason, &self.name, self.transform_name))
+        value.map_err(|fault| Rejected::column(fault, &self.name, self.transform_name))
     }
 
     /// Whether the field that the value is from is there and not null.
@@ -61,15 +69,14 @@ impl ColumnMask {
         matches!(&self.transform, ColumnTransform::Field(id, _) if body.has(*id))
     }
 
+    /// Whether the field that the value is from is there and no transform could be made of it.
+    pub(super) fn is_unreadable(&self, body: &Body<'_>) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(id, transform)
+            if transform.may_give_null() && body.get(*id).is_ok_and(|field| self.rules.has_value(field)))
+    }
+
     /// Whether the value is from the whole body.
     pub(super) fn is_whole_body(&self) -> bool {
         matches!(&self.transform, ColumnTransform::Field(id, _) if id.is_whole_body())
-    }
-}
-
-fn of_field(body: &Body<'_>, id: FieldId, transform: &ReadyTransform) -> Result<Option<Kind>, Reason> {
-    match body.get(id)? {
-        Some(field) => transform.apply(field),
-        None => Ok(None),
     }
 }

@@ -58,7 +58,7 @@ impl Mask {
         let mut unreadable_versions = Vec::new();
         for column in &self.columns {
             let kind = column.value(&body, record, now)?;
-            if kind.is_none() && column.has_field(&body) {
+            if kind.is_none() && column.is_unreadable(&body) {
                 unreadable_versions.push(column.name());
             }
             values.push(Value { kind });

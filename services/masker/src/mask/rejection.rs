@@ -4,6 +4,8 @@ use std::fmt;
 
 use veilpost_proto::v1::Reason;
 
+use crate::fault::Fault;
+
 /// A record that can never be stored as it is. The detail names column and rule, never a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -32,12 +34,11 @@ impl Rejected {
     }
 
     /// The field that fills `column` is at fault.
-    pub(super) fn column(reason: Reason, column: &str, transform: &str) -> Self {
-        let what = match reason {
-            Reason::NotAScalar => "an object or array where a scalar is needed",
-            Reason::NulInText => "U+0000 in text",
-            _ => return Self::whole(reason),
-        };
-        Self { reason, detail: format!("column {column}, {transform}: {what}") }
+    pub(super) fn column(fault: Fault, column: &str, transform: &str) -> Self {
+        if fault.reason == Reason::NotJson {
+            return Self::whole(fault.reason);
+        }
+        let by = fault.step.unwrap_or(transform);
+        Self { reason: fault.reason, detail: format!("column {column}, {by}: {}", fault.rule) }
     }
 }

@@ -236,6 +236,114 @@ fn no_rejection_shows_a_value() {
     }
 }
 
+#[test]
+fn a_rejection_names_column_step_and_rule_and_no_value() {
+    let field = |keys: &str| mask(&format!("[[column]]\nname = 'c'\nsource = '/f'\n{keys}\n"));
+    for (keys, reason, detail) in [
+        ("transform='ip-prefix'", Reason::InvalidValue, "column c, ip-prefix: not an IP address"),
+        (
+            "transform='copy'\nnormalize=['trim','ip']",
+            Reason::InvalidValue,
+            "column c, ip: not an IP address",
+        ),
+        (
+            "transform='sha512'\nnormalize=['digits']",
+            Reason::InvalidValue,
+            "column c, digits: a letter, or a digit other than 0 to 9",
+        ),
+        ("transform='email-domain'", Reason::InvalidValue, "column c, email-domain: not an e-mail address"),
+        ("transform='epoch-s'", Reason::InvalidValue, "column c, epoch-s: not a number"),
+        (
+            "transform='date'\nformat='%F'",
+            Reason::InvalidValue,
+            "column c, date: not in the format of the policy, or no such day or time",
+        ),
+        (
+            "transform='boolean'",
+            Reason::InvalidValue,
+            "column c, boolean: neither true nor false to this policy",
+        ),
+        (
+            "transform='copy'\nwithout=['/a']",
+            Reason::InvalidValue,
+            "column c, copy: a scalar where `without` needs an object or array",
+        ),
+    ] {
+        let rejected = values(&field(keys), &format!(r#"{{"f":"{MARK}"}}"#)).unwrap_err();
+        assert_eq!((rejected.reason, rejected.detail.as_str()), (reason, detail), "{keys}");
+    }
+    let partial = field("transform='partial'\nkeep_last=1");
+    assert_eq!(value(&partial, r#"{"f":"ab\u0000"}"#), Err(Reason::NulInText));
+    assert_eq!(value(&partial, r#"{"f":"\u0000ab"}"#), Ok(text("**b")), "U+0000 is masked");
+    assert_eq!(value(&field("transform='partial'\nkeep_last=1"), r#"{"f":[]}"#), Err(Reason::NotAScalar));
+}
+
+#[test]
+fn a_default_stands_for_absent_null_and_empty_and_is_not_transformed() {
+    let field = |keys: &str| mask(&format!("[[column]]\nname = 'c'\nsource = '/f'\n{keys}\n"));
+    let digest = field("transform='sha512'\ndefault='none'\nempty='null'\nnormalize=['trim','email']");
+    for body in ["{}", r#"{"f":null}"#, r#"{"f":""}"#, r#"{"f":" \t"}"#] {
+        assert_eq!(value(&digest, body), Ok(text("none")), "{body}");
+    }
+    assert_eq!(value(&digest, r#"{"f":" a@B.de "}"#), Ok(text(&sha512("a@b.de"))));
+    assert_eq!(value(&digest, r#"{"f":false}"#), Err(Reason::InvalidValue), "false is not empty");
+    for (default, kind) in [
+        ("0x10", number("16")),
+        ("-1_000", number("-1000")),
+        ("+1_0.50", number("10.50")),
+        ("12345678901234567890123.10", number("12345678901234567890123.10")),
+        ("1e40", number("1e40")),
+        ("true", Some(Kind::Boolean(true))),
+        ("''", text("")),
+    ] {
+        assert_eq!(
+            value(&field(&format!("transform='copy'\ndefault={default}")), "{}"),
+            Ok(kind),
+            "{default}"
+        );
+    }
+    let kept = field("transform='copy'\ndefault='none'");
+    assert_eq!(value(&kept, r#"{"f":""}"#), Ok(text("")), "empty is null only where the policy says so");
+}
+
+#[test]
+fn an_empty_version_that_counts_as_null_is_no_unreadable_one() {
+    let mask = mask("[[column]]\nname='c'\nsource='/f'\ntransform='major-version'\nempty='null'\n");
+    for (body, warnings) in [(r#"{"f":""}"#, 0), (r#"{"f":"beta"}"#, 1), ("{}", 0)] {
+        let masked = mask.apply(&record(body.as_bytes()), now()).ok().unwrap();
+        assert_eq!(masked.unreadable_versions.len(), warnings, "{body}");
+    }
+    let copied = on_field("copy");
+    assert!(copied.apply(&record(br#"{"f":null}"#), now()).ok().unwrap().unreadable_versions.is_empty());
+}
+
+#[test]
+fn the_trace_is_that_of_the_producer_or_the_default() {
+    let of = |keys: &str, traceparent: Option<&str>| {
+        let mask = mask(&format!("[[column]]\nname='c'\ntransform='trace-id'\n{keys}"));
+        let producer = traceparent.map(|text| veilpost_proto::v1::TraceContext {
+            traceparent: text.to_owned(),
+            tracestate: String::new(),
+        });
+        let record = RawRecord { producer, ..record(b"{}") };
+        mask.apply(&record, now()).ok().unwrap().record.values.remove(0).kind
+    };
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(of("", Some(traceparent)), text("4bf92f3577b34da6a3ce929d0e0e4736"));
+    assert_eq!(of("", Some("x")), None);
+    assert_eq!(of("", None), None);
+    assert_eq!(of("default='none'", None), text("none"));
+}
+
+#[test]
+fn days_are_those_of_the_time_zone() {
+    let mask = mask(
+        "[[column]]\nname='a'\ntransform='ingest-date'\ntimezone='Europe/Berlin'\n\
+         [[column]]\nname='b'\ntransform='sent-date'\ntimezone='America/Los_Angeles'\n",
+    );
+    assert_eq!(values(&mask, "{}").unwrap(), [text("2026-11-23"), text("2023-11-14")]);
+}
+
 proptest! {
     #[test]
     fn no_record_makes_it_panic(body: Option<Vec<u8>>, sent: i64, id: String, now in -377_000_000_000_i64..253_000_000_000) {

@@ -72,4 +72,13 @@ mod tests {
         );
         assert!(lines[4].starts_with("warning: column mail"), "{shown}");
     }
+
+    #[test]
+    fn options_are_shown_as_they_are_written() {
+        let policy = "table='t'\n[[column]]\nname='c'\nsource='/f'\ntransform='partial'\nkeep_last=4\n\
+                      normalize=['trim',\n  'digits']\nempty='null'\ndefault=-1.50\n";
+        let shown = describe(&Policy::parse(policy, "p.toml").unwrap());
+        let options = "partial, normalize ['trim', 'digits'], keep_last 4, empty null, default -1.50";
+        assert!(shown.contains(options), "{shown}");
+    }
 }

@@ -1,8 +1,10 @@
 //! A policy and its columns, as they are written.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::model::UnknownRecord;
@@ -16,30 +18,146 @@ pub(super) struct PolicyFile {
     pub(super) columns: Vec<Spanned<ColumnEntry>>,
 }
 
-/// All keys that a `[[column]]` can have. Those after `transform` are the options of some transforms.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ColumnEntry {
-    pub(super) name: Option<Spanned<String>>,
-    pub(super) source: Option<Spanned<String>>,
-    pub(super) transform: Option<Spanned<String>>,
-    pub(super) domain: Option<Spanned<String>>,
-    pub(super) key: Option<Spanned<String>>,
-}
+/// The keys of a `[[column]]` that are no options.
+pub(super) const BASIC_KEYS: [&str; 3] = ["name", "source", "transform"];
 
-/// An option as an entry gives it.
-pub(super) struct GivenOption {
-    pub(super) at: Range<usize>,
-    pub(super) value: String,
+/// Every option that a column can have, in the order in which they are shown.
+pub(super) const OPTIONS: [&str; 16] = [
+    "normalize",
+    "domain",
+    "key",
+    "without",
+    "v4",
+    "v6",
+    "keep_first",
+    "keep_last",
+    "mask",
+    "value",
+    "format",
+    "timezone",
+    "true",
+    "false",
+    "empty",
+    "default",
+];
+
+/// One `[[column]]`: its keys and values in their order. Each key is there once.
+pub(super) struct ColumnEntry(Vec<(Spanned<String>, Spanned<Item>)>);
+
+/// A value of TOML as it is given.
+pub(super) enum Item {
+    Text(String),
+    Integer(i64),
+    /// A number whose digits are in the policy's text.
+    Number,
+    Boolean(bool),
+    List(Vec<Spanned<Item>>),
+    /// A table or a date.
+    Other,
 }
 
 impl ColumnEntry {
-    /// Every option that a transform can have, in the order in which they are shown.
-    pub(super) fn options(&self) -> Vec<(&'static str, Option<GivenOption>)> {
-        vec![("domain", given_option(self.domain.as_ref())), ("key", given_option(self.key.as_ref()))]
+    pub(super) fn get(&self, key: &str) -> Option<&Spanned<Item>> {
+        self.0.iter().find(|(name, _)| name.get_ref() == key).map(|(_, item)| item)
+    }
+
+    /// Every key, and where it is.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.0.iter().map(|(name, _)| (name.get_ref().as_str(), name.span()))
     }
 }
 
-fn given_option<T: ToString>(option: Option<&Spanned<T>>) -> Option<GivenOption> {
-    option.map(|given| GivenOption { at: given.span(), value: given.get_ref().to_string() })
+impl Item {
+    /// What it is, for error messages.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Integer(_) => "an integer",
+            Self::Number => "a number",
+            Self::Boolean(_) => "a boolean",
+            Self::List(_) => "a list",
+            Self::Other => "a table or date",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ColumnEntry {
+    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
+        toml.deserialize_map(EntryVisitor)
+    }
+}
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = ColumnEntry;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the keys of a column")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ColumnEntry, A::Error> {
+        let mut keys = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            keys.push(entry);
+        }
+        Ok(ColumnEntry(keys))
+    }
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
+        toml.deserialize_any(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Item, E> {
+        Ok(Item::Text(text.to_owned()))
+    }
+
+    fn visit_i64<E>(self, integer: i64) -> Result<Item, E> {
+        Ok(Item::Integer(integer))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Item, E> {
+        Ok(Item::Number)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Item, E> {
+        Ok(Item::Number)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Item, E> {
+        Ok(Item::Number)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Item, E> {
+        Ok(Item::Number)
+    }
+
+    fn visit_bool<E>(self, boolean: bool) -> Result<Item, E> {
+        Ok(Item::Boolean(boolean))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Item, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Item::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Item::Other)
+    }
 }

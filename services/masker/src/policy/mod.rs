@@ -4,13 +4,17 @@ mod check_command;
 mod column;
 mod entry;
 mod file;
+mod given;
 mod model;
+mod nearest;
 mod personal_data;
 mod problem;
+mod read_options;
 #[cfg(test)]
 mod tests;
 mod transforms;
 mod validate;
+mod value_rules;
 
 pub(crate) use check_command::check;
 pub use model::Policy;

@@ -2,7 +2,7 @@
 
 use veilpost_proto::v1::Target;
 
-use crate::transform::Transform;
+use crate::transform::{Transform, ValueRules};
 
 /// Which field of a body becomes which column of which table, and how. Columns have distinct names, and there
 /// is at least one.
@@ -30,6 +30,7 @@ pub(crate) enum UnknownRecord {
 pub(crate) struct ColumnRule {
     pub(crate) name: String,
     pub(crate) transform: Transform,
+    pub(crate) rules: ValueRules,
     /// The transform's name in policies.
     pub(crate) transform_name: &'static str,
     /// The transform's options as the policy gives them: names and values.

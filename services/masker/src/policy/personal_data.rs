@@ -1,6 +1,6 @@
 //! Warnings about a policy: guesses from a field's name whether it holds personal data.
 
-use super::model::Policy;
+use super::model::{ColumnRule, Policy};
 use crate::body::Pointer;
 use crate::transform::{FieldTransform, KeylessTransform, Transform};
 
@@ -18,23 +18,16 @@ const KINDS: &str =
 const NAMED_THINGS: &str = "app application browser campaign class event feature file model os page platform \
     product queue screen service";
 
+/// Words that stand for an e-mail address.
+const EMAIL: &str = "email mail";
+
+/// A text of this many characters may be shown whole, or nearly so, by what is kept of it.
+const SHORT_TEXT: usize = 4;
+
 /// What an operator should know about a policy that works.
 pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let mut guessable = Vec::new();
-    for column in &policy.columns {
-        let Transform::Field { source, how: FieldTransform::Keyless(how) } = &column.transform else {
-            continue;
-        };
-        match how {
-            KeylessTransform::Copy if looks_personal(source) => warnings.push(format!(
-                "column {} is a copy of {source}, which looks like personal data; sha512 or hmac-sha512 would mask it",
-                column.name
-            )),
-            KeylessTransform::Sha512 => guessable.push(source.to_string()),
-            KeylessTransform::Copy | KeylessTransform::MajorVersion => {}
-        }
-    }
+    let mut warnings: Vec<String> = policy.columns.iter().filter_map(warning).collect();
+    let guessable: Vec<_> = policy.columns.iter().filter_map(guessable).map(ToString::to_string).collect();
     if !guessable.is_empty() {
         warnings.push(format!(
             "plain sha512 does not resist guessing: where few values are possible, {} need hmac-sha512 and a key",
@@ -42,6 +35,73 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// The source of a digest without a key.
+fn guessable(column: &ColumnRule) -> Option<&Pointer> {
+    match &column.transform {
+        Transform::Field { source, how: FieldTransform::Keyless(KeylessTransform::Sha512) } => Some(source),
+        _ => None,
+    }
+}
+
+fn warning(column: &ColumnRule) -> Option<String> {
+    let (name, transform) = (&column.name, column.transform_name);
+    let Transform::Field { source, how } = &column.transform else { return None };
+    match how {
+        FieldTransform::HmacSha512(_) | FieldTransform::Keyless(KeylessTransform::Sha512) => {
+            let of_email = column.rules.normalize.is_empty() && is_email(source);
+            of_email.then(|| {
+                format!(
+                    "column {name} is a digest of {source} as it is written, so Ann@Example.org and ann@example.org get \
+                     different ones; normalize = [\"trim\", \"lowercase\", \"email\"] would make them one"
+                )
+            })
+        }
+        FieldTransform::Keyless(how) if looks_personal(source) => {
+            let what = shown(how)?;
+            Some(format!(
+                "column {name}, {transform}, {what} {source}, which looks like personal data; sha512 or hmac-sha512 \
+                 would mask it"
+            ))
+        }
+        FieldTransform::Keyless(_) => None,
+    }
+}
+
+/// What a transform leaves to be seen of a value; `None` where that is no person's.
+fn shown(how: &KeylessTransform) -> Option<String> {
+    match how {
+        KeylessTransform::Copy => Some("is a copy of".to_owned()),
+        KeylessTransform::CopyWithout(_) => Some("is a copy of the rest of".to_owned()),
+        KeylessTransform::Epoch(_)
+        | KeylessTransform::Date(_)
+        | KeylessTransform::Timestamp(_)
+        | KeylessTransform::Boolean(_) => Some("shows the value of".to_owned()),
+        KeylessTransform::Partial(partial) => {
+            let kept = partial.keep_first.saturating_add(partial.keep_last);
+            (kept > SHORT_TEXT).then(|| format!("shows {kept} characters, which can be most, of"))
+        }
+        KeylessTransform::IpPrefix(prefix) => {
+            let wide = prefix.v4 > MAX_V4_PREFIX || prefix.v6 > MAX_V6_PREFIX;
+            wide.then(|| format!("with v4 = {} and v6 = {} shows nearly all of", prefix.v4, prefix.v6))
+        }
+        KeylessTransform::Sha512
+        | KeylessTransform::MajorVersion
+        | KeylessTransform::Redact(_)
+        | KeylessTransform::EmailDomain => None,
+    }
+}
+
+/// In longer prefixes of IPv4 there are few addresses.
+const MAX_V4_PREFIX: u8 = 24;
+
+/// Longer prefixes of IPv6 are those of single households.
+const MAX_V6_PREFIX: u8 = 48;
+
+/// Whether the last name of a pointer is that of an e-mail address.
+fn is_email(source: &Pointer) -> bool {
+    source.names().last().is_some_and(|name| words(&name).last().is_some_and(|word| is_one_of(word, EMAIL)))
 }
 
 /// Whether the last two names of a pointer, read as one, look like a person's data; the whole body does.
@@ -166,5 +226,38 @@ mod tests {
         let warnings = warnings(&Policy::parse(policy, "p.toml").unwrap());
         assert_eq!(warnings.len(), 1);
         assert!(warnings[0].contains("origin") && warnings[0].contains("/client/ip"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_shows_much_of_a_persons_data_is_warned_about_and_what_shows_little_is_not() {
+        let of = |keys: &str| {
+            let text = format!("table='t'\n[[column]]\nname='c'\n{keys}\n");
+            warnings(&Policy::parse(&text, "p.toml").unwrap()).join("\n")
+        };
+        for (keys, warning) in [
+            ("source='/phone'\ntransform='partial'\nkeep_last=5", "shows 5 characters"),
+            ("source='/phone'\ntransform='partial'\nkeep_first=3\nkeep_last=2", "shows 5 characters"),
+            ("source='/ip'\ntransform='ip-prefix'\nv4=32", "v4 = 32"),
+            ("source='/ip'\ntransform='ip-prefix'\nv6=64", "v6 = 64"),
+            ("source='/dob'\ntransform='date'\nformat='%F'", "shows the value of /dob"),
+            ("source='/birthday'\ntransform='epoch-s'", "shows the value of /birthday"),
+            ("source='/user/address'\ntransform='copy'\nwithout=['/street']", "a copy of the rest"),
+            ("source='/ip'\ntransform='copy'\nnormalize=['ip']", "is a copy of /ip"),
+            ("source='/email'\ntransform='hmac-sha512'\ndomain='d'\nkey='k'", "lowercase"),
+            ("source='/user/eMail'\ntransform='sha512'", "lowercase"),
+        ] {
+            assert!(of(keys).contains(warning), "{keys}: {}", of(keys));
+        }
+        for keys in [
+            "source='/phone'\ntransform='partial'\nkeep_last=4",
+            "source='/order'\ntransform='partial'\nkeep_last=9",
+            "source='/ip'\ntransform='ip-prefix'",
+            "source='/ip'\ntransform='redact'",
+            "source='/email'\ntransform='email-domain'",
+            "source='/email'\ntransform='hmac-sha512'\ndomain='d'\nkey='k'\nnormalize=['trim','email']",
+            "source='/created'\ntransform='epoch-ms'",
+        ] {
+            assert_eq!(of(keys), "", "{keys}");
+        }
     }
 }

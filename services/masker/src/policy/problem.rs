@@ -33,10 +33,21 @@ impl PolicyText<'_> {
         format!("{}:{line}:{column}", self.name)
     }
 
-    /// All problems in the order of their places, one a line.
+    /// All problems in the order of their places, one a line. The text is read once, however many there are.
     pub(super) fn refuse(self, mut problems: Vec<PolicyProblem>) -> BadSettings {
         problems.sort_by_key(|problem| problem.at);
-        let line = |problem: &PolicyProblem| format!("{}: {}", self.place(problem.at), problem.what);
-        BadSettings(problems.iter().map(line).collect::<Vec<_>>().join("\n"))
+        let (mut at, mut line, mut column) = (0, 1, 1);
+        let mut lines = Vec::with_capacity(problems.len());
+        for problem in &problems {
+            let passed = self.text.get(at..problem.at).unwrap_or_default();
+            at = problem.at;
+            line += passed.matches('\n').count();
+            column = match passed.rsplit_once('\n') {
+                Some((_, last)) => 1 + last.chars().count(),
+                None => column + passed.chars().count(),
+            };
+            lines.push(format!("{}:{line}:{column}: {}", self.name, problem.what));
+        }
+        BadSettings(lines.join("\n"))
     }
 }

@@ -1,142 +1,148 @@
 //! Every transform that a policy can name, and how its `[[column]]` is read.
 
-use std::ops::Range;
+use toml::Spanned;
 
-use super::entry::ColumnEntry;
-use super::problem::{PolicyProblem, PolicyText};
-use crate::body::Pointer;
-use crate::transform::{
-    FieldTransform, HmacSha512, KeyName, KeylessTransform, MessageTransform, Transform, is_key_id,
+use super::given::{Given, Noted};
+use super::read_options::{
+    boolean, copy, date, day_zone, hmac_sha512, ip_prefix, partial, redact, timestamp,
 };
+use crate::body::Pointer;
+use crate::transform::FieldTransform::Keyless;
+use crate::transform::{EpochUnit, FieldTransform, KeylessTransform, MessageTransform, Transform};
 
 /// A transform as policies write it.
 pub(super) struct TransformSyntax {
     pub(super) name: &'static str,
-    /// The options that it takes.
+    /// The options that it takes and that not every transform takes.
     pub(super) options: &'static [&'static str],
     pub(super) read: Read,
 }
 
-pub(super) type Read = fn(&GivenTransform<'_>) -> Result<Transform, PolicyProblem>;
+/// Reads the options.
+#[derive(Clone, Copy)]
+pub(super) enum Read {
+    /// Of a transform of a field.
+    Field(fn(&mut Given<'_>) -> Result<FieldTransform, Noted>),
+    /// Of a transform of what is known without the body.
+    Message(fn(&mut Given<'_>) -> Result<MessageTransform, Noted>),
+}
 
 /// Every transform, in the order in which error messages list them.
 pub(super) const TRANSFORMS: &[TransformSyntax] = &[
-    syntax("copy", &[], |given| given.keyless(KeylessTransform::Copy)),
-    syntax("sha512", &[], |given| given.keyless(KeylessTransform::Sha512)),
-    syntax("hmac-sha512", &["domain", "key"], hmac_sha512),
-    syntax("major-version", &[], |given| given.keyless(KeylessTransform::MajorVersion)),
-    syntax("ingest-date", &[], |given| given.message(MessageTransform::IngestDate)),
-    syntax("sent-date", &[], |given| given.message(MessageTransform::SentDate)),
-    syntax("sent-timestamp", &[], |given| given.message(MessageTransform::SentTimestamp)),
-    syntax("message-id", &[], |given| given.message(MessageTransform::MessageId)),
+    field("copy", &["without"], copy),
+    field("sha512", &[], |_| Ok(Keyless(KeylessTransform::Sha512))),
+    field("hmac-sha512", &["domain", "key"], hmac_sha512),
+    field("major-version", &[], |_| Ok(Keyless(KeylessTransform::MajorVersion))),
+    field("ip-prefix", &["v4", "v6"], ip_prefix),
+    field("partial", &["keep_first", "keep_last", "mask"], partial),
+    field("redact", &["value"], redact),
+    field("email-domain", &[], |_| Ok(Keyless(KeylessTransform::EmailDomain))),
+    field("epoch-s", &[], |_| Ok(Keyless(KeylessTransform::Epoch(EpochUnit::Seconds)))),
+    field("epoch-ms", &[], |_| Ok(Keyless(KeylessTransform::Epoch(EpochUnit::Milliseconds)))),
+    field("date", &["format"], date),
+    field("timestamp", &["format", "timezone"], timestamp),
+    field("boolean", &["true", "false"], boolean),
+    message("ingest-date", &["timezone"], |given| day_zone(given).map(MessageTransform::IngestDate)),
+    message("sent-date", &["timezone"], |given| day_zone(given).map(MessageTransform::SentDate)),
+    message("sent-timestamp", &[], |_| Ok(MessageTransform::SentTimestamp)),
+    message("message-id", &[], |_| Ok(MessageTransform::MessageId)),
+    message("trace-id", &[], |_| Ok(MessageTransform::TraceId)),
 ];
 
-const fn syntax(name: &'static str, options: &'static [&'static str], read: Read) -> TransformSyntax {
-    TransformSyntax { name, options, read }
+const fn field(
+    name: &'static str,
+    options: &'static [&'static str],
+    read: fn(&mut Given<'_>) -> Result<FieldTransform, Noted>,
+) -> TransformSyntax {
+    TransformSyntax { name, options, read: Read::Field(read) }
 }
 
-/// The names that `transform` can have, for error messages.
-pub(super) fn known_transforms() -> String {
-    TRANSFORMS.iter().map(|syntax| syntax.name).collect::<Vec<_>>().join(", ")
+const fn message(
+    name: &'static str,
+    options: &'static [&'static str],
+    read: fn(&mut Given<'_>) -> Result<MessageTransform, Noted>,
+) -> TransformSyntax {
+    TransformSyntax { name, options, read: Read::Message(read) }
 }
 
-/// The transform that an entry gives, with everything that its reading needs.
-pub(super) struct GivenTransform<'a> {
-    pub(super) entry: &'a ColumnEntry,
-    pub(super) text: PolicyText<'a>,
-    pub(super) name: &'static str,
-    /// Where `transform` is.
-    pub(super) at: Range<usize>,
+/// The names that `transform` can have.
+pub(super) fn known_transforms() -> Vec<&'static str> {
+    TRANSFORMS.iter().map(|syntax| syntax.name).collect()
 }
 
-impl GivenTransform<'_> {
-    fn keyless(&self, how: KeylessTransform) -> Result<Transform, PolicyProblem> {
-        self.field(FieldTransform::Keyless(how))
+impl Given<'_> {
+    /// The transform with its options and its source.
+    pub(super) fn transform(&mut self, read: Read) -> Result<Transform, Noted> {
+        match read {
+            Read::Field(read) => {
+                let (source, how) = (self.source(), read(self));
+                self.field(source?, how?)
+            }
+            Read::Message(read) => {
+                let (sourceless, what) = (self.refuse_source(), read(self));
+                sourceless.and(what.map(Transform::Message))
+            }
+        }
     }
 
     /// A transform of the field that `source` names.
-    fn field(&self, how: FieldTransform) -> Result<Transform, PolicyProblem> {
-        let name = self.name;
-        let Some(source) = &self.entry.source else {
-            let what = format!("transform = {name:?} needs a `source`, such as source = \"/device/id\"");
-            return Err(PolicyProblem::new(&self.at, what));
-        };
-        let at = source.span();
-        let source = Pointer::parse(source.get_ref()).map_err(|what| PolicyProblem::new(&at, what))?;
+    fn field(&mut self, source: Pointer, how: FieldTransform) -> Result<Transform, Noted> {
         if source.is_whole_body() && !how.takes_objects() {
+            let name = self.transform;
             let what = format!(
                 "source = \"\" is the whole body, an object, and {name:?} needs a scalar; name a field"
             );
-            return Err(PolicyProblem::new(&at, what));
+            let at = self.entry.get("source").map_or(self.at.clone(), Spanned::span);
+            return Err(self.refuse(&at, what));
         }
         Ok(Transform::Field { source, how })
     }
 
-    /// A transform of what is known without the body.
-    fn message(&self, what: MessageTransform) -> Result<Transform, PolicyProblem> {
-        match &self.entry.source {
-            Some(given) => {
-                let why = "has no place here: the value is not from the body";
-                Err(useless("source", &given.span(), self.name, why))
-            }
-            None => Ok(Transform::Message(what)),
+    fn source(&mut self) -> Result<Pointer, Noted> {
+        match self.text("source")? {
+            Some(given) => self.pointer(&given),
+            None => Err(self.needs("a `source`, such as source = \"/device/id\"")),
         }
     }
 
-    fn needs(&self, what: &str) -> PolicyProblem {
-        PolicyProblem::new(&self.at, format!("transform = {:?} needs {what}", self.name))
+    fn refuse_source(&mut self) -> Result<(), Noted> {
+        match self.entry.get("source") {
+            Some(_) => Err(self.useless("source", "has no place here: the value is not from the body")),
+            None => Ok(()),
+        }
     }
-}
-
-pub(super) fn useless(key: &str, at: &Range<usize>, transform: &str, why: &str) -> PolicyProblem {
-    PolicyProblem::new(at, format!("`{key}` with transform = {transform:?}: it {why}; remove it"))
-}
-
-fn hmac_sha512(given: &GivenTransform<'_>) -> Result<Transform, PolicyProblem> {
-    let ColumnEntry { domain, key, .. } = given.entry;
-    let domain = domain.as_ref().ok_or_else(|| {
-        given.needs(
-            "a `domain`, a name for the kind of value, such as \"ip\": \
-             equal values of one domain get equal digests",
-        )
-    })?;
-    let key = key.as_ref().ok_or_else(|| given.needs("a `key`, the id of the key to use, such as \"k1\""))?;
-    if domain.get_ref().is_empty() || domain.get_ref().contains('\0') {
-        return Err(PolicyProblem::new(&domain.span(), "a domain is not empty and has no U+0000"));
-    }
-    if !is_key_id(key.get_ref()) {
-        let what = format!("{:?} is not a key id; an id has 1 to 32 of A-Z a-z 0-9 _ -", key.get_ref());
-        return Err(PolicyProblem::new(&key.span(), what));
-    }
-    let key = KeyName { id: key.get_ref().clone(), place: given.text.place(key.span().start) };
-    given.field(FieldTransform::HmacSha512(HmacSha512 { domain: domain.get_ref().clone(), key }))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::OPTIONS;
     use super::*;
 
     #[test]
     fn every_transform_is_in_the_test_policy_the_documents_and_the_shipped_policy() {
-        let documents = include_str!("../../../../docs/policy.md");
+        let documents = include_str!("../../../../docs/transforms.md");
+        let policies = include_str!("../../../../docs/policy.md");
         let every = include_str!("../../tests/every_transform.toml");
         let shipped = include_str!("../../../../deploy/policies/user_logins.toml");
-        for TransformSyntax { name, .. } in TRANSFORMS {
+        for TransformSyntax { name, options, .. } in TRANSFORMS {
             let (row, entry) = (format!("`{name}`"), format!("transform = \"{name}\""));
             let rows = documents.lines().filter(|line| line.starts_with('|'));
-            assert!(rows.clone().any(|line| line.contains(&row)), "no table in docs/policy.md has {row}");
+            assert!(rows.clone().any(|line| line.contains(&row)), "no table in docs/transforms.md has {row}");
+            assert!(policies.contains(&row), "docs/policy.md has no {row}");
             assert!(every.lines().any(|line| line == entry), "tests/every_transform.toml has no {entry}");
             let listed = |line: &str| line.trim_start_matches(['#', ' ']).split(' ').next() == Some(*name);
             assert!(shipped.lines().any(listed), "the list in user_logins.toml has no {name}");
+            for option in *options {
+                let known = rows.clone().any(|line| line.contains(&format!("`{option}`")));
+                assert!(known, "no table in docs/transforms.md has `{option}`");
+            }
         }
     }
 
     #[test]
     fn every_option_of_a_transform_can_be_given() {
-        let entry: ColumnEntry = toml::from_str("name = 'c'").unwrap();
-        let options: Vec<_> = entry.options().into_iter().map(|(option, _)| option).collect();
         for option in TRANSFORMS.iter().flat_map(|syntax| syntax.options) {
-            assert!(options.contains(option), "ColumnEntry::options has no {option}");
+            assert!(OPTIONS.contains(option), "OPTIONS has no {option}");
         }
     }
 }

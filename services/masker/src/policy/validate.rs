@@ -52,13 +52,13 @@ fn columns(
     }
     let (mut columns, mut problems, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
     for entry in entries {
-        match ColumnEntry::check(entry, text) {
+        match ColumnEntry::check(&entry, text) {
             Ok((at, column)) if !names.insert(column.name.clone()) => {
                 let what = format!("column {:?} is there twice; give each column one entry", column.name);
                 problems.push(PolicyProblem::new(&at, what));
             }
             Ok((_, column)) => columns.push(column),
-            Err(problem) => problems.push(problem),
+            Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() { Ok(columns) } else { Err(problems) }
