@@ -7,6 +7,8 @@ mod file;
 mod given;
 mod model;
 mod nearest;
+#[cfg(test)]
+mod option_tests;
 mod personal_data;
 mod problem;
 mod read_options;

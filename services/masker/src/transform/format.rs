@@ -8,6 +8,7 @@ use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{AmbiguousTimestamp, Offset, TimeZone};
 
 use super::calendar::{day_text, utc_text};
+use super::format_parts;
 use crate::fault::Fault;
 
 const OTHER_FORMAT: Fault = Fault::invalid("not in the format of the policy, or no such day or time");
@@ -97,6 +98,7 @@ fn sample() -> Result<Zoned, String> {
 }
 
 fn round_trip(format: &str, sample: &Zoned) -> Result<BrokenDownTime, String> {
+    format_parts::check(format)?;
     let written = jiff::fmt::strtime::format(format, sample).map_err(|error| error.to_string())?;
     BrokenDownTime::parse(format, written).map_err(|error| error.to_string())
 }
@@ -232,7 +234,7 @@ mod tests {
         for format in ["", "%d.%m.", "%Y-%m", "%H:%M", "%Y %q", "%", "%J", "x", "%s"] {
             assert!(DateFormat::new(format).is_err(), "{format}");
         }
-        for format in ["%F", "%F %I:%M", "%H:%M", "%F %M", "%F %H %Z", "%c", "%F %"] {
+        for format in ["%F", "%F %I:%M", "%H:%M", "%F %M", "%F %H %Z", "%c", "%F %", "%F %s", "%s%.f"] {
             assert!(TimestampFormat::new(format, None).is_err(), "{format}");
         }
         let refused = TimestampFormat::new("%F %T %z", Some(TimeZone::UTC)).unwrap_err();

@@ -5,6 +5,7 @@ mod calendar;
 mod copy;
 mod epoch;
 mod format;
+mod format_parts;
 mod hmac_keys;
 mod hmac_sha512;
 mod ip_prefix;
