@@ -10,7 +10,7 @@ use veilpost_proto::ReceiptLengthMismatch;
 use veilpost_proto::v1::Receipt;
 
 use super::batch::LinkBatch;
-use super::in_flight_batch::InFlightBatch;
+use super::in_flight_batch::{InFlightBatch, MAX_DOUBLINGS};
 use super::outgoing::Outgoing;
 use crate::metrics::{LINK_LEFT_RECORDS, LINK_RESENT_RECORDS};
 use crate::numbers::to_u64;
@@ -27,9 +27,6 @@ const HELD_AFTER_TICKS: u32 = 2;
 /// The batches without a receipt that a stream may have at most, the held ones included.
 pub(super) const MAX_UNRECEIPTED_BATCHES: usize = 64;
 
-/// How many times the time for a receipt doubles when it does not come.
-const MAX_DOUBLINGS: u32 = 4;
-
 /// The streams, the batches that each has without a receipt, and the batches that wait to be sent.
 #[derive(Debug)]
 pub(super) struct Dispatcher<B> {
@@ -38,6 +35,8 @@ pub(super) struct Dispatcher<B> {
     unreceipted_batches: usize,
     receipt_timeout: Duration,
     last_id: u64,
+    /// How many batches have been sent, over all streams.
+    sent: u64,
 }
 
 /// One stream and the batches on it.
@@ -48,9 +47,11 @@ struct StreamLoad<B> {
     claims: bool,
     /// Whether its address has left the look-up, so that it gets nothing new.
     retiring: bool,
-    /// Set when a receipt did not come in time, until one comes: it gets one batch at a time, and until this
-    /// time only what no other stream takes.
+    /// Set when a receipt did not come in time, until one comes: it has one batch at a time in work, and
+    /// until this time only what no other stream takes.
     on_probation: Option<Instant>,
+    /// The latest sent of the batches whose receipts have come on this stream.
+    answered: u64,
     unreceipted: BTreeMap<u64, InFlightBatch<B>>,
     /// The last batch that it was given. Among streams with equal loads, the one with the oldest is next.
     last_id: u64,
@@ -80,6 +81,7 @@ impl<B: LinkBatch> Dispatcher<B> {
             unreceipted_batches,
             receipt_timeout,
             last_id: 0,
+            sent: 0,
         }
     }
 
@@ -184,6 +186,7 @@ impl<B: LinkBatch> Dispatcher<B> {
             in_flight.batch.reject_claims(&mut receipt);
         }
         in_flight.receipted(receipt)?;
+        stream.answered = stream.answered.max(in_flight.sent_as);
         stream.unreceipted.remove(&id);
         stream.on_probation = None;
         Ok(())
@@ -222,9 +225,14 @@ impl<B: LinkBatch> Dispatcher<B> {
             if next.alone { self.empty(with_claims)? } else { self.least_loaded(now, with_claims)? };
         let mut in_flight = self.waiting.pop_front()?;
         in_flight.ticks = 0;
-        let patience = self.receipt_timeout.saturating_mul(1 << in_flight.moves.min(MAX_DOUBLINGS));
-        in_flight.deadline = now.checked_add(patience);
+        in_flight.start_waiting(now, self.receipt_timeout);
+        self.sent += 1;
+        in_flight.sent_as = self.sent;
         let stream = self.streams.get_mut(&address)?;
+        if stream.on_probation.is_some_and(|until| until <= now) {
+            // This batch is the next trial.
+            stream.on_probation = now.checked_add(self.receipt_timeout);
+        }
         let batch = if stream.claims || !in_flight.batch.has_claims() {
             Arc::clone(&in_flight.batch)
         } else {
@@ -246,14 +254,17 @@ impl<B: LinkBatch> Dispatcher<B> {
 
     /// The streams that owe a receipt for too long. Each must be closed and opened again; its batches get
     /// more time on their next stream, so that a long outage further downstream moves them ever more rarely.
+    ///
+    /// A peer that has answered what it got later is not stuck: it holds the batch back, and would only do so
+    /// again. Such a batch stays for as long as its time can double.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<SocketAddr> {
         let mut overdue = Vec::new();
         for (address, stream) in &mut self.streams {
-            let is_late = |one: &InFlightBatch<B>| one.deadline.is_some_and(|deadline| deadline <= now);
-            if stream.unreceipted.values().any(is_late) {
+            stream.wait_on(now, self.receipt_timeout, *address);
+            if stream.late(now).next().is_some() {
                 stream.on_probation = now.checked_add(self.receipt_timeout);
                 for one in stream.unreceipted.values_mut() {
-                    one.moves = one.moves.saturating_add(1);
+                    one.delays = one.delays.saturating_add(1);
                 }
                 overdue.push(*address);
             }
@@ -306,6 +317,7 @@ impl<B> Default for StreamLoad<B> {
             claims: false,
             retiring: false,
             on_probation: None,
+            answered: 0,
             unreceipted: BTreeMap::new(),
             last_id: 0,
         }
@@ -317,9 +329,28 @@ impl<B: LinkBatch> StreamLoad<B> {
     /// it breaks nothing, so a record may be sent alone beside it.
     fn takes(&self, limit: usize) -> bool {
         let in_work = || self.unreceipted.values().filter(|in_flight| in_flight.ticks < HELD_AFTER_TICKS);
-        let may_have = if self.on_probation.is_some() { 1 } else { MAX_UNRECEIPTED_BATCHES };
-        let has_room = in_work().count() < limit && self.unreceipted.len() < may_have;
+        let limit = if self.on_probation.is_some() { 1 } else { limit };
+        let has_room = in_work().count() < limit && self.unreceipted.len() < MAX_UNRECEIPTED_BATCHES;
         self.open && !self.retiring && has_room && !in_work().any(|in_flight| in_flight.alone)
+    }
+
+    /// The batches whose receipts are overdue.
+    fn late(&mut self, now: Instant) -> impl Iterator<Item = &mut InFlightBatch<B>> {
+        let is_late = move |one: &InFlightBatch<B>| one.deadline.is_some_and(|deadline| deadline <= now);
+        self.unreceipted.values_mut().filter(move |one| is_late(one))
+    }
+
+    /// Gives more time to the overdue batches that its peer holds back.
+    fn wait_on(&mut self, now: Instant, receipt_timeout: Duration, address: SocketAddr) {
+        // Nobody at a retiring address will store it.
+        let answered = if self.retiring { 0 } else { self.answered };
+        let is_held = |one: &InFlightBatch<B>| one.sent_as < answered && one.delays < MAX_DOUBLINGS;
+        for held in self.late(now).filter(|one| is_held(one)) {
+            held.delays += 1;
+            held.start_waiting(now, receipt_timeout);
+            let (records, message_id) = (to_u64(held.records()), held.batch.message_id(0));
+            tracing::warn!(%address, records, message_id, "no receipt for a batch whose peer answers later ones: it holds the batch back; waiting on");
+        }
     }
 
     fn is_distrusted(&self, now: Instant) -> bool {

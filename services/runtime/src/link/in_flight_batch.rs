@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -11,6 +12,9 @@ use veilpost_proto::{ReceiptBuilder, ReceiptLengthMismatch};
 
 use super::batch::LinkBatch;
 use super::outgoing::Outgoing;
+
+/// How many times the time for a receipt doubles when it does not come.
+pub(super) const MAX_DOUBLINGS: u32 = 4;
 
 /// A whole outgoing batch, or one record of it that is sent alone.
 #[derive(Debug)]
@@ -25,8 +29,10 @@ pub(super) struct InFlightBatch<B> {
     pub(super) breaks: u32,
     /// How often time has passed since it was sent.
     pub(super) ticks: u32,
-    /// How many streams were replaced because its receipt did not come in time.
-    pub(super) moves: u32,
+    /// How often its receipt did not come in time.
+    pub(super) delays: u32,
+    /// The place in the order in which batches were sent, over all streams; 0 while it has not been sent.
+    pub(super) sent_as: u64,
     /// When the receipt must be there; `None` while it waits to be sent.
     pub(super) deadline: Option<Instant>,
     /// The position of its first record in the outgoing batch.
@@ -48,7 +54,8 @@ impl<B: LinkBatch> InFlightBatch<B> {
             alone: false,
             breaks: 0,
             ticks: 0,
-            moves: 0,
+            delays: 0,
+            sent_as: 0,
             deadline: None,
             offset: 0,
             reply,
@@ -57,6 +64,11 @@ impl<B: LinkBatch> InFlightBatch<B> {
 
     pub(super) fn records(&self) -> usize {
         self.batch.records()
+    }
+
+    /// Sets the deadline of its receipt. After each delay it gets twice as long.
+    pub(super) fn start_waiting(&mut self, now: Instant, receipt_timeout: Duration) {
+        self.deadline = now.checked_add(receipt_timeout.saturating_mul(1 << self.delays.min(MAX_DOUBLINGS)));
     }
 
     /// Passes the outcomes on to the sender.
@@ -89,7 +101,7 @@ impl<B: LinkBatch> InFlightBatch<B> {
                 batch.set_id(id);
                 batch.set_suspect(true);
                 let (offset, reply) = (self.offset + index, Arc::clone(&self.reply));
-                let (breaks, moves) = (self.breaks, self.moves);
+                let (breaks, delays) = (self.breaks, self.delays);
                 Self {
                     id,
                     batch: Arc::new(batch),
@@ -97,7 +109,8 @@ impl<B: LinkBatch> InFlightBatch<B> {
                     alone: true,
                     breaks,
                     ticks: 0,
-                    moves,
+                    delays,
+                    sent_as: 0,
                     deadline: None,
                     offset,
                     reply,

@@ -2,8 +2,8 @@
 //! time.
 //!
 //! Names lose and regain addresses, hosts vanish with and without a word, connections fall silent in the
-//! middle of a frame, peers answer pings and never a batch, refuse streams or end them, and certificates
-//! expire. After all of it, every batch is answered, and every address is in service.
+//! middle of a frame, peers answer pings and never a batch, hold some batches back, refuse streams or end
+//! them, and certificates expire. After all of it, every batch is answered, and every address is in service.
 
 #![allow(clippy::disallowed_methods, reason = "the simulation's tasks end with the test's runtime")]
 
@@ -54,6 +54,8 @@ enum Conduct {
     Answers,
     /// Answers pings only.
     SendsNoReceipt,
+    /// Answers all batches but some, which it answers when it does so no more.
+    HoldsSome,
     EndsStreams,
     RefusesStreams,
 }
@@ -106,7 +108,7 @@ impl SimulatedNetwork {
     fn change(&self) {
         let nth = self.random(self.hosts.len());
         let Some((address, host)) = self.hosts.iter().nth(nth) else { return };
-        match self.random(10) {
+        match self.random(11) {
             0 => drop(host.reach.send_replace(Reach::Silent)),
             1 => drop(host.reach.send_replace(Reach::Closed)),
             2 | 3 => drop(host.reach.send_replace(Reach::Open)),
@@ -115,6 +117,7 @@ impl SimulatedNetwork {
             6 => drop(host.conduct.send_replace(Conduct::RefusesStreams)),
             7 => drop(host.conduct.send_replace(Conduct::Answers)),
             8 => drop(self.listed.lock().remove(address)),
+            9 => drop(host.conduct.send_replace(Conduct::HoldsSome)),
             _ => drop(self.listed.lock().insert(*address)),
         }
     }
@@ -226,12 +229,16 @@ impl SimulatedMasker {
             let work = self.rng.lock().random_range(0..300);
             tokio::time::sleep(Duration::from_millis(work)).await;
             let conduct = *self.conduct.borrow();
+            if conduct == Conduct::HoldsSome && batch.records.iter().any(is_held) {
+                tokio::spawn(self.clone().hold(batch, receipts.clone()));
+                continue;
+            }
             let answer = match conduct {
                 Conduct::SendsNoReceipt => continue,
                 Conduct::EndsStreams | Conduct::RefusesStreams => Err(Status::unavailable("draining")),
-                Conduct::Answers => {
+                Conduct::Answers | Conduct::HoldsSome => {
                     self.answered.lock().insert(self.address);
-                    Ok(Receipt { batch_id: batch.id, outcomes: expected(&batch), rejections: Vec::new() })
+                    Ok(receipt(&batch))
                 }
             };
             if receipts.send(answer).await.is_err() {
@@ -239,6 +246,22 @@ impl SimulatedMasker {
             }
         }
     }
+}
+
+impl SimulatedMasker {
+    async fn hold(self, batch: RawBatch, receipts: mpsc::Sender<Result<Receipt, Status>>) {
+        let mut conduct = self.conduct.subscribe();
+        drop(conduct.wait_for(|conduct| *conduct != Conduct::HoldsSome).await);
+        drop(receipts.send(Ok(receipt(&batch))).await);
+    }
+}
+
+fn is_held(record: &RawRecord) -> bool {
+    record.message_id.ends_with('3')
+}
+
+fn receipt(batch: &RawBatch) -> Receipt {
+    Receipt { batch_id: batch.id, outcomes: expected(batch), rejections: Vec::new() }
 }
 
 /// What was sent, and where its receipt comes.

@@ -310,6 +310,95 @@ fn a_distrusted_stream_is_tried_again_after_a_while_although_others_have_room() 
 }
 
 #[test]
+fn a_batch_that_its_peer_holds_back_gets_more_time_and_its_stream_stays() {
+    let mut dispatcher = dispatcher(&[1]);
+    let mut now = Instant::now();
+    let _held = send(&mut dispatcher, 1);
+    dispatcher.next_send(now).unwrap();
+    for doublings in 0..MAX_DOUBLINGS {
+        let _answered = send(&mut dispatcher, 1);
+        let (stream, later) = dispatcher.next_send(now).unwrap();
+        dispatcher.receipted(stream, stored(&later)).unwrap();
+        now += TIMEOUT * (1 << doublings);
+        assert_eq!(dispatcher.next_deadline(), Some(now));
+        assert!(dispatcher.take_overdue(now).is_empty(), "its peer is not stuck");
+        assert_eq!(dispatcher.next_deadline(), Some(now + TIMEOUT * (2 << doublings)));
+    }
+    now += TIMEOUT * (1 << MAX_DOUBLINGS);
+    assert_eq!(dispatcher.take_overdue(now), [address(1)], "not for ever");
+}
+
+#[test]
+fn nothing_waits_on_a_peer_whose_address_has_left() {
+    let mut dispatcher = dispatcher(&[1]);
+    let begin = Instant::now();
+    let _replies = [send(&mut dispatcher, 1), send(&mut dispatcher, 1)];
+    dispatcher.next_send(begin).unwrap();
+    let (stream, later) = dispatcher.next_send(begin).unwrap();
+    dispatcher.receipted(stream, stored(&later)).unwrap();
+    dispatcher.resolved(&BTreeSet::from([address(2)]));
+    assert_eq!(dispatcher.take_overdue(begin + TIMEOUT), [stream]);
+}
+
+#[test]
+fn a_peer_that_answered_only_before_it_got_a_batch_is_stuck() {
+    let mut dispatcher = dispatcher(&[1]);
+    let begin = Instant::now();
+    let _replies = [send(&mut dispatcher, 1), send(&mut dispatcher, 1)];
+    let (stream, first) = dispatcher.next_send(begin).unwrap();
+    dispatcher.next_send(begin).unwrap();
+    dispatcher.receipted(stream, stored(&first)).unwrap();
+    assert_eq!(dispatcher.take_overdue(begin + TIMEOUT), [stream]);
+}
+
+#[test]
+fn a_stream_on_probation_takes_what_comes_past_the_batches_that_are_held() {
+    let mut dispatcher = dispatcher(&[1]);
+    let begin = Instant::now();
+    let _held: Vec<_> = (0..LIMIT).map(|_| send(&mut dispatcher, 1)).collect();
+    while dispatcher.next_send(begin).is_some() {}
+    let late = begin + TIMEOUT;
+    assert_eq!(dispatcher.take_overdue(late), [address(1)]);
+    dispatcher.closed(address(1), StreamEnd::Orderly);
+    dispatcher.opened(address(1));
+    let mut reply = send(&mut dispatcher, 1);
+    let mut last = None;
+    for _ in 0..=LIMIT {
+        last = dispatcher.next_send(late);
+        assert!(dispatcher.next_send(late).is_none(), "one at a time");
+        for _ in 0..HELD_AFTER_TICKS {
+            dispatcher.tick();
+        }
+    }
+    dispatcher.receipted(address(1), stored(&last.unwrap().1)).unwrap();
+    assert_eq!(reply.try_recv().unwrap().outcomes, [1]);
+    assert!(dispatcher.has_room());
+}
+
+#[test]
+fn a_stuck_stream_is_tried_with_one_batch_in_each_receipt_timeout() {
+    let mut dispatcher = dispatcher(&[1, 2]);
+    let begin = Instant::now();
+    let mut replies = vec![send(&mut dispatcher, 1)];
+    let (stuck, _) = dispatcher.next_send(begin).unwrap();
+    dispatcher.take_overdue(begin + TIMEOUT);
+    dispatcher.closed(stuck, StreamEnd::Orderly);
+    dispatcher.opened(stuck);
+    // The other one has much to do.
+    let mut trials = |now| {
+        let mut trials = 0;
+        for _ in 0..10 {
+            replies.push(send(&mut dispatcher, 10));
+            let (address, _) = dispatcher.next_send(now).unwrap();
+            trials += usize::from(address == stuck);
+            (0..HELD_AFTER_TICKS).for_each(|_| dispatcher.tick());
+        }
+        trials
+    };
+    assert_eq!([1, 2, 2, 3].map(|timeouts| trials(begin + TIMEOUT * timeouts)), [0, 1, 0, 1]);
+}
+
+#[test]
 fn a_waiting_batch_that_nobody_waits_for_is_dropped() {
     let mut dispatcher = dispatcher(&[1]);
     drop(send(&mut dispatcher, 1));
