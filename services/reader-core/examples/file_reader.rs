@@ -81,6 +81,7 @@ async fn read(settings: Settings, life: Lifecycle) -> anyhow::Result<()> {
         rejected: Some(rejected),
         left: None,
         known_rejects: Arc::new(KnownRejects::default()),
+        last_receives: None,
         lifecycle: life.clone(),
     };
     life.spawn("receive", source.clone().receive(settings.file.clone(), arrivals));

@@ -73,6 +73,7 @@
 //!     rejected: None,
 //!     left: None,
 //!     known_rejects: Arc::new(KnownRejects::default()),
+//!     last_receives: None,
 //!     lifecycle: Lifecycle::for_tests(),
 //! };
 //! settler.run(batches).await;
@@ -93,6 +94,7 @@ mod delivery;
 mod in_flight;
 mod known_rejects;
 mod last_calls;
+mod last_receive;
 pub mod metrics;
 mod receive_rule;
 mod retry;
@@ -109,6 +111,7 @@ pub use delivery::{Delivery, DeliveryNumber};
 pub use in_flight::{InFlight, Received};
 pub use known_rejects::KnownRejects;
 pub use last_calls::{LAST_CALLS, last_calls_over};
+pub use last_receive::{LastReceives, Undecided};
 pub use receive_rule::may_receive;
 pub use retry::pause_before_retry;
 pub use settlement::{Rejection, Settlement, settlements};

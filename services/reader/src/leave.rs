@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use veilpost_reader_core::metrics::SETTLED;
-use veilpost_reader_core::{CallPool, DeliveryNumber, LeftDelivery, pause_before_retry};
+use veilpost_reader_core::{
+    CallPool, DeliveryNumber, LastReceives, LeftDelivery, Undecided, pause_before_retry,
+};
 use veilpost_runtime::Lifecycle;
 
 use crate::limits::{MAX_ENTRIES, MAX_VISIBILITY};
@@ -34,6 +36,7 @@ pub(crate) struct Leaver {
     pub(crate) outage: CallOutage,
     pub(crate) visibility: Duration,
     pub(crate) max_receives: MaxReceives,
+    pub(crate) last_receives: Arc<LastReceives<SqsMessage>>,
 }
 
 /// A delivery to be left, its handle, and for how long.
@@ -49,9 +52,26 @@ impl Leaver {
 
     /// Returns the deliveries that need another attempt, after a pause.
     async fn attempt(&self, batch: Vec<LeftDelivery>, lifecycle: &Lifecycle) -> Vec<LeftDelivery> {
+        let batch = self.send_last_again(batch).await;
         let again = self.leave(batch).await;
         pause_before_retry(again.iter().map(|delivery| delivery.failures), lifecycle).await;
         again
+    }
+
+    /// Takes out what was received for the last time after it was to be left: that changes what is to become
+    /// of it.
+    async fn send_last_again(&self, batch: Vec<LeftDelivery>) -> Vec<LeftDelivery> {
+        let mut rest = Vec::with_capacity(batch.len());
+        for left in batch {
+            let judged = self.in_flight.with(left.number, |delivery| self.last_receives.judge(delivery));
+            match judged {
+                Some(Undecided::SendAgain(record)) => {
+                    self.last_receives.send_again(vec![(left.number, record)], &left.span).await;
+                }
+                _ => rest.push(left),
+            }
+        }
+        rest
     }
 
     async fn leave(&self, batch: Vec<LeftDelivery>) -> Vec<LeftDelivery> {
@@ -146,6 +166,7 @@ mod tests {
             outage: CallOutage::new("leave", "q"),
             visibility: Duration::from_mins(1),
             max_receives: MaxReceives::default(),
+            last_receives: Arc::new(LastReceives::new(&mpsc::channel(1).0, |_| Undecided::ComesAgain)),
         };
         let mut left = vec![LeftDelivery::new(number, Span::none())];
         for _ in 1..MAX_ATTEMPTS {
@@ -153,5 +174,25 @@ mod tests {
             assert_eq!((left.len(), in_flight.len()), (1, 1));
         }
         assert!(leaver.leave(left).await.is_empty() && in_flight.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_received_for_the_last_time_while_it_is_to_be_left_is_sent_again() {
+        let in_flight = Arc::<SqsInFlight>::default();
+        let message = Message::builder().message_id("m").receipt_handle("h").build();
+        let number = in_flight.insert(delivered(message));
+        let (arrivals, mut arriving) = mpsc::channel(1);
+        let record = || veilpost_proto::v1::RawRecord { last_receive: true, ..Default::default() };
+        let leaver = Leaver {
+            queue: Queue::unreachable(),
+            in_flight: Arc::clone(&in_flight),
+            outage: CallOutage::new("leave", "q"),
+            visibility: Duration::from_mins(1),
+            max_receives: MaxReceives::default(),
+            last_receives: Arc::new(LastReceives::new(&arrivals, move |_| Undecided::SendAgain(record()))),
+        };
+        let left = vec![LeftDelivery::new(number, Span::none())];
+        assert!(leaver.attempt(left, &Lifecycle::for_tests()).await.is_empty());
+        assert_eq!((arriving.try_recv().unwrap()[0].number, in_flight.len()), (number, 1));
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct SqsMessage {
     /// The newest receive included; 0 when the queue did not say.
     pub(crate) receive_count: u32,
     pub(crate) attributes: Attributes,
+    /// Its record was sent with the knowledge that this receive is the last one.
+    pub(crate) is_sent_as_last: bool,
     /// The `AWSTraceHeader` system attribute.
     pub(crate) trace_header: Option<String>,
     /// When it was received for the last time.
@@ -79,6 +81,7 @@ pub(crate) fn incoming(message: Message) -> Option<(String, SqsMessage)> {
         sent_timestamp_ms: number(&system, &MessageSystemAttributeName::SentTimestamp),
         receive_count: number(&system, &MessageSystemAttributeName::ApproximateReceiveCount),
         attributes: message.message_attributes.unwrap_or_default(),
+        is_sent_as_last: false,
         trace_header: system.remove(&MessageSystemAttributeName::AwsTraceHeader),
         last_received: received,
         hidden_since: Some(received),

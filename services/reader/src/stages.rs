@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use veilpost_proto::v1::RawRecord;
 use veilpost_reader_core::{
-    AdaptiveConcurrency, Arrival, Batcher, CompletedDelivery, DeliveryNumber, KnownRejects, LeftDelivery,
-    PendingReceipt, RejectedDelivery, Settler, Window, WindowLimits, last_calls_over,
+    AdaptiveConcurrency, Arrival, Batcher, CompletedDelivery, DeliveryNumber, KnownRejects, LastReceives,
+    LeftDelivery, PendingReceipt, RejectedDelivery, Settler, Undecided, Window, WindowLimits,
+    last_calls_over,
 };
 use veilpost_runtime::{Identity, Lifecycle, ToMasker, run_link};
 
@@ -22,7 +23,7 @@ use crate::heartbeat::Heartbeat;
 use crate::leave::Leaver;
 use crate::limits::{MAX_ENTRIES, MAX_MESSAGE_BYTES};
 use crate::max_receives::MaxReceives;
-use crate::message::SqsInFlight;
+use crate::message::{self, SqsDelivery, SqsInFlight, SqsMessage};
 use crate::outage::CallOutage;
 use crate::preflight::{DeadLetterQueue, Queues};
 use crate::queue::Queue;
@@ -74,15 +75,16 @@ impl Stages {
         let (completed, to_delete) = mpsc::channel(this.channel_room);
         this.start_backlog(dead_letters.as_ref().map(|dead_letters| dead_letters.queue.clone()));
         let (keeper, gate) = receive_gate(this.source.url());
+        let last_receives = Arc::new(LastReceives::new(&arrivals, undecided(this.max_receives.clone())));
         this.start_pollers(settings, gate, arrivals);
         let source = this.source.destination().clone();
         let batcher = Batcher::new(pipeline, source, settings.batch_limits(), arriving, pending);
         let batcher = batcher.with_refresh(refresh(Arc::clone(&this.in_flight), this.max_receives.clone()));
         this.start_link(settings, identity, batcher);
-        let left = this.start_leaver(settings);
+        let left = this.start_leaver(settings, Arc::clone(&last_receives));
         let rejected =
             dead_letters.map(|queue| this.start_dead_letters(queue, completed.clone(), left.clone()));
-        this.start_settler(completed, rejected, left, receipts);
+        this.start_settler(completed, rejected, left, last_receives, receipts);
         this.start_deletes(settings, to_delete);
         this.start_heartbeat(settings, keeper);
         this
@@ -150,6 +152,7 @@ impl Stages {
         completed: mpsc::Sender<Vec<CompletedDelivery>>,
         rejected: Option<mpsc::Sender<Vec<RejectedDelivery>>>,
         left: mpsc::Sender<Vec<LeftDelivery>>,
+        last_receives: Arc<LastReceives<SqsMessage>>,
         receipts: mpsc::Receiver<PendingReceipt>,
     ) {
         let settler = Settler {
@@ -158,12 +161,17 @@ impl Stages {
             rejected,
             left: Some(left),
             known_rejects: Arc::clone(&self.known_rejects),
+            last_receives: Some(last_receives),
             lifecycle: self.lifecycle.clone(),
         };
         self.start_stage("receipts", succeeding(settler.run(receipts)));
     }
 
-    fn start_leaver(&self, settings: &Settings) -> mpsc::Sender<Vec<LeftDelivery>> {
+    fn start_leaver(
+        &self,
+        settings: &Settings,
+        last_receives: Arc<LastReceives<SqsMessage>>,
+    ) -> mpsc::Sender<Vec<LeftDelivery>> {
         let (left, arriving) = mpsc::channel(self.channel_room);
         let leaver = Leaver {
             queue: self.source.clone(),
@@ -171,6 +179,7 @@ impl Stages {
             outage: CallOutage::of(&self.source, "leave messages for a time"),
             visibility: settings.visibility(),
             max_receives: self.max_receives.clone(),
+            last_receives,
         };
         self.start_stage("leave", succeeding(leaver.run(arriving, self.lifecycle.clone())));
         left
@@ -248,9 +257,26 @@ fn refresh(
     max_receives: MaxReceives,
 ) -> impl Fn(DeliveryNumber, &mut RawRecord) + Send + 'static {
     move |number, record| {
-        let receives = in_flight.with(number, |delivery| delivery.message.receive_count);
-        record.receive_count = receives.unwrap_or(record.receive_count);
-        record.last_receive = max_receives.is_last(record.receive_count);
+        in_flight.with(number, |delivery| {
+            record.receive_count = delivery.message.receive_count;
+            record.last_receive = max_receives.is_last(record.receive_count);
+            delivery.message.is_sent_as_last = record.last_receive;
+        });
+    }
+}
+
+/// A message may have been received for the last time after its record was sent: then whoever decides is told
+/// so by another record.
+fn undecided(max_receives: MaxReceives) -> impl Fn(&SqsDelivery) -> Undecided + Send + Sync + 'static {
+    move |delivery| {
+        let message = &delivery.message;
+        if !max_receives.is_last(message.receive_count) {
+            Undecided::ComesAgain
+        } else if message.is_sent_as_last {
+            Undecided::IsLost
+        } else {
+            Undecided::SendAgain(message::record(&delivery.message_id, message))
+        }
     }
 }
 

@@ -196,6 +196,69 @@ async fn a_message_undecided_at_its_last_receive_is_dead_lettered_with_its_reaso
     harness.drain().await;
 }
 
+/// A masker that answers the first record when the semaphore has a permit, and the others at once.
+async fn first_answer_waits(
+    gate: &Arc<Semaphore>,
+    verdict: fn(&veilpost_proto::v1::RawRecord) -> Verdict,
+) -> ScriptedMasker {
+    let (gate, first) = (Arc::clone(gate), AtomicUsize::new(0));
+    let masker = ScriptedMasker::scripted(move |batch| {
+        let waits = first.fetch_add(1, Ordering::Relaxed) == 0;
+        let (gate, verdicts) = (Arc::clone(&gate), batch.records.iter().map(verdict).collect());
+        Box::pin(async move {
+            if waits {
+                let _pass = gate.acquire().await;
+            }
+            verdicts
+        })
+    });
+    masker.await
+}
+
+async fn dead_letter_of_a_receive_that_became_the_last(
+    verdict: fn(&veilpost_proto::v1::RawRecord) -> Verdict,
+) -> (Message, ReaderHarness) {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut harness = ReaderHarness::new(first_answer_waits(&gate, verdict).await).await;
+    harness.url = harness.sqs.create_with_redrive("redriven", "logins-dead", 2).await;
+    harness.sqs.send(&harness.url, "{}").await;
+    harness.sqs.break_next(1, "ReceiveMessage", SqsFault::Redeliver);
+    // One receive at a time, so that the one that meets the fault is the one that brings the message.
+    let one = ["--pollers-min", "1", "--pollers-max", "1"];
+    harness.read(&[&["--queue", "redriven", "--visibility-timeout", "20s"], one.as_slice()].concat());
+    harness.receives_bring(2).await;
+    eventually("its first record", || !harness.masker.records().is_empty()).await;
+    gate.add_permits(1);
+    harness.dead_has(1).await;
+    harness.source_has(0, 0).await;
+    let told: Vec<_> = harness.masker.records().iter().map(|record| record.last_receive).collect();
+    assert_eq!(told, [false, true], "sent again, as the last");
+    (harness.sqs.receive(&harness.dead).await.remove(0), harness)
+}
+
+#[tokio::test]
+async fn a_message_whose_last_receive_comes_after_it_was_sent_is_sent_again_as_the_last() {
+    let verdict = |record: &veilpost_proto::v1::RawRecord| {
+        if record.last_receive {
+            Verdict::Rejected(Reason::Undecided, "SQLSTATE U0001")
+        } else {
+            Verdict::Is(Outcome::Unspecified)
+        }
+    };
+    let (dead_letter, mut harness) = dead_letter_of_a_receive_that_became_the_last(verdict).await;
+    assert_eq!(attribute(&dead_letter, "veilpost.reason"), Some("undecided"));
+    assert_eq!(attribute(&dead_letter, "veilpost.detail"), Some("SQLSTATE U0001"));
+    harness.drain().await;
+}
+
+#[tokio::test]
+async fn what_nobody_decides_at_its_last_receive_is_dead_lettered_by_the_reader() {
+    let undecided = |_: &veilpost_proto::v1::RawRecord| Verdict::Is(Outcome::Unspecified);
+    let (dead_letter, mut harness) = dead_letter_of_a_receive_that_became_the_last(undecided).await;
+    assert_eq!(attribute(&dead_letter, "veilpost.reason"), Some("undecided"));
+    harness.drain().await;
+}
+
 #[tokio::test]
 async fn heartbeats_keep_a_message_hidden_for_as_long_as_the_pipeline_takes() {
     let slow = ScriptedMasker::scripted(|_| {
