@@ -107,7 +107,7 @@ async fn cancel_again_and_again(database: &FaultDatabase) -> anyhow::Result<u64>
     Ok(cancelled)
 }
 
-/// Waits until there are at least so many, and returns how many there are.
+/// Waits until there are at least `least` of them, and returns how many there are.
 async fn reaches(
     what: &str,
     least: u64,

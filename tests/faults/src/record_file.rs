@@ -42,10 +42,14 @@ mod tests {
             append(path, round).unwrap();
         }
         let mut found = Summary::default();
-        paths.iter().for_each(|path| add_to(&mut found, path).unwrap());
+        for path in &paths {
+            add_to(&mut found, path).unwrap();
+        }
         let [first, second, third] = rounds;
         let mut expected = Summary::default();
-        [first, third, second].into_iter().for_each(|round| expected.merge(round));
+        for round in [first, third, second] {
+            expected.merge(round);
+        }
         assert_eq!(found, expected);
     }
 

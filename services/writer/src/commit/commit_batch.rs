@@ -187,6 +187,23 @@ impl CommitBatch {
         claims
     }
 
+    /// Keeps a rejected record whose key cannot be claimed now.
+    pub(super) fn hold_claim(&mut self, claim: BatchClaim) {
+        self.claims.push(claim);
+    }
+
+    /// The rejected records whose keys are still to be claimed.
+    pub(super) fn held_claims(&self) -> impl Iterator<Item = &Claim> {
+        self.claims.iter().map(|claim| &claim.claim)
+    }
+
+    /// Lets go of the rejected records whose senders no longer wait.
+    pub(super) fn drop_abandoned_claims(&mut self) {
+        let mut claims = std::mem::take(&mut self.claims);
+        claims.retain(|claim| self.is_waited_for(claim.batch));
+        self.claims = claims;
+    }
+
     /// Settles rejected records, by what the ledger had for their keys.
     pub(super) fn settle_claims(&mut self, claims: Vec<BatchClaim>, found: &LedgerEntries) {
         for BatchClaim { batch, claim } in claims {
@@ -278,8 +295,12 @@ impl CommitBatch {
 
     /// Whether the sender of a record's batch no longer waits for its receipt: the record comes again.
     pub(super) fn is_abandoned(&self, record: &BatchRecord) -> bool {
-        let batch = self.batches.get(record.batch).and_then(|batch| batch.open.as_ref());
-        batch.is_none_or(|open| open.reply.is_closed())
+        !self.is_waited_for(record.batch)
+    }
+
+    fn is_waited_for(&self, batch: usize) -> bool {
+        let open = self.batches.get(batch).and_then(|batch| batch.open.as_ref());
+        open.is_some_and(|open| !open.reply.is_closed())
     }
 
     /// The encoded bytes of all batches without a receipt.

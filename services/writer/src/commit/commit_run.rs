@@ -8,15 +8,16 @@ use tracing::Instrument;
 use veilpost_runtime::telemetry::watch_warnings;
 
 use super::CommitCount;
-use super::commit_batch::{BatchRecord, CommitBatch, LedgerEntries};
+use super::commit_batch::{BatchClaim, BatchRecord, CommitBatch, LedgerEntries};
 use super::insert::{NewKeys, insert};
 use super::plan::{Plan, Step};
+use super::recovery::FailureHistory;
 use super::retrying_session::RetryingSession;
 use super::search::{SearchResult, search};
 use super::segment::Segment;
 use super::validation::validate_in_postgres;
-use crate::database::{Blame, DbError};
-use crate::ledger::{SentKey, accepts};
+use crate::database::{Blame, DbError, host_now_ms};
+use crate::ledger::{Admission, SentKey, admission};
 use crate::metrics;
 use crate::spans;
 use crate::target::{InsertMode, OwnParts};
@@ -28,6 +29,8 @@ pub(super) struct CommitRun {
     /// Copies of keys that are in the current round; None before the first turn.
     later_rounds: Option<VecDeque<Vec<BatchRecord>>>,
     pub(super) plan: Plan,
+    /// Of the rejected records whose keys cannot be claimed while clocks may be wrong.
+    claim_failures: FailureHistory,
     own: OwnParts,
 }
 
@@ -49,13 +52,25 @@ pub(super) struct Turn<'a> {
 
 impl CommitRun {
     pub(super) fn new(batch: CommitBatch) -> Self {
-        Self { batch, later_rounds: None, plan: Plan::default(), own: OwnParts::default() }
+        Self {
+            batch,
+            later_rounds: None,
+            plan: Plan::default(),
+            claim_failures: FailureHistory::default(),
+            own: OwnParts::default(),
+        }
     }
 
     /// Lets go of records whose senders no longer wait: they come again.
     pub(super) fn drop_abandoned(&mut self) {
         let batch = &self.batch;
         self.plan.retain_held(|record| !batch.is_abandoned(record));
+        self.batch.drop_abandoned_claims();
+    }
+
+    /// Whether records are held back.
+    pub(super) fn holds(&self) -> bool {
+        self.plan.holds() || self.batch.held_claims().next().is_some()
     }
 }
 
@@ -70,7 +85,7 @@ impl Turn<'_> {
                 self.store(segment).await?;
             }
             self.claim().await?;
-            if self.run.plan.holds() {
+            if self.run.holds() {
                 return Ok(TurnEnd::Held);
             }
             let Some(round) = self.run.later_rounds.as_mut().and_then(VecDeque::pop_front) else {
@@ -99,7 +114,7 @@ impl Turn<'_> {
     }
 
     async fn store(&mut self, mut segment: Segment) -> Result<(), Status> {
-        self.leave_outside_window(&mut segment);
+        self.sort_out_by_window(&mut segment).await;
         if segment.records.is_empty() {
             return Ok(());
         }
@@ -112,12 +127,66 @@ impl Turn<'_> {
         }
     }
 
-    /// Checked before every attempt, because an outage may last days.
-    fn leave_outside_window(&mut self, segment: &mut Segment) {
-        let now = self.session.database_now_ms();
-        for record in segment.records.extract_if(.., |record| !accepts(now, record.record.sent_ms)) {
-            self.run.batch.leave_outside_window(&record);
+    /// Takes out what the ledger would not recognise: leaves it, or holds it back while a clock may be the
+    /// cause. Checked before every attempt, because an outage may last days.
+    async fn sort_out_by_window(&mut self, segment: &mut Segment) {
+        let commits = self.commits.get();
+        let Some(verdict) = self
+            .outside_window(
+                &mut segment.failures,
+                commits,
+                segment.records.iter().map(|one| one.record.sent_ms),
+            )
+            .await
+        else {
+            return;
+        };
+        let mut held = Vec::new();
+        for record in
+            segment.records.extract_if(.., |record| verdict.of(record.record.sent_ms) != Admission::Take)
+        {
+            match verdict.of(record.record.sent_ms) {
+                Admission::Leave => self.run.batch.leave_outside_window(&record),
+                Admission::Hold | Admission::Take => held.push(record),
+            }
         }
+        if !held.is_empty() {
+            let error = Some(DbError::OutsideWindow);
+            let (mode, failures) = (segment.mode, segment.failures);
+            self.run.plan.hold_apart(Segment { records: held, mode, failures, error });
+        }
+    }
+
+    /// None when the ledger's window takes all of `sent_ms`. Otherwise the clocks, read again now.
+    async fn outside_window(
+        &mut self,
+        failures: &mut FailureHistory,
+        commits: u64,
+        sent_ms: impl Iterator<Item = i64>,
+    ) -> Option<WindowVerdict> {
+        let cached = WindowVerdict {
+            database_ms: self.session.database_now_ms(),
+            host_ms: host_now_ms(),
+            others_stored: false,
+        };
+        let mut found = None;
+        for sent_ms in sent_ms {
+            match cached.of(sent_ms) {
+                Admission::Take => {}
+                Admission::Leave => found = Some(cached),
+                Admission::Hold => {
+                    let others_stored = failures.others_stored(commits);
+                    // An answer that is not there decides nothing.
+                    return Some(match self.session.read_clock().await {
+                        Ok(database_ms) => {
+                            WindowVerdict { database_ms, host_ms: host_now_ms(), others_stored }
+                        }
+                        Err(_) => cached,
+                    });
+                }
+            }
+        }
+        found
     }
 
     /// A commit that came with a warning counts only once a later one has come without.
@@ -259,13 +328,15 @@ impl Turn<'_> {
 
     /// Claims the keys of the records that have been rejected so far, and answers for them.
     async fn claim(&mut self) -> Result<(), Status> {
-        let now = self.session.database_now_ms();
         let claims = self.run.batch.take_claims();
-        let (claims, outside): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| accepts(now, claim.claim.sent_ms));
-        for claim in outside {
-            self.run.batch.settle_outside_window(claim);
-        }
+        let mut failures = self.run.claim_failures;
+        let sent_ms: Vec<_> = claims.iter().map(|claim| claim.claim.sent_ms).collect();
+        let outside = self.outside_window(&mut failures, self.commits.get(), sent_ms.into_iter()).await;
+        self.run.claim_failures = failures;
+        let claims = match outside {
+            None => claims,
+            Some(verdict) => self.sort_out_claims(claims, verdict),
+        };
         if claims.is_empty() {
             return Ok(());
         }
@@ -276,5 +347,32 @@ impl Turn<'_> {
         let found = self.entries(keys.into_iter().map(|(key, _)| key), new).await?;
         self.run.batch.settle_claims(claims, &found);
         Ok(())
+    }
+
+    /// As with records, and returns the claims that can be made.
+    fn sort_out_claims(&mut self, claims: Vec<BatchClaim>, verdict: WindowVerdict) -> Vec<BatchClaim> {
+        let mut rest = Vec::new();
+        for claim in claims {
+            match verdict.of(claim.claim.sent_ms) {
+                Admission::Take => rest.push(claim),
+                Admission::Hold => self.run.batch.hold_claim(claim),
+                Admission::Leave => self.run.batch.settle_outside_window(claim),
+            }
+        }
+        rest
+    }
+}
+
+/// What the clocks say of sent times.
+#[derive(Clone, Copy, Debug)]
+struct WindowVerdict {
+    database_ms: i64,
+    host_ms: i64,
+    others_stored: bool,
+}
+
+impl WindowVerdict {
+    fn of(self, sent_ms: i64) -> Admission {
+        admission(self.database_ms, self.host_ms, sent_ms, self.others_stored)
     }
 }

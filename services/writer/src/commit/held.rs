@@ -9,6 +9,7 @@ use veilpost_runtime::telemetry::OutageLog;
 use veilpost_runtime::{Backoff, numbers};
 
 use super::commit_run::CommitRun;
+use crate::database::DbError;
 use crate::metrics::HeldCount;
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
@@ -46,12 +47,12 @@ impl HeldRuns {
     /// keep the batches and send them again.
     pub(super) fn hold(&mut self, mut run: CommitRun, backoff: Option<Backoff>) {
         run.drop_abandoned();
-        if !run.plan.holds() {
+        if !run.holds() {
             return run.batch.refuse(&Status::unavailable("nobody waits for the receipt any more"));
         }
         self.note(&run);
         self.runs.iter_mut().for_each(|held| held.run.drop_abandoned());
-        self.runs.retain(|held| held.run.plan.holds());
+        self.runs.retain(|held| held.run.holds());
         let bytes: usize = self.runs.iter().map(|held| held.run.batch.unanswered_bytes()).sum();
         if !self.runs.is_empty() && bytes + run.batch.unanswered_bytes() > self.max_bytes {
             return run.batch.refuse(&Status::unavailable("too much is held back that cannot be stored yet"));
@@ -64,6 +65,18 @@ impl HeldRuns {
 
     /// One line for each kind of failure, with one of the messages.
     fn note(&self, run: &CommitRun) {
+        let claims = run.batch.held_claims();
+        if let Some(claim) = run.batch.held_claims().next()
+            && self.outage.note_failure(DbError::OutsideWindow)
+        {
+            let (message_id, records) = (&claim.message_id, numbers::to_u64(claims.count()));
+            tracing::warn!(
+                error = DbError::OutsideWindow.to_string(),
+                message_id,
+                records,
+                "cannot reject, since the ledger cannot tell whether it is stored; holding"
+            );
+        }
         for segment in run.plan.held() {
             let (Some(error), Some(record)) = (&segment.error, segment.records.first()) else { continue };
             if self.outage.note_failure(error) {
@@ -106,7 +119,8 @@ impl HeldRuns {
 
 /// How many records are held for each class of errors.
 fn counts(run: &CommitRun) -> Vec<HeldCount> {
-    let label =
-        |error: &Option<crate::database::DbError>| error.as_ref().map_or("other", |error| error.label());
-    run.plan.held().map(|segment| HeldCount::new(label(&segment.error), segment.records.len())).collect()
+    let label = |error: &Option<DbError>| error.as_ref().map_or("other", |error| error.label());
+    let segments = run.plan.held().map(|segment| (label(&segment.error), segment.records.len()));
+    let claims = (DbError::OutsideWindow.label(), run.batch.held_claims().count());
+    segments.chain(std::iter::once(claims)).map(|(class, records)| HeldCount::new(class, records)).collect()
 }

@@ -142,6 +142,11 @@ impl Plan {
         }
     }
 
+    /// Holds a segment back until the next turn, whatever becomes of the others.
+    pub(super) fn hold_apart(&mut self, segment: Segment) {
+        self.failed.push_back(segment);
+    }
+
     /// After a slow failure, and after some quick ones, the rest is not tried while nothing is committed.
     fn hold(&mut self, segment: Segment, blame: Blame, commits: u64) {
         self.failed.push_back(segment);

@@ -84,6 +84,12 @@ impl FailureHistory {
         self.without_search = true;
     }
 
+    /// Whether rows of others were stored since this was first asked, or since a failure that nobody is to
+    /// blame for. `commits` is the number of commits with rows that all committers have made.
+    pub(super) fn others_stored(&mut self, commits: u64) -> bool {
+        commits > *self.since.get_or_insert(commits)
+    }
+
     /// Notes that the database works while the segment fails.
     pub(super) fn note_database_works(&mut self) {
         self.database_works = true;

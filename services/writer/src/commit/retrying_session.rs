@@ -48,6 +48,16 @@ impl RetryingSession {
         self.database.clock.now_ms()
     }
 
+    /// Reads the database's clock. What fails is tried again by whoever needs the connection next.
+    pub(super) async fn read_clock(&mut self) -> Result<i64, DbError> {
+        let database = Arc::clone(&self.database);
+        let read = match self.session().await {
+            Ok(session) => session.read_clock(&database.clock).await,
+            Err(error) => Err(error),
+        };
+        read.inspect_err(|error| self.drop_if_ended(error))
+    }
+
     pub(super) fn note_commit(&mut self) {
         self.backoff.reset();
         if self.outage.note_success() {

@@ -12,6 +12,8 @@ pub(crate) enum DbError {
     Connection(String),
     /// No answer within the statement timeout and a margin.
     TimedOut,
+    /// No error of the database: by a clock that may be wrong, the record is outside of the ledger's window.
+    OutsideWindow,
 }
 
 /// An error that Postgres reported.
@@ -77,6 +79,7 @@ impl DbError {
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
             Self::Connection(_) | Self::TimedOut => true,
+            Self::OutsideWindow => false,
             // 25006: a primary that became a standby. 26: the server has forgotten a prepared statement.
             Self::Server(error) => {
                 matches!(error.class(), "08" | "26")
@@ -91,6 +94,7 @@ impl DbError {
         match self {
             Self::Connection(_) => "connection",
             Self::TimedOut => "timeout",
+            Self::OutsideWindow => "clocks",
             Self::Server(error) => match error.class() {
                 "08" => "connection",
                 "25" => "transaction_state",
@@ -152,6 +156,10 @@ impl fmt::Display for DbError {
             Self::Server(error) => error.fmt(formatter),
             Self::Connection(what) => write!(formatter, "no connection to Postgres: {what}"),
             Self::TimedOut => formatter.write_str("Postgres did not answer in time"),
+            Self::OutsideWindow => formatter.write_str(
+                "sent outside the ledger's window, by a clock that may be wrong: compare the clocks of database, \
+                 host and queue",
+            ),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::Notify;
 
-use super::window::{HOUR_MS, is_past};
+use super::window::{HOUR_MS, accepts, is_past};
 
 /// Three clocks that have nothing to do with each other, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,31 @@ impl ClockReadings {
     pub(crate) fn may_empty(self, newest_key_ms: i64) -> bool {
         self.agreement() == Agreement::Agree && is_past(self.database_ms.min(self.host_ms), newest_key_ms)
     }
+}
+
+/// What is to be done with a record, by when it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// The ledger recognises its message.
+    Take,
+    /// It is outside of the ledger's window, and a clock may be why: wait until the clocks are right.
+    Hold,
+    /// It is outside of the ledger's window, and nothing but its own sent time is why.
+    Leave,
+}
+
+/// Decides about a record that was sent at `sent_ms`; all times are milliseconds since the Unix epoch.
+///
+/// SQS keeps messages for a shorter time than the ledger keeps keys, so a record outside of the window says
+/// that a clock is wrong. It is left only when the clocks of database and host agree, and rows of other
+/// records were stored since it was first seen outside: then the database's clock is right for them. A record
+/// without a sent time is nobody else's fault.
+pub(crate) fn admission(database_ms: i64, host_ms: i64, sent_ms: i64, others_stored: bool) -> Admission {
+    if accepts(database_ms, sent_ms) {
+        return Admission::Take;
+    }
+    let clocks_agree = database_ms.abs_diff(host_ms) <= HOUR_MS.unsigned_abs();
+    if sent_ms <= 0 || clocks_agree && others_stored { Admission::Leave } else { Admission::Hold }
 }
 
 /// The newest sent time among the records that came since it was last asked for.
@@ -120,6 +145,25 @@ mod tests {
         let readings = readings(NOW, NOW, Some(NOW));
         for (age, emptied) in [(-2, false), (0, false), (14, false), (15, false), (16, true), (40, true)] {
             assert_eq!(readings.may_empty(NOW - age * DAY_MS), emptied, "{age}");
+        }
+    }
+
+    #[test]
+    fn a_record_outside_the_window_is_left_only_while_the_clocks_agree_and_others_are_stored() {
+        let old = NOW - 20 * DAY_MS;
+        for (database_ms, host_ms, sent_ms, others_stored, expected) in [
+            (NOW, NOW, NOW, false, Admission::Take),
+            (NOW, NOW - 40 * DAY_MS, NOW, false, Admission::Take),
+            (NOW, NOW, old, false, Admission::Hold),
+            (NOW, NOW, old, true, Admission::Leave),
+            (NOW, NOW + 2 * HOUR_MS, old, true, Admission::Hold),
+            (NOW, NOW - 2 * HOUR_MS, NOW + 3 * DAY_MS, true, Admission::Hold),
+            (NOW - 3 * DAY_MS, NOW, NOW, true, Admission::Hold),
+            (NOW + 20 * DAY_MS, NOW + 20 * DAY_MS, NOW, false, Admission::Hold),
+            (NOW, NOW, 0, false, Admission::Leave),
+        ] {
+            let found = admission(database_ms, host_ms, sent_ms, others_stored);
+            assert_eq!(found, expected, "{database_ms} {host_ms} {sent_ms} {others_stored}");
         }
     }
 

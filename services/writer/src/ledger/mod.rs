@@ -7,9 +7,9 @@ mod mark;
 mod upkeep;
 mod window;
 
-pub(crate) use clocks::SentTimes;
+pub(crate) use clocks::{Admission, SentTimes, admission};
 pub use entry::{Fate, LedgerEntry, Purpose, fate};
 pub(crate) use key::Key;
 pub(crate) use mark::{SentKey, claim, marks};
 pub(crate) use upkeep::Upkeep;
-pub(crate) use window::{accepts, leaves, slot_of};
+pub(crate) use window::{leaves, slot_of};

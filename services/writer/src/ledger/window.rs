@@ -32,7 +32,7 @@ pub(crate) fn slot_of(sent_ms: i64) -> i16 {
 
 /// Whether the ledger recognises, at the database's time `now_ms`, a message sent at `sent_ms` that was
 /// stored before.
-pub(crate) fn accepts(now_ms: i64, sent_ms: i64) -> bool {
+pub(super) fn accepts(now_ms: i64, sent_ms: i64) -> bool {
     (NEWEST..=OLDEST).contains(&(day_of(now_ms) - day_of(sent_ms)))
 }
 

@@ -96,7 +96,7 @@ async fn a_message_sent_outside_the_ledgers_window_is_left() {
     let sent =
         |days: i64| MaskedRecord { sent_timestamp_ms: now_ms() - days * day, ..record(days, vec![null()]) };
     let receipt = stream.store(vec![sent(20), sent(14), sent(0), sent(-3), sent(40_000)]).await;
-    assert_eq!(receipt.outcomes, [LEFT, STORED, STORED, LEFT, LEFT]);
+    assert_eq!(receipt.outcomes, [LEFT, STORED, STORED, LEFT, LEFT], "others are stored");
     assert_eq!(database.count("user_logins").await, 2);
 }
 
