@@ -8,38 +8,113 @@ const NOT_AN_ADDRESS: Fault = Fault::invalid("not an IP address");
 
 /// The address in the spelling of RFC 5952, section 4; an IPv4-mapped IPv6 address as the IPv4 address.
 pub(super) fn normalized(text: &str) -> Result<String, Fault> {
-    address(text).map(|address| address.to_string())
+    Ok(match address(text)? {
+        IpAddr::V4(address) => ipv4_text(address),
+        IpAddr::V6(address) => ipv6_text(address),
+    })
 }
 
 /// Reads an address without port, zone or prefix. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) is
 /// the IPv4 address. Leading zeros of IPv4 mean nothing: `010` is ten, as people write it, not eight.
 pub(crate) fn address(text: &str) -> Result<IpAddr, Fault> {
-    let address = if text.contains(':') { ipv6(text) } else { ipv4(text).map(IpAddr::V4) };
-    address.ok_or(NOT_AN_ADDRESS)
+    ipv4(text).map(IpAddr::V4).or_else(|| ipv6(text)).ok_or(NOT_AN_ADDRESS)
 }
 
 fn ipv6(text: &str) -> Option<IpAddr> {
     // The standard library refuses leading zeros in the IPv4 part.
     let address: Ipv6Addr = match text.rsplit_once(':') {
+        Some((start, last)) if start.eq_ignore_ascii_case("::ffff") && last.contains('.') => {
+            return ipv4(last).map(IpAddr::V4);
+        }
         Some((start, last)) if last.contains('.') => format!("{start}:{}", ipv4(last)?).parse().ok()?,
         _ => text.parse().ok()?,
     };
     Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4))
 }
 
+/// Four octets of one to three decimal digits.
 fn ipv4(text: &str) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut parts = text.split('.');
-    for octet in &mut octets {
-        *octet = decimal(parts.next()?)?;
+    let (mut bits, mut octet, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if digits < 3 => {
+                octet = octet * 10 + u32::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && octet <= 255 && dots < 3 => {
+                bits = bits << 8 | octet;
+                (octet, digits, dots) = (0, 0, dots + 1);
+            }
+            _ => return None,
+        }
     }
-    parts.next().is_none().then(|| octets.into())
+    (digits > 0 && octet <= 255 && dots == 3).then(|| Ipv4Addr::from_bits(bits << 8 | octet))
 }
 
-/// One to three decimal digits, up to 255.
-fn decimal(part: &str) -> Option<u8> {
-    let digits = part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { part.parse().ok() } else { None }
+/// What `to_string` gives, in a fraction of the time.
+fn ipv4_text(address: Ipv4Addr) -> String {
+    let mut text = String::with_capacity(15);
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        push_octet(&mut text, octet);
+    }
+    text
+}
+
+/// What `to_string` gives for an address that is not mapped, in a fraction of the time: hexadecimal digits
+/// without leading zeros, and `::` for the first of the longest runs of at least two groups that are zero.
+fn ipv6_text(address: Ipv6Addr) -> String {
+    let groups = address.segments();
+    let (start, length) = longest_zeros(&groups);
+    let mut text = String::with_capacity(39);
+    for (at, group) in groups.into_iter().enumerate() {
+        if (start..start + length).contains(&at) {
+            if at == start {
+                text.push_str("::");
+            }
+            continue;
+        }
+        if at > 0 && at != start + length {
+            text.push(':');
+        }
+        push_group(&mut text, group);
+    }
+    text
+}
+
+/// Where the first of the longest runs of zeros begins, and its length; no run where that would be one.
+fn longest_zeros(groups: &[u16; 8]) -> (usize, usize) {
+    let (mut longest, mut run) = ((8, 0), 0);
+    for (at, group) in groups.iter().enumerate() {
+        run = if *group == 0 { run + 1 } else { 0 };
+        if run > longest.1 && run > 1 {
+            longest = (at + 1 - run, run);
+        }
+    }
+    longest
+}
+
+fn push_octet(text: &mut String, octet: u8) {
+    if octet >= 100 {
+        text.push(char::from(b'0' + octet / 100));
+    }
+    if octet >= 10 {
+        text.push(char::from(b'0' + octet / 10 % 10));
+    }
+    text.push(char::from(b'0' + octet % 10));
+}
+
+fn push_group(text: &mut String, group: u16) {
+    let [high, low] = group.to_be_bytes();
+    let digits = [high >> 4, high & 0xf, low >> 4, low & 0xf];
+    let zeros = (group.leading_zeros() / 4).min(3);
+    for (at, digit) in (0..).zip(digits) {
+        if at >= zeros {
+            text.push(char::from(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +249,7 @@ mod tests {
             }
             let of_one: Vec<_> = spellings(one).iter().map(|text| normalized(text).unwrap()).collect();
             prop_assert!(of_one.iter().all(|text| *text == of_one[0]));
+            prop_assert_eq!(&of_one[0], &one.to_canonical().to_string());
             let address: IpAddr = of_one[0].parse().unwrap();
             let mapped = one.to_ipv4_mapped().map(IpAddr::V4);
             prop_assert_eq!(address, mapped.unwrap_or(IpAddr::V6(one)));
