@@ -13,9 +13,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .codec_path("crate::Codec")
         .bytes(".veilpost.v1.RawRecord.body")
+        .bytes(".veilpost.v1.Attribute.binary")
         .bytes(".veilpost.v1.MaskedBatch.records")
         .skip_debug([
             ".veilpost.v1.RawRecord",
+            ".veilpost.v1.Attribute",
             ".veilpost.v1.MaskedBatch",
             ".veilpost.v1.MaskedRecord",
             ".veilpost.v1.Value",

@@ -12,6 +12,9 @@ use crate::wire::{WireFields, WireValue};
 /// The largest encoded batch that a sender puts on a stream, in bytes; gRPC's default receive limit is 4 MiB.
 pub const MAX_BATCH_BYTES: usize = 3 * 1024 * 1024;
 
+/// The most rows that one record may have.
+pub const MAX_ROWS: usize = 10_000;
+
 /// The bytes of memory that the elements of a message's repeated fields may take, without the texts in them.
 /// The largest batch of the smallest records, a message id and a NULL each, still fits.
 pub const MAX_ELEMENT_BYTES: usize = 16 * MAX_BATCH_BYTES;
@@ -109,7 +112,7 @@ mod tests {
             message_id: "m".repeat(36),
             sent_timestamp_ms: 1_700_000_000_000,
             values,
-            last_receive: false,
+            ..MaskedRecord::default()
         };
         let size = record.encoded_len() + 2;
         let records = MaskedBatch::encoded(vec![record; MAX_BATCH_BYTES / size]);

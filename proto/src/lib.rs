@@ -65,6 +65,6 @@ pub mod v1;
 mod wire;
 
 pub use codec::{Codec, Decoder, Encoder, encode};
-pub use frame::MAX_BATCH_BYTES;
+pub use frame::{MAX_BATCH_BYTES, MAX_ROWS};
 pub use receipt_builder::{ReceiptBuilder, ReceiptLengthMismatch};
 pub use wire::Malformed;

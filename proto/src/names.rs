@@ -30,6 +30,11 @@ impl Reason {
             Self::Constraint => "constraint",
             Self::UnknownRecord => "unknown-record",
             Self::Undecided => "undecided",
+            Self::NotDecodable => "not-decodable",
+            Self::NotWrapped => "not-wrapped",
+            Self::NotAnArray => "not-an-array",
+            Self::TooManyRecords => "too-many-records",
+            Self::TooLarge => "too-large",
         }
     }
 }
@@ -40,12 +45,12 @@ mod tests {
 
     #[test]
     fn names_and_bytes_are_those_of_the_contract() {
-        for number in 0..=11 {
+        for number in 0..=16 {
             let reason = Reason::try_from(number).unwrap();
             let written = reason.as_str_name().trim_start_matches("REASON_").to_lowercase().replace('_', "-");
             assert_eq!(reason.name(), written);
         }
-        assert!(Reason::try_from(12).is_err(), "a new reason needs a name here");
+        assert!(Reason::try_from(17).is_err(), "a new reason needs a name here");
         for number in 0..=3 {
             assert_eq!(i32::from(Outcome::try_from(number).unwrap().byte()), number);
         }

@@ -3,14 +3,14 @@
 use std::mem::size_of;
 
 use crate::frame::{Frame, MASKED_RECORD_BYTES, Repeated};
-use crate::v1::{MaskedBatch, RawBatch, RawRecord, Receipt, Rejection};
+use crate::v1::{Attribute, MaskedBatch, RawBatch, RawRecord, Receipt, Rejection};
 
 const fn repeated<T>(number: u64, within: &'static [Repeated]) -> Repeated {
     Repeated { number, bytes: size_of::<T>(), within }
 }
 
 impl Frame for RawBatch {
-    const REPEATED: &'static [Repeated] = &[repeated::<RawRecord>(3, &[])];
+    const REPEATED: &'static [Repeated] = &[repeated::<RawRecord>(3, &[repeated::<Attribute>(7, &[])])];
 }
 
 impl Frame for MaskedBatch {

@@ -48,7 +48,7 @@ impl Sample for MaskedBatch {
                 text("f0".repeat(64)),
                 Value::default(),
             ],
-            last_receive: false,
+            ..MaskedRecord::default()
         };
         let records = Self::encoded((0..RECORDS).map(record));
         Self { id: 1, records, ..Self::default() }

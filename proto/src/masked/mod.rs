@@ -13,7 +13,7 @@
 //!     message_id: "m1".to_owned(),
 //!     sent_timestamp_ms: 1_790_000_000_000,
 //!     values: vec![Value { kind: Some(Kind::Text("ios".to_owned())) }, Value { kind: None }],
-//!     last_receive: false,
+//!     ..MaskedRecord::default()
 //! });
 //! let records = encoder.finish();
 //!

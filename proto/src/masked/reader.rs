@@ -28,6 +28,8 @@ pub struct RecordHeader<'a> {
     pub sent_timestamp_ms: i64,
     /// Whether the queue will not deliver the message again by itself.
     pub last_receive: bool,
+    /// How many rows the record has, when it says so; otherwise it has one.
+    pub rows: Option<u32>,
 }
 
 /// Reads an encoded [`MaskedRecord`](crate::v1::MaskedRecord). `take` gets every value in order, `None` for
@@ -52,7 +54,11 @@ pub fn read_record<'a>(
                 take(given, begin + place.start..begin + place.end);
             }
             (4, WireValue::Varint(last)) => heading.last_receive = last != 0,
-            (1..=4, _) | (_, WireValue::Group) => return Err(Malformed),
+            // As every decoder: the lower 32 bits count.
+            (5, WireValue::Varint(rows)) => {
+                heading.rows = u32::try_from(rows & u64::from(u32::MAX)).ok();
+            }
+            (1..=5, _) | (_, WireValue::Group) => return Err(Malformed),
             _ => {}
         }
     }
@@ -137,8 +143,8 @@ mod tests {
             });
             values.push(Value { kind });
         })?;
-        let RecordHeader { message_id, sent_timestamp_ms, last_receive } = heading;
-        Ok(MaskedRecord { message_id: message_id.to_owned(), sent_timestamp_ms, values, last_receive })
+        let RecordHeader { message_id, sent_timestamp_ms, last_receive, rows } = heading;
+        Ok(MaskedRecord { message_id: message_id.to_owned(), sent_timestamp_ms, values, last_receive, rows })
     }
 
     fn records() -> impl Strategy<Value = MaskedRecord> {
@@ -149,12 +155,13 @@ mod tests {
             any::<String>().prop_map(Kind::Json),
         ];
         let values = prop::collection::vec(prop::option::of(kind).prop_map(|kind| Value { kind }), 0..9);
-        let record = (any::<String>(), any::<i64>(), values, any::<bool>());
-        record.prop_map(|(message_id, sent_timestamp_ms, values, last_receive)| MaskedRecord {
+        let record = (any::<String>(), any::<i64>(), values, any::<bool>(), any::<Option<u32>>());
+        record.prop_map(|(message_id, sent_timestamp_ms, values, last_receive, rows)| MaskedRecord {
             message_id,
             sent_timestamp_ms,
             values,
             last_receive,
+            rows,
         })
     }
 
@@ -181,7 +188,7 @@ mod tests {
             1 => prop::collection::vec(any::<u8>(), 0..6).prop_map(|bytes| (2, bytes)),
             1 => any::<[u8; 4]>().prop_map(|bytes| (5, bytes.to_vec())),
         ];
-        let leaf = (1u8..6, content).prop_map(|(number, (kind, content))| field(number, kind, &content));
+        let leaf = (1u8..7, content).prop_map(|(number, (kind, content))| field(number, kind, &content));
         let value =
             prop::collection::vec(leaf.clone(), 0..3).prop_map(|fields| field(3, 2, &fields.concat()));
         prop::collection::vec(prop_oneof![leaf, value], 0..6).prop_map(|fields| fields.concat())

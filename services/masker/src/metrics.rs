@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use veilpost_proto::v1::Reason;
 use veilpost_runtime::numbers;
 
 const MASKED_RECORDS: &str = "veilpost_masker_masked_records_total";
+const MASKED_ROWS: &str = "veilpost_masker_masked_rows_total";
+const UNKNOWN_RECORDS: &str = "veilpost_masker_unknown_records_total";
+const ABSENT: &str = "veilpost_masker_absent_total";
 const REJECTED_RECORDS: &str = "veilpost_masker_rejected_records_total";
 const LEFT_RECORDS: &str = "veilpost_masker_left_records_total";
 const UNREADABLE_VERSIONS: &str = "veilpost_masker_unreadable_versions_total";
@@ -17,6 +20,18 @@ const BATCH_SECONDS: &str = "veilpost_masker_batch_seconds";
 
 pub(crate) fn describe() {
     describe_counter!(MASKED_RECORDS, "Records masked and passed on to the writer");
+    describe_counter!(
+        MASKED_ROWS,
+        "Rows of the masked records: one each, or as many as the message's array has"
+    );
+    describe_counter!(
+        UNKNOWN_RECORDS,
+        "Rows passed on that have none of the policy's fields, so that all of these are NULL"
+    );
+    describe_counter!(
+        ABSENT,
+        "Fields of the policy that a record does not have, or that are null, by column"
+    );
     describe_counter!(REJECTED_RECORDS, "Records that can never be stored as they are, by reason");
     describe_counter!(
         LEFT_RECORDS,
@@ -46,6 +61,19 @@ pub(crate) fn show_policy_unusable(unusable: bool) {
 
 pub(crate) fn count_masked(records: usize) {
     counter!(MASKED_RECORDS).increment(numbers::to_u64(records));
+}
+
+pub(crate) fn count_rows(rows: u32) {
+    counter!(MASKED_ROWS).increment(rows.into());
+}
+
+pub(crate) fn count_unknown(rows: usize) {
+    counter!(UNKNOWN_RECORDS).increment(numbers::to_u64(rows));
+}
+
+/// The counter of a column's absent fields.
+pub(crate) fn absent(column: &str) -> Counter {
+    counter!(ABSENT, "column" => column.to_owned())
 }
 
 pub(crate) fn count_rejected(reason: Reason) {

@@ -8,7 +8,9 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use veilpost_proto::v1::Target;
 use veilpost_runtime::telemetry::OutageLog;
-use veilpost_runtime::{Acceptance, FileStamps, Identity, Lifecycle, LinkSettings, ToWriter, run_link};
+use veilpost_runtime::{
+    Acceptance, Feature, FileStamps, Identity, Lifecycle, LinkSettings, ToWriter, run_link,
+};
 
 use crate::mask::Mask;
 use crate::metrics;
@@ -31,6 +33,8 @@ const WAITING_BATCHES: usize = 1;
 pub(crate) struct LoadedPolicy {
     mask: Mask,
     target: Target,
+    /// What a writer must know.
+    needs: Vec<Feature>,
     /// Of the policy's text.
     digest: String,
     keys: KeyDigests,
@@ -48,6 +52,7 @@ impl LoadedPolicy {
         Ok(Self {
             mask: Mask::new(&policy, &keys)?,
             target: policy.target(),
+            needs: policy.needs(),
             digest: policy.digest.clone(),
             keys: keys.digests(),
             warnings: warnings(&policy).into_iter().collect(),
@@ -67,15 +72,15 @@ impl Links {
     /// Starts the link for a target. It ends once the policies with its sender are gone and every batch that
     /// it got is answered.
     fn open(&self, loaded: LoadedPolicy) -> Candidate {
-        let to_writer = ToWriter::new(loaded.target.clone());
+        let to_writer = ToWriter::new(loaded.target.clone(), loaded.needs.clone());
         let acceptance = to_writer.acceptance();
         let (link, to_send) = mpsc::channel(WAITING_BATCHES);
         let (settings, identity, life) = (self.settings.clone(), self.identity.clone(), self.life.clone());
         self.life
             .spawn("link", async move { run_link(to_writer, to_send, &settings, identity, &life).await });
-        let LoadedPolicy { mask, target, digest, keys, warnings } = loaded;
+        let LoadedPolicy { mask, target, needs, digest, keys, warnings } = loaded;
         let policy = PolicyInForce { mask, link, acceptance };
-        Candidate { policy, description: Description { target, digest, keys }, warnings }
+        Candidate { policy, description: Description { target, needs, digest, keys }, warnings }
     }
 }
 
@@ -91,6 +96,7 @@ struct Candidate {
 #[derive(Debug)]
 struct Description {
     target: Target,
+    needs: Vec<Feature>,
     digest: String,
     keys: KeyDigests,
 }
@@ -177,12 +183,13 @@ impl PolicyReload {
         self.candidate = None;
         if loaded.digest == self.in_force.digest && loaded.keys == self.in_force.keys {
             self.accept();
-        } else if loaded.target == self.in_force.target {
+        } else if loaded.target == self.in_force.target && loaded.needs == self.in_force.needs {
             let current = Arc::clone(&self.current.borrow());
-            let LoadedPolicy { mask, target, digest, keys, warnings } = loaded;
+            let LoadedPolicy { mask, target, needs, digest, keys, warnings } = loaded;
             let (link, acceptance) = (current.link.clone(), current.acceptance.clone());
             let policy = PolicyInForce { mask, link, acceptance };
-            self.replace(Candidate { policy, description: Description { target, digest, keys }, warnings });
+            let description = Description { target, needs, digest, keys };
+            self.replace(Candidate { policy, description, warnings });
         } else {
             tracing::info!(
                 policy = loaded.digest,

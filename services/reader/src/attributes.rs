@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
+use veilpost_proto::v1::{Attribute, attribute};
+
+use crate::trace_context;
 
 /// Message attributes by name.
 pub(crate) type Attributes = HashMap<String, MessageAttributeValue>;
@@ -10,6 +13,21 @@ pub(crate) type Attributes = HashMap<String, MessageAttributeValue>;
 /// The value of a text attribute.
 pub(crate) fn text<'a>(attributes: &'a Attributes, name: &str) -> Option<&'a str> {
     attributes.get(name)?.string_value.as_deref()
+}
+
+/// The attributes as the masker gets them, in the order of their names: policies may read them. Those of the
+/// trace context travel by themselves.
+pub(crate) fn of_contract(attributes: &Attributes) -> Vec<Attribute> {
+    let is_of_producer = |(name, _): &(&String, &MessageAttributeValue)| !trace_context::is_attribute(name);
+    let mut sent: Vec<_> = attributes.iter().filter(is_of_producer).map(attribute).collect();
+    sent.sort_by(|one, next| one.name.cmp(&next.name));
+    sent
+}
+
+fn attribute((name, value): (&String, &MessageAttributeValue)) -> Attribute {
+    let text = value.string_value.clone().map(attribute::Value::Text);
+    let binary = || value.binary_value.clone().map(|blob| attribute::Value::Binary(blob.into_inner().into()));
+    Attribute { name: name.clone(), value: text.or_else(binary) }
 }
 
 /// How many bytes of a message's size its attributes take.

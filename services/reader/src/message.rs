@@ -101,6 +101,7 @@ pub(crate) fn record(message_id: &str, message: &SqsMessage) -> RawRecord {
         producer: trace_context::producer(&message.attributes, message.trace_header.as_deref()),
         // Known when the record is sent.
         last_receive: false,
+        attributes: attributes::of_contract(&message.attributes),
     }
 }
 

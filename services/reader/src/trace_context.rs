@@ -12,6 +12,11 @@ use crate::attributes::{self, Attributes};
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
+/// Whether an attribute carries the trace context.
+pub(crate) fn is_attribute(name: &str) -> bool {
+    matches!(name, TRACEPARENT | TRACESTATE)
+}
+
 /// The trace context in the `traceparent` message attribute, else the one in the `AWSTraceHeader` system
 /// attribute. A malformed one counts as none.
 pub(crate) fn producer(attributes: &Attributes, trace_header: Option<&str>) -> Option<TraceContext> {

@@ -85,7 +85,7 @@ pub use error::BadSettings;
 pub use file_stamps::FileStamps;
 pub use lifecycle::Lifecycle;
 pub use link::{
-    Acceptance, Downstream, LinkSettings, Outgoing, OutgoingSource, ToMasker, ToWriter, run_link,
+    Acceptance, Downstream, Feature, LinkSettings, Outgoing, OutgoingSource, ToMasker, ToWriter, run_link,
 };
 pub use process::run;
 pub use secret::secret;

@@ -234,6 +234,7 @@ mod tests {
                 sent_timestamp_ms: sent,
                 values: values.into_iter().map(|kind| Value { kind }).collect(),
                 last_receive: sent % 2 == 0,
+                ..MaskedRecord::default()
             };
             let records = MaskedBatch::encoded(records.into_iter().map(record));
             let mut encoded = MaskedBatch { records, ..MaskedBatch::default() }.encode_to_vec();

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tokio::sync::{Semaphore, oneshot};
-use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 use veilpost_proto::v1::writer_server::Writer;
 use veilpost_proto::v1::{self, MaskedBatch, Receipt};
-use veilpost_runtime::Lifecycle;
-use veilpost_runtime::link::CLAIMS;
+use veilpost_runtime::{Feature, Lifecycle};
 
 use crate::catalogue::{Catalogue, ReadError};
 use crate::commit::{BatchQueue, PendingBatch};
@@ -79,7 +77,9 @@ impl Writer for WriterService {
         let context = Arc::clone(&self.0);
         let stream = OpenStream { context, target, _count: StreamCount::new() };
         let mut response = Response::new(receipts(stream, batches));
-        response.metadata_mut().insert(CLAIMS, MetadataValue::from_static("1"));
+        for feature in [Feature::Claims, Feature::Rows] {
+            feature.announce(response.metadata_mut());
+        }
         Ok(response)
     }
 }

@@ -175,7 +175,7 @@ impl DatabaseSettings {
 
 impl Settings {
     pub(crate) fn commit_limits(&self) -> CommitLimits {
-        CommitLimits { records: self.batch_records, bytes: self.batch_bytes }
+        CommitLimits { rows: self.batch_records, bytes: self.batch_bytes }
     }
 }
 

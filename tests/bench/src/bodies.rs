@@ -101,7 +101,7 @@ pub(crate) fn masked_batches(rows: u64, batch: u64) -> Vec<MaskedBatch> {
         message_id: format!("{run:016x}-{number:016x}"),
         sent_timestamp_ms: sent + i64::try_from(number / SENT_PER_MS).unwrap_or_default(),
         values: values(number, &day),
-        last_receive: false,
+        ..MaskedRecord::default()
     };
     let firsts = (0..rows).step_by(usize::try_from(batch).unwrap_or(1));
     let batches = firsts.map(|first| MaskedBatch::encoded((first..rows.min(first + batch)).map(record)));

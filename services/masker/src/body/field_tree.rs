@@ -4,6 +4,7 @@ use serde::de::IgnoredAny;
 use veilpost_proto::v1::Reason;
 
 use super::field_value::FieldValue;
+use super::flaw::BodyFlaw;
 use super::keep_children::keep_children;
 use super::node::Node;
 use super::pointer::Pointer;
@@ -43,19 +44,19 @@ impl FieldTree {
     }
 
     /// Reads a body. Of duplicate keys the last one counts. The error says why the body cannot be stored.
-    pub(crate) fn find<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, Reason> {
-        let text =
-            std::str::from_utf8(body).map_err(|_| Reason::NotJson)?.trim_matches([' ', '\t', '\r', '\n']);
+    pub(crate) fn find<'a>(&self, body: &'a [u8]) -> Result<Body<'a>, BodyFlaw> {
+        let text = std::str::from_utf8(body).map_err(|_| BodyFlaw::NotJson)?;
+        let text = text.trim_matches([' ', '\t', '\r', '\n']);
         // This check comes before anything that recurses. Text that is not JSON may fail it too.
         if !is_strict(text) {
-            return Err(Reason::NotJson);
+            return Err(BodyFlaw::NotJson);
         }
         if !text.starts_with('{') {
             let grammatical = serde_json::from_str::<IgnoredAny>(text).is_ok();
-            return Err(if grammatical { Reason::NotAnObject } else { Reason::NotJson });
+            return Err(if grammatical { BodyFlaw::NotAnObject } else { BodyFlaw::NotJson });
         }
         let mut found = vec![None; self.slots];
-        walk(&self.root, text, &mut found).map_err(|_| Reason::NotJson)?;
+        walk(&self.root, text, &mut found).map_err(|_| BodyFlaw::NotJson)?;
         if let Some(whole) = found.first_mut() {
             *whole = Some(text);
         }
@@ -70,6 +71,11 @@ impl<'a> Body<'a> {
             Some(raw) => FieldValue::read(raw),
             None => Ok(None),
         }
+    }
+
+    /// The field as the producer wrote it; `None` when it is absent.
+    pub(super) fn raw(&self, FieldId(slot): FieldId) -> Option<&'a str> {
+        self.found.get(slot).copied().flatten()
     }
 
     /// Whether the field is there and not null.

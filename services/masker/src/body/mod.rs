@@ -1,7 +1,11 @@
 //! Message bodies: finds the policy's fields in JSON without building a tree of it.
 
+mod decode;
+mod envelope;
 mod field_tree;
 mod field_value;
+mod flaw;
+mod guess;
 mod keep_children;
 mod node;
 mod pointer;
@@ -9,6 +13,10 @@ mod strict;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use decode::Encoding;
+pub(crate) use envelope::{BodyReader, BodyRule, Envelope, Step};
 pub(crate) use field_tree::{Body, FieldId, FieldTree};
 pub(crate) use field_value::FieldValue;
+pub(crate) use flaw::BodyFlaw;
+pub(crate) use guess::looks_like;
 pub(crate) use pointer::Pointer;

@@ -27,6 +27,11 @@ impl Pointer {
         self.0.tokens().map(|token| token.decoded().into_owned())
     }
 
+    /// The pointer as policies write it.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     pub(crate) fn is_whole_body(&self) -> bool {
         self.0.is_root()
     }

@@ -10,7 +10,7 @@ use super::{FieldTree, FieldValue, Pointer};
 fn find(body: &[u8], pointer: &str) -> Result<Option<Value>, Reason> {
     let mut fields = FieldTree::new();
     let id = fields.add(&Pointer::parse(pointer).unwrap());
-    let field = fields.find(body)?.get(id)?;
+    let field = fields.find(body).map_err(|flaw| flaw.reason())?.get(id)?;
     Ok(field.map(|field| match field {
         FieldValue::Text(text) => Value::String(text.into_owned()),
         FieldValue::Boolean(boolean) => Value::Bool(boolean),

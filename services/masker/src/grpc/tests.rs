@@ -153,17 +153,14 @@ async fn what_the_queue_will_not_deliver_again_is_known_to_the_writer() {
 }
 
 #[tokio::test]
-async fn a_record_too_large_for_a_batch_is_left_and_rejected_on_its_last_receive() {
+async fn a_record_too_large_for_a_batch_is_rejected() {
     let body = format!(r#"{{"user_id":"{}"}}"#, "x".repeat(veilpost_proto::MAX_BATCH_BYTES));
     let mut neighbours = FakeNeighbours::start();
-    neighbours.send(1, &[&body]).await;
-    assert_eq!(neighbours.receipt().await.outcomes, [0]);
-    let mut last = batch(2, &[&body]);
-    last.records[0].last_receive = true;
-    last.records[0].message_id = "large".to_owned();
-    neighbours.send_batch(last).await;
+    let mut large = batch(1, &[&body]);
+    large.records[0].message_id = "large".to_owned();
+    neighbours.send_batch(large).await;
     let sent = neighbours.next_sent().await;
-    assert_eq!(sent.batch.rejected[0].reason(), Reason::Undecided);
+    assert_eq!(sent.batch.rejected[0].reason(), Reason::TooLarge);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! How one column gets its value.
 
+use ::metrics::Counter;
 use jiff::Timestamp;
 use veilpost_proto::v1::RawRecord;
 use veilpost_proto::v1::value::Kind;
@@ -8,6 +9,7 @@ use veilpost_runtime::BadSettings;
 use super::rejection::Rejected;
 use crate::body::{Body, FieldId, FieldTree};
 use crate::fault::Fault;
+use crate::metrics;
 use crate::policy::ColumnRule;
 use crate::transform::{HmacKeys, MessageTransform, ReadyTransform, Transform, ValueRules};
 
@@ -18,6 +20,7 @@ pub(super) struct ColumnMask {
     transform_name: &'static str,
     transform: ColumnTransform,
     rules: ValueRules,
+    absent: Counter,
 }
 
 #[derive(Debug)]
@@ -37,8 +40,8 @@ impl ColumnMask {
             Transform::Field { source, how } => ColumnTransform::Field(fields.add(source), how.ready(keys)?),
             Transform::Message(what) => ColumnTransform::Message(what.clone()),
         };
-        let rules = rule.rules.clone();
-        Ok(Self { name: rule.name.clone(), transform_name: rule.transform_name, transform, rules })
+        let (name, transform_name, rules) = (rule.name.clone(), rule.transform_name, rule.rules.clone());
+        Ok(Self { absent: metrics::absent(&name), name, transform_name, transform, rules })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -73,6 +76,13 @@ impl ColumnMask {
     pub(super) fn is_unreadable(&self, body: &Body<'_>) -> bool {
         matches!(&self.transform, ColumnTransform::Field(id, transform)
             if transform.may_give_null() && body.get(*id).is_ok_and(|field| self.rules.has_value(field)))
+    }
+
+    /// Counts a record without the field that the value is from.
+    pub(super) fn count_absent(&self) {
+        if let ColumnTransform::Field(..) = &self.transform {
+            self.absent.increment(1);
+        }
     }
 
     /// Whether the value is from the whole body.

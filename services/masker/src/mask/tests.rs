@@ -27,13 +27,18 @@ fn default_mask() -> Mask {
     Mask::new(&Policy::load(None).unwrap(), &HmacKeys::default()).unwrap()
 }
 
+/// Records without any field are stored.
+const STORE: &str = "unknown_record = 'store'\n";
+
 /// A mask of one column that has `transform` done to `/f`.
 fn on_field(transform: &str) -> Mask {
-    mask(&format!("[[column]]\nname = 'c'\nsource = '/f'\ntransform = '{transform}'\n"))
+    mask(&format!("{STORE}[[column]]\nname = 'c'\nsource = '/f'\ntransform = '{transform}'\n"))
 }
 
 fn keyed_on_field() -> Mask {
-    mask("[[column]]\nname='c'\nsource='/f'\ntransform='hmac-sha512'\ndomain='d'\nkey='k1'\n")
+    mask(&format!(
+        "{STORE}[[column]]\nname='c'\nsource='/f'\ntransform='hmac-sha512'\ndomain='d'\nkey='k1'\n"
+    ))
 }
 
 fn sha512(text: &str) -> String {

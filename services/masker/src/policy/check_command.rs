@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(
             lines[..4],
             [
-                "table t; a record with none of the fields is stored as NULLs",
+                "table t; a record with none of the fields is rejected",
                 "  ip    ← /ip         hmac-sha512, domain ip, key k1",
                 "  mail  ← /user/mail  copy",
                 "  day   ← (message)   sent-date",

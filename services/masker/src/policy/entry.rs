@@ -14,8 +14,22 @@ use super::model::UnknownRecord;
 pub(super) struct PolicyFile {
     pub(super) table: Option<Spanned<String>>,
     pub(super) unknown_record: Option<Spanned<UnknownRecord>>,
+    pub(super) body: Option<BodyEntry>,
     #[serde(default, rename = "column")]
     pub(super) columns: Vec<Spanned<ColumnEntry>>,
+}
+
+/// All keys of `[body]`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BodyEntry {
+    #[serde(default)]
+    pub(super) decode: Vec<Spanned<String>>,
+    /// A text or a list of texts.
+    pub(super) unwrap: Option<Spanned<toml::Value>>,
+    pub(super) records: Option<Spanned<String>>,
+    pub(super) max_records: Option<Spanned<i64>>,
+    pub(super) allow_unwrapped: Option<Spanned<bool>>,
 }
 
 /// The keys of a `[[column]]` that are no options.

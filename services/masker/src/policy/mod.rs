@@ -1,5 +1,6 @@
 //! The policy: which field of a body becomes which column, and how.
 
+mod body;
 mod check_command;
 mod column;
 mod entry;
@@ -18,6 +19,7 @@ mod transforms;
 mod validate;
 mod value_rules;
 
+pub(crate) use body::MOST_RECORDS;
 pub(crate) use check_command::check;
 pub use model::Policy;
 pub(crate) use model::{ColumnRule, UnknownRecord};

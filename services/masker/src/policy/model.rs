@@ -1,7 +1,9 @@
 //! A policy that has been read and checked.
 
 use veilpost_proto::v1::Target;
+use veilpost_runtime::Feature;
 
+use crate::body::BodyRule;
 use crate::transform::{Transform, ValueRules};
 
 /// Which field of a body becomes which column of which table, and how. Columns have distinct names, and there
@@ -12,15 +14,16 @@ pub struct Policy {
     pub(crate) digest: String,
     pub(crate) table: String,
     pub(crate) unknown_record: UnknownRecord,
+    /// How the records are taken out of a body.
+    pub(crate) body: BodyRule,
     pub(crate) columns: Vec<ColumnRule>,
 }
 
 /// What becomes of a body that has none of the policy's fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum UnknownRecord {
     /// A row whose policy fields are NULL.
-    #[default]
     Store,
     Reject,
 }
@@ -42,6 +45,11 @@ impl Policy {
     pub fn target(&self) -> Target {
         let columns = self.columns.iter().map(|column| column.name.clone()).collect();
         Target { table: self.table.clone(), columns }
+    }
+
+    /// What a writer must know to store what the policy makes.
+    pub fn needs(&self) -> Vec<Feature> {
+        self.body.records.iter().map(|_| Feature::Rows).collect()
     }
 }
 

@@ -13,15 +13,16 @@ use super::problem::{PolicyProblem, PolicyText};
 /// Gives the policy, or everything that is wrong with it.
 pub(super) fn validate(file: PolicyFile, text: PolicyText<'_>) -> Result<Policy, Vec<PolicyProblem>> {
     let table = table(file.table).map_err(|problem| vec![problem]);
+    let body = file.body.unwrap_or_default().check();
     let columns = columns(file.columns, text);
-    let (table, columns) = match (table, columns) {
-        (Ok(table), Ok(columns)) => (table, columns),
-        (table, columns) => {
-            return Err([table.err(), columns.err()].into_iter().flatten().flatten().collect());
+    let (table, body, columns) = match (table, body, columns) {
+        (Ok(table), Ok(body), Ok(columns)) => (table, body, columns),
+        (table, body, columns) => {
+            return Err([table.err(), body.err(), columns.err()].into_iter().flatten().flatten().collect());
         }
     };
     let unknown_record = unknown_record(file.unknown_record, &columns).map_err(|problem| vec![problem])?;
-    Ok(Policy { digest: digest(text), table, unknown_record, columns })
+    Ok(Policy { digest: digest(text), table, unknown_record, body, columns })
 }
 
 /// The first six bytes of the text's SHA-512, in hexadecimal digits.
@@ -68,8 +69,12 @@ fn unknown_record(
     given: Option<Spanned<UnknownRecord>>,
     columns: &[ColumnRule],
 ) -> Result<UnknownRecord, PolicyProblem> {
-    let Some(given) = given else { return Ok(UnknownRecord::default()) };
-    if *given.get_ref() == UnknownRecord::Reject && !columns.iter().any(ColumnRule::reads_a_field) {
+    let has_fields = columns.iter().any(ColumnRule::reads_a_field);
+    let Some(given) = given else {
+        // Without any field, every record would be unknown.
+        return Ok(if has_fields { UnknownRecord::Reject } else { UnknownRecord::Store });
+    };
+    if *given.get_ref() == UnknownRecord::Reject && !has_fields {
         let what = "\"reject\" would reject every record, because no column is from a field; write \"store\"";
         return Err(PolicyProblem::new(&given.span(), what));
     }

@@ -21,20 +21,16 @@ pub trait LinkBatch: prost::Message + Default + Send + Sync + 'static {
     #[must_use]
     fn single(&self, index: usize) -> Self;
 
-    /// Whether it has rejected records, which only a peer takes that announces [`CLAIMS`].
+    /// Whether it has rejected records, which only a peer takes that announces [`Feature::Claims`](super::Feature).
     fn has_claims(&self) -> bool;
 
-    /// The batch for a peer that does not announce [`CLAIMS`]: without its rejected records.
+    /// The batch for a peer that does not announce [`Feature::Claims`](super::Feature): without its rejected records.
     #[must_use]
     fn without_claims(&self) -> Self;
 
     /// Adds the rejections to the receipt for [`Self::without_claims`]: the peer does not know of them.
     fn reject_claims(&self, receipt: &mut Receipt);
 }
-
-/// The response header by which a writer announces, with the value 1, that it takes rejected records and
-/// claims their keys.
-pub const CLAIMS: &str = "veilpost-claims";
 
 impl LinkBatch for RawBatch {
     fn set_id(&mut self, id: u64) {

@@ -15,10 +15,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status, Streaming};
 use veilpost_proto::v1::Receipt;
 
-use super::batch::CLAIMS;
 use super::codec::SharedCodec;
 use super::dispatcher::MAX_UNRECEIPTED_BATCHES;
 use super::downstream::Downstream;
+use super::feature::Feature;
 use super::network::{ByteStream, Connection, Network};
 use crate::server::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
 
@@ -56,15 +56,21 @@ pub(super) async fn open<D: Downstream, N: Network>(
     }
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.context("the connection is not usable")?;
+    let mut request = Request::new(ReceiverStream::new(batches));
+    D::ANNOUNCED.iter().for_each(|feature| feature.announce(request.metadata_mut()));
     let call = grpc.streaming(
-        Request::new(ReceiverStream::new(batches)),
+        request,
         PathAndQuery::from_static(D::METHOD),
         SharedCodec::<D::Batch, Receipt>::new(),
     );
     let response =
         tokio::time::timeout(OPEN_TIMEOUT, call).await.context("the stream was not accepted in time")?;
     let response = response.map_err(|status| refusal(&status))?;
-    let claims = response.metadata().get(CLAIMS).is_some_and(|announced| announced == "1");
+    if let Some(missing) = downstream.needs().iter().find(|need| !need.is_announced(response.metadata())) {
+        let reason = format!("it is of a version that does not know {missing}; upgrade it");
+        return Err(OpeningRefused(reason).into());
+    }
+    let claims = Feature::Claims.is_announced(response.metadata());
     Ok(OpenedStream { sender, receipts: response.into_inner(), claims, renewal })
 }
 

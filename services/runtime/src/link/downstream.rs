@@ -7,6 +7,7 @@ use veilpost_proto::v1::{MaskedBatch, RawBatch, Target};
 
 use super::acceptance::{Acceptance, Answers};
 use super::batch::LinkBatch;
+use super::feature::Feature;
 
 /// A kind of service downstream: which gRPC call carries its batches, and how a stream to it begins.
 pub trait Downstream: Clone + Send + Sync + 'static {
@@ -18,6 +19,14 @@ pub trait Downstream: Clone + Send + Sync + 'static {
 
     /// The gRPC method's path.
     const METHOD: &'static str;
+
+    /// What this side says in its request headers that it knows.
+    const ANNOUNCED: &'static [Feature] = &[];
+
+    /// What a peer must announce to get any batch.
+    fn needs(&self) -> &[Feature] {
+        &[]
+    }
 
     /// What a stream begins with, before any batch; it gets no receipt.
     fn opening(&self) -> Option<Self::Batch>;
@@ -37,6 +46,7 @@ impl Downstream for ToMasker {
     type Batch = RawBatch;
     const SERVICE: &'static str = "masker";
     const METHOD: &'static str = "/veilpost.v1.Masker/Mask";
+    const ANNOUNCED: &'static [Feature] = &[Feature::Attributes];
 
     fn opening(&self) -> Option<RawBatch> {
         None
@@ -48,13 +58,14 @@ impl Downstream for ToMasker {
 pub struct ToWriter {
     /// The table and columns that every stream is opened with.
     target: Target,
+    needs: Vec<Feature>,
     answers: Answers,
 }
 
 impl ToWriter {
-    /// Streams that are opened with `target`.
-    pub fn new(target: Target) -> Self {
-        Self { target, answers: Answers::new() }
+    /// Streams that are opened with `target`, to writers that know all of `needs`.
+    pub fn new(target: Target, needs: Vec<Feature>) -> Self {
+        Self { target, needs, answers: Answers::new() }
     }
 
     /// Whether the writers accept the target.
@@ -67,6 +78,10 @@ impl Downstream for ToWriter {
     type Batch = MaskedBatch;
     const SERVICE: &'static str = "writer";
     const METHOD: &'static str = "/veilpost.v1.Writer/Write";
+
+    fn needs(&self) -> &[Feature] {
+        &self.needs
+    }
 
     fn opening(&self) -> Option<MaskedBatch> {
         Some(MaskedBatch { target: Some(self.target.clone()), ..MaskedBatch::default() })

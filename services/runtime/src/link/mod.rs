@@ -19,6 +19,7 @@ mod connect;
 mod dispatcher;
 mod downstream;
 mod driver;
+mod feature;
 mod in_flight_batch;
 mod network;
 mod outgoing;
@@ -29,8 +30,9 @@ mod simulation;
 mod stream_task;
 
 pub use acceptance::Acceptance;
-pub use batch::{CLAIMS, LinkBatch};
+pub use batch::LinkBatch;
 pub use downstream::{Downstream, ToMasker, ToWriter};
 pub use driver::run_link;
+pub use feature::Feature;
 pub use outgoing::{Outgoing, OutgoingSource};
 pub use settings::LinkSettings;

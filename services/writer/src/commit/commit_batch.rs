@@ -120,7 +120,7 @@ impl CommitBatch {
     pub(super) fn unsure_values(&self, column: usize) -> BTreeMap<&str, Vec<usize>> {
         let mut values: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, BatchRecord { record, .. }) in self.records.iter().enumerate() {
-            if let Some(value) = record.unsure_input(column) {
+            for value in record.unsure_inputs(column) {
                 values.entry(value).or_default().push(index);
             }
         }

@@ -137,7 +137,7 @@ mod tests {
             Arc::new(database),
             Arc::new(Catalogue::new(TableName::parse("logins"))),
             Arc::new(BatchQueue::new(10)),
-            CommitLimits { records: 10, bytes: 10 },
+            CommitLimits { rows: 10, bytes: 10 },
             10,
             Arc::default(),
         );

@@ -47,7 +47,7 @@ pub(crate) async fn insert(
 ) -> Result<NewKeys, DbError> {
     assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
     let columns = records.first().map_or(0, |record| record.columns());
-    let query = bind(statements.sql(mode), records, columns);
+    let query = bind(statements.sql(mode), records, columns, mode);
     let deadline = session.deadline();
     match mode {
         InsertMode::Plain => {
@@ -88,14 +88,24 @@ fn bind<'query>(
     sql: Arc<str>,
     records: &'query [&Record],
     columns: usize,
+    mode: InsertMode,
 ) -> Query<'query, Postgres, PgArguments> {
     let slots = records.iter().map(|record| slot_of(record.sent_ms));
     let keys = records.iter().map(|record| record.key.uuid());
     let mut arguments = PgArguments::default();
-    arguments.reserve(columns + 2, arguments_bytes(records, columns));
+    arguments.reserve(columns + 3, arguments_bytes(records, columns));
     let query =
         sqlx::query_with(AssertSqlSafe(sql), arguments).bind(slots.bind_iter()).bind(keys.bind_iter());
+    let query = match mode {
+        InsertMode::Plain => query,
+        InsertMode::Skipping => query.bind(keys_of_rows(records).bind_iter()),
+    };
     bind_rows(query, records, columns)
+}
+
+/// The key of each row, so that the rows of a key that is known are skipped.
+fn keys_of_rows<'record>(records: &'record [&Record]) -> impl Iterator<Item = Uuid> + 'record {
+    records.iter().flat_map(|record| std::iter::repeat_n(record.key.uuid(), record.rows()))
 }
 
 /// About how many bytes the arguments of a statement take. Without this, their buffer would grow step by step
@@ -106,8 +116,8 @@ fn arguments_bytes(records: &[&Record], columns: usize) -> usize {
     /// Each element has its length before it.
     const LENGTH: usize = 4;
     let keys = size_of::<Uuid>() + size_of::<i16>() + 2 * LENGTH;
-    let rows: usize = records.iter().map(|record| record.bytes() + keys + columns * LENGTH).sum();
-    rows + (columns + 2) * HEADER
+    let of_record = |record: &&Record| record.bytes() + keys + record.rows() * columns * LENGTH;
+    records.iter().map(of_record).sum::<usize>() + (columns + 3) * HEADER
 }
 
 fn bind_rows<'query>(
@@ -117,7 +127,8 @@ fn bind_rows<'query>(
 ) -> Query<'query, Postgres, PgArguments> {
     assert!(records.iter().all(|record| record.columns() == columns), "unnest would pad what is missing");
     for column in 0..columns {
-        let inputs = records.iter().map(move |record| record.input(column).map(Text));
+        let inputs =
+            records.iter().flat_map(move |record| record.inputs(column)).map(|input| input.map(Text));
         query = query.bind(inputs.bind_iter());
     }
     query

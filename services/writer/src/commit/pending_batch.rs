@@ -29,6 +29,13 @@ pub(crate) struct PendingBatch {
     pub(crate) memory: ByteBudgetPermit,
 }
 
+impl PendingBatch {
+    /// How many rows its records have; a record without rows counts too, because its key is stored.
+    pub(super) fn rows(&self) -> usize {
+        self.records.iter().map(|record| record.rows().max(1)).sum()
+    }
+}
+
 #[cfg(test)]
 pub(in crate::commit) mod fixtures {
     //! Pending batches for the tests of this room.
@@ -59,7 +66,7 @@ pub(in crate::commit) mod fixtures {
             message_id: id.to_string(),
             sent_timestamp_ms: 0,
             values: vec![value.clone()],
-            last_receive: false,
+            ..MaskedRecord::default()
         });
         let batch = MaskedBatch { records: MaskedBatch::encoded(records), ..MaskedBatch::default() };
         let PreparedBatch { records, claims, receipt } = prepare(batch, target).unwrap();

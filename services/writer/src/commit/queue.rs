@@ -13,7 +13,7 @@ use crate::metrics;
 /// How much goes into one commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitLimits {
-    pub(crate) records: usize,
+    pub(crate) rows: usize,
     /// Encoded size of all batches of the commit.
     pub(crate) bytes: usize,
 }
@@ -85,11 +85,11 @@ impl BatchQueue {
 /// The first batch, whatever its size, and the batches of its target that follow and fit.
 fn take_from(queue: &mut VecDeque<PendingBatch>, limits: CommitLimits) -> Vec<PendingBatch> {
     let mut taken: Vec<PendingBatch> = Vec::new();
-    let (mut records, mut bytes) = (0, 0);
+    let (mut rows, mut bytes) = (0, 0);
     while let Some(next) = queue.front() {
-        records += next.records.len();
+        rows += next.rows();
         bytes += next.bytes;
-        let fits = records <= limits.records && bytes <= limits.bytes;
+        let fits = rows <= limits.rows && bytes <= limits.bytes;
         let joins = taken.first().is_none_or(|first| fits && first.target.is_same(&next.target));
         if !joins {
             break;
@@ -113,7 +113,7 @@ mod tests {
         pending(target, &vec![(0, Value::default()); records], bytes).0
     }
 
-    const LIMITS: CommitLimits = CommitLimits { records: 10, bytes: 100 };
+    const LIMITS: CommitLimits = CommitLimits { rows: 10, bytes: 100 };
 
     #[tokio::test]
     async fn batches_that_wait_are_taken_together() {
@@ -160,7 +160,7 @@ mod tests {
                 prop_assert!(!taken.is_empty());
                 let records: usize = taken.iter().map(|batch| batch.records.len()).sum();
                 let bytes: usize = taken.iter().map(|batch| batch.bytes).sum();
-                prop_assert!(taken.len() == 1 || (records <= LIMITS.records && bytes <= LIMITS.bytes));
+                prop_assert!(taken.len() == 1 || (records <= LIMITS.rows && bytes <= LIMITS.bytes));
             }
             prop_assert_eq!(seen, sizes.len());
         }

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use veilpost_proto::masked::message_id;
+use veilpost_runtime::numbers;
 
 pub(crate) use claim::Claim;
 pub(crate) use outcome::RecordOutcome;
@@ -17,7 +18,8 @@ pub(crate) use prepare::{PreparedBatch, prepare};
 
 use crate::ledger::Key;
 
-/// A record whose values have been converted to the input of their columns' types.
+/// A record whose values have been converted to the input of their columns' types. Its rows are stored by one
+/// statement, with one key.
 pub(crate) struct Record {
     /// Its position in its batch.
     pub(crate) position: usize,
@@ -28,8 +30,11 @@ pub(crate) struct Record {
     pub(crate) last_receive: bool,
     /// As it came, still a part of its batch's message.
     encoded: Bytes,
+    /// How many columns each row has.
+    columns: u32,
+    /// Row by row.
     cells: Vec<Cell>,
-    /// The columns, by position, whose values only Postgres can judge.
+    /// The cells, by position, that only Postgres can judge.
     unsure: Vec<usize>,
 }
 
@@ -61,6 +66,7 @@ impl Record {
             sent_ms: 0,
             last_receive: false,
             encoded: prost::Message::encode_to_vec(&record).into(),
+            columns: 0,
             cells: Vec::new(),
             unsure: Vec::new(),
         }
@@ -70,15 +76,24 @@ impl Record {
         message_id(&self.encoded)
     }
 
-    /// How many columns the row has.
+    /// How many columns each row has.
     pub(crate) fn columns(&self) -> usize {
-        self.cells.len()
+        numbers::to_usize(self.columns)
     }
 
-    /// The input of one column, None for NULL. It is UTF-8: values are read as texts before they become
-    /// cells.
-    pub(crate) fn input(&self, column: usize) -> Option<&[u8]> {
-        match self.cells.get(column)? {
+    /// How many rows it has; mostly one.
+    pub(crate) fn rows(&self) -> usize {
+        self.cells.len().checked_div(self.columns()).unwrap_or(0)
+    }
+
+    /// The inputs of one column, row by row, None for NULL. They are UTF-8: values are read as texts before
+    /// they become cells.
+    pub(crate) fn inputs(&self, column: usize) -> impl Iterator<Item = Option<&[u8]>> {
+        self.cells.iter().skip(column).step_by(self.columns().max(1)).map(|cell| self.input(cell))
+    }
+
+    fn input<'a>(&'a self, cell: &'a Cell) -> Option<&'a [u8]> {
+        match cell {
             Cell::Null => None,
             Cell::Given(range) => self.encoded.get(range.clone()),
             Cell::Made(text) => Some(text.as_bytes()),
@@ -91,10 +106,9 @@ impl Record {
         self.encoded.len()
     }
 
-    /// The input of one column if only Postgres can judge it; None for NULL and for inputs that are known to
-    /// fit.
-    pub(crate) fn unsure_input(&self, column: usize) -> Option<&str> {
-        let unsure = self.unsure.contains(&column);
-        unsure.then(|| std::str::from_utf8(self.input(column)?).ok()).flatten()
+    /// The inputs of one column that only Postgres can judge.
+    pub(crate) fn unsure_inputs(&self, column: usize) -> impl Iterator<Item = &str> {
+        let unsure = self.unsure.iter().filter(move |cell| **cell % self.columns().max(1) == column);
+        unsure.filter_map(|cell| std::str::from_utf8(self.input(self.cells.get(*cell)?)?).ok())
     }
 }

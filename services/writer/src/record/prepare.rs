@@ -1,10 +1,12 @@
 //! Converts a batch's records before any SQL runs.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use veilpost_proto::ReceiptBuilder;
 use veilpost_proto::masked::{RecordHeader, ValueRef, read_record};
 use veilpost_proto::v1::{MaskedBatch, Reason};
+use veilpost_proto::{MAX_ROWS, ReceiptBuilder};
+use veilpost_runtime::numbers;
 
 use super::bits::wrong_length;
 use super::{Cell, Claim, Record};
@@ -20,7 +22,7 @@ pub(crate) enum UnfitBatch {
     #[error("record {0} cannot be read")]
     Unreadable(usize),
     /// The position of the record.
-    #[error("record {0} does not have one value for each of the target's columns")]
+    #[error("record {0} does not have one value for each of the target's columns in each row")]
     Length(usize),
 }
 
@@ -42,18 +44,24 @@ pub(crate) fn prepare(batch: MaskedBatch, target: &ResolvedTarget) -> Result<Pre
     let mut records = Vec::with_capacity(batch.records.len());
     let mut claims = Vec::with_capacity(batch.rejected.len());
     for (position, encoded) in batch.records.into_iter().enumerate() {
-        let mut row = Row::new(target);
-        let header = read_record(&encoded, |given, range| row.push(given, range));
-        let RecordHeader { message_id, sent_timestamp_ms: sent_ms, last_receive } =
+        let mut given = GivenRows::new(target);
+        let header = read_record(&encoded, |value, range| given.push(value, range));
+        let RecordHeader { message_id, sent_timestamp_ms: sent_ms, last_receive, rows } =
             header.map_err(|_| UnfitBatch::Unreadable(position))?;
-        let Row { cells, unsure, length, rejected, .. } = row;
-        if length != target.columns.len() {
+        let GivenRows { cells, unsure, length, rejected, .. } = given;
+        let columns = target.columns.len();
+        let expected = numbers::to_usize(rows.unwrap_or(1));
+        if expected > MAX_ROWS || length != expected * columns {
             return Err(UnfitBatch::Length(position));
         }
         let key = Key::new(&batch.pipeline, message_id, sent_ms);
-        let record = Record { position, key, sent_ms, last_receive, encoded, cells, unsure };
+        let columns = numbers::to_u32(columns);
+        let record = Record { position, key, sent_ms, last_receive, encoded, columns, cells, unsure };
         match rejected {
-            Some(RowRejection { reason, detail }) => claims.push(Claim::of(&record, reason, detail)),
+            Some(rejection) => {
+                let RowRejection { reason, .. } = rejection;
+                claims.push(Claim::of(&record, reason, rejection.detail(rows)));
+            }
             None => records.push(record),
         }
     }
@@ -62,12 +70,12 @@ pub(crate) fn prepare(batch: MaskedBatch, target: &ResolvedTarget) -> Result<Pre
     Ok(PreparedBatch { records, claims, receipt })
 }
 
-/// The cells of one record, collected value by value.
-struct Row<'target> {
+/// The rows of one record, collected value by value.
+struct GivenRows<'target> {
     target: &'target ResolvedTarget,
     cells: Vec<Cell>,
     unsure: Vec<usize>,
-    /// How many values came, those beyond the last column too.
+    /// How many values came, those of too many rows too.
     length: usize,
     /// Why it can never be stored. Values after the first rejected one are not looked at.
     rejected: Option<RowRejection>,
@@ -75,20 +83,29 @@ struct Row<'target> {
 
 struct RowRejection {
     reason: Reason,
-    detail: String,
+    row: usize,
+    /// Names the column and the rule.
+    what: String,
 }
 
-impl<'target> Row<'target> {
+impl<'target> GivenRows<'target> {
     fn new(target: &'target ResolvedTarget) -> Self {
         let cells = Vec::with_capacity(target.columns.len());
         Self { target, cells, unsure: Vec::new(), length: 0, rejected: None }
     }
 
     fn push(&mut self, given: Option<ValueRef<'_>>, range: Range<usize>) {
-        if let Some(column) = self.target.columns.get(self.length).filter(|_| self.rejected.is_none()) {
+        let columns = &self.target.columns;
+        // A target has at least one column.
+        let (row, position) = (self.length / columns.len().max(1), self.length % columns.len().max(1));
+        let is_kept = row < MAX_ROWS && self.rejected.is_none();
+        if let Some(column) = columns.get(position).filter(|_| is_kept) {
             match self.cell(given, range, column) {
                 Ok(cell) => self.cells.push(cell),
-                Err(rejected) => self.rejected = Some(rejected),
+                Err((reason, rule)) => {
+                    let what = format!("column {}: {rule}", column.name);
+                    self.rejected = Some(RowRejection { reason, row, what });
+                }
             }
         }
         self.length += 1;
@@ -99,15 +116,14 @@ impl<'target> Row<'target> {
         given: Option<ValueRef<'_>>,
         range: Range<usize>,
         column: &TableColumn,
-    ) -> Result<Cell, RowRejection> {
+    ) -> Result<Cell, (Reason, Cow<'static, str>)> {
         let Some(given) = given else {
             // A trigger may fill it in before Postgres checks.
             let allowed = !column.not_null || self.target.table.has_before_triggers;
-            let rejected = || RowRejection::new(column, Reason::Constraint, "NULL is not allowed");
-            return allowed.then_some(Cell::Null).ok_or_else(rejected);
+            return allowed.then_some(Cell::Null).ok_or((Reason::Constraint, "NULL is not allowed".into()));
         };
         if let Some((reason, rule)) = given.text().and_then(|text| wrong_length(text, column)) {
-            return Err(RowRejection::new(column, reason, &rule));
+            return Err((reason, rule.into()));
         }
         let input = match convert(given, column) {
             Verdict::Accept(input) => input,
@@ -115,9 +131,7 @@ impl<'target> Row<'target> {
                 self.unsure.push(self.length);
                 input
             }
-            Verdict::Reject(rejection) => {
-                return Err(RowRejection::new(column, rejection.reason, &rejection.rule));
-            }
+            Verdict::Reject(rejection) => return Err((rejection.reason, rejection.rule)),
         };
         Ok(match input {
             Input::AsGiven => Cell::Given(range),
@@ -127,8 +141,10 @@ impl<'target> Row<'target> {
 }
 
 impl RowRejection {
-    fn new(column: &TableColumn, reason: Reason, rule: &str) -> Self {
-        Self { reason, detail: format!("column {}: {rule}", column.name) }
+    /// The detail names the element of the message that became the row, where there are several.
+    fn detail(self, rows: Option<u32>) -> String {
+        let Self { row, what, .. } = self;
+        if rows.is_some() { format!("element {row}, {what}") } else { what }
     }
 }
 
@@ -156,7 +172,7 @@ mod tests {
             message_id: "m".into(),
             sent_timestamp_ms: 1,
             values: values.iter().copied().map(value).collect(),
-            last_receive: false,
+            ..MaskedRecord::default()
         }
     }
 
@@ -216,13 +232,47 @@ mod tests {
     }
 
     #[test]
-    fn values_beyond_the_last_column_are_counted_and_not_kept() {
-        let target = target();
-        let mut row = Row::new(&target);
-        for _ in 0..1_000_000 {
-            row.push(Some(ValueRef::Text("x")), 0..1);
+    fn a_record_has_as_many_values_as_its_rows_need() {
+        let good = [Some("ok"), Some("x")];
+        for (rows, values, fits) in [
+            (None, good.to_vec(), true),
+            (Some(1), good.to_vec(), true),
+            (Some(0), Vec::new(), true),
+            (Some(3), good.repeat(3), true),
+            (None, Vec::new(), false),
+            (None, good.repeat(2), false),
+            (Some(0), good.to_vec(), false),
+            (Some(2), good.repeat(3), false),
+            (Some(2), vec![Some("ok"); 3], false),
+        ] {
+            let prepared = prepare(batch(vec![MaskedRecord { rows, ..record(&values) }]), &target());
+            match prepared {
+                Ok(prepared) => {
+                    assert!(fits, "{rows:?} of {values:?}");
+                    assert_eq!(prepared.records[0].rows(), values.len() / 2);
+                }
+                Err(unfit) => assert!(!fits && unfit == UnfitBatch::Length(0), "{rows:?} of {values:?}"),
+            }
         }
-        assert_eq!((row.length, row.cells.len(), row.cells.capacity()), (1_000_000, 2, 2));
+    }
+
+    #[test]
+    fn one_bad_element_rejects_the_message_and_is_named() {
+        let values = [Some("ok"), Some("x"), Some("ok"), None, Some("too long"), Some("x")];
+        let masked = MaskedRecord { rows: Some(3), ..record(&values) };
+        let PreparedBatch { records, claims, .. } = prepare(batch(vec![masked]), &target()).unwrap();
+        assert!(records.is_empty());
+        assert_eq!(claims[0].detail, "element 1, column strict: NULL is not allowed");
+    }
+
+    #[test]
+    fn values_of_more_rows_than_any_record_has_are_counted_and_not_kept() {
+        let target = target();
+        let mut rows = GivenRows::new(&target);
+        for _ in 0..1_000_000 {
+            rows.push(Some(ValueRef::Text("x")), 0..1);
+        }
+        assert_eq!((rows.length, rows.cells.len()), (1_000_000, 2 * MAX_ROWS));
     }
 
     #[test]
@@ -243,11 +293,11 @@ mod tests {
         let record = MaskedRecord { values, ..record(&[]) };
         let PreparedBatch { records, .. } = prepare(batch(vec![record]), &target).unwrap();
         let record = &records[0];
-        let inputs: Vec<_> = (0..record.columns()).map(|column| record.input(column)).collect();
+        let inputs: Vec<_> = (0..record.columns()).flat_map(|column| record.inputs(column)).collect();
         assert_eq!(inputs, [Some(&b"true"[..]), Some(b"7"), Some(b"1 day"), None]);
         assert_eq!(record.message_id(), "m");
-        let unsure: Vec<_> = (0..4).map(|column| record.unsure_input(column)).collect();
-        assert_eq!(unsure, [None, None, Some("1 day"), None]);
+        let unsure: Vec<_> = (0..4).map(|column| record.unsure_inputs(column).collect::<Vec<_>>()).collect();
+        assert_eq!(unsure, [vec![], vec![], vec!["1 day"], vec![]]);
         assert_eq!(format!("{record:?}"), "Record { message_id: \"m\", .. }");
     }
 }

@@ -14,6 +14,10 @@ use crate::database::quoted;
 const LOGGED: &str =
     "pg_catalog.pg_logical_emit_message(true, 'veilpost'::pg_catalog.text, ''::pg_catalog.text)";
 
+/// The first parameter of a statement that holds values.
+const PLAIN_ROWS: usize = 3;
+const SKIPPING_ROWS: usize = 4;
+
 /// The statements that store records of one target.
 #[derive(Debug)]
 pub(crate) struct InsertStatements {
@@ -36,8 +40,6 @@ pub(crate) enum InsertMode {
 
 impl InsertStatements {
     pub(super) fn new(table: &Table, columns: &[TableColumn]) -> Self {
-        let rows = Rows::new(table, columns, 3);
-        let Rows { into, .. } = &rows;
         // While the definition differs from the known one, a statement inserts nothing.
         let definition = format!("definition AS MATERIALIZED ({})", is_current(table, columns));
         let known = "WHERE (SELECT is_current FROM definition)";
@@ -47,13 +49,18 @@ impl InsertStatements {
         );
         // Postgres runs a WITH query that nothing reads after the main statement. So a known key ends the
         // statement before any row is written, and leaves no dead rows in the user's table.
-        let plain = format!("WITH {definition}, stored AS ({} {known}) {keys}", rows.insert());
+        let plain = format!(
+            "WITH {definition}, stored AS ({} {known}) {keys}",
+            Rows::new(table, columns, PLAIN_ROWS).insert()
+        );
+        let rows = Rows::new(table, columns, SKIPPING_ROWS);
+        let Rows { into, .. } = &rows;
         let given = rows.list(|index, array, _| format!("{array} AS c{index}"));
         // Only values of new records are cast: the values of a duplicate are not checked again.
         let values = rows.list(|index, _, cast| format!("CAST(given.c{index} AS {cast})"));
         let skipping = format!(
             "WITH {definition}, fresh AS ({keys} ON CONFLICT DO NOTHING RETURNING key), \
-             given AS (SELECT pg_catalog.unnest($2::pg_catalog.uuid[]) AS key, {given}), \
+             given AS (SELECT pg_catalog.unnest($3::pg_catalog.uuid[]) AS key, {given}), \
              stored AS (INSERT INTO {into} SELECT {values} FROM given \
                         JOIN fresh ON fresh.key OPERATOR(pg_catalog.=) given.key) \
              SELECT fresh.key, definition.is_current FROM definition, {LOGGED} LEFT JOIN fresh ON true"
@@ -66,7 +73,7 @@ impl InsertStatements {
         }
     }
 
-    /// Parameters: slots, keys, then one array of texts for each column.
+    /// Parameters: slots, keys, for skipping the key of each row, then one array of texts for each column.
     pub(crate) fn sql(&self, mode: InsertMode) -> Arc<str> {
         Arc::clone(match mode {
             InsertMode::Plain => &self.plain,

@@ -98,7 +98,7 @@ pub(crate) fn record(message_id: impl std::fmt::Display, values: Vec<Value>) -> 
         message_id: format!("{message_id}"),
         sent_timestamp_ms: *START,
         values,
-        last_receive: false,
+        ..MaskedRecord::default()
     }
 }
 

@@ -1,0 +1,211 @@
+//! Takes the event out of what services put around it.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::decode::Encoding;
+use super::field_tree::{FieldId, FieldTree};
+use super::field_value::FieldValue;
+use super::flaw::BodyFlaw;
+use super::pointer::Pointer;
+
+/// How the event is taken out of a body, one step after the other. All of it is optional.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BodyRule {
+    pub(crate) steps: Vec<Step>,
+    /// Where the array of records is in the event; the whole event when the pointer is empty.
+    pub(crate) records: Option<Pointer>,
+    /// The most records of one message.
+    pub(crate) max_records: usize,
+    /// Whether a body without the envelope counts as the event itself.
+    pub(crate) allow_unwrapped: bool,
+}
+
+/// One step on the way from the body to the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Decode(Encoding),
+    Unwrap(Envelope),
+}
+
+/// What is around an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Envelope {
+    /// A notification of Amazon SNS: the event is the text `Message`.
+    /// <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>
+    Sns,
+    /// An event of Amazon EventBridge: the event is the object `detail`.
+    /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
+    EventBridge,
+    /// A JSON object with the event, as a text or as an object, at this place.
+    At(Pointer),
+}
+
+impl Envelope {
+    /// The name in policies.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Sns => "sns".to_owned(),
+            Self::EventBridge => "eventbridge".to_owned(),
+            Self::At(pointer) => pointer.as_str().to_owned(),
+        }
+    }
+
+    /// The places that an object must have to be this envelope; the event is at the last one.
+    fn places(&self) -> Vec<&str> {
+        match self {
+            Self::Sns => vec!["/Type", "/TopicArn", "/Message"],
+            Self::EventBridge => vec!["/detail-type", "/source", "/detail"],
+            Self::At(pointer) => vec![pointer.as_str()],
+        }
+    }
+}
+
+/// A [`BodyRule`] that can be applied.
+#[derive(Debug)]
+pub(crate) struct BodyReader {
+    steps: Vec<ReadyStep>,
+    records: Option<(Pointer, FieldTree, FieldId)>,
+    max_records: usize,
+    allow_unwrapped: bool,
+}
+
+#[derive(Debug)]
+enum ReadyStep {
+    Decode(Encoding),
+    /// The whole body is a JSON text that holds the event.
+    Unquote,
+    Unwrap {
+        name: String,
+        tree: FieldTree,
+        places: Vec<FieldId>,
+    },
+}
+
+/// A body that has been opened.
+pub(crate) struct Opened<'a> {
+    /// The JSON texts around the event, from the outside in.
+    pub(crate) around: Vec<Cow<'a, [u8]>>,
+    pub(crate) event: Cow<'a, [u8]>,
+}
+
+/// One record of an event.
+#[derive(Clone, Copy)]
+pub(crate) struct Element<'a> {
+    pub(crate) text: &'a str,
+    /// The JSON text whose array it is in; `None` when the record is not within another text.
+    pub(crate) around: Option<&'a str>,
+}
+
+impl BodyReader {
+    /// `None` when the body itself is the event and the record.
+    pub(crate) fn new(rule: &BodyRule) -> Option<Self> {
+        let BodyRule { steps, records, max_records, allow_unwrapped } = rule;
+        let ready = |step: &Step| match step {
+            Step::Decode(encoding) => ReadyStep::Decode(*encoding),
+            Step::Unwrap(Envelope::At(pointer)) if pointer.is_whole_body() => ReadyStep::Unquote,
+            Step::Unwrap(envelope) => {
+                let mut tree = FieldTree::new();
+                let places = envelope.places().into_iter().filter_map(|place| Pointer::parse(place).ok());
+                let places = places.map(|place| tree.add(&place)).collect();
+                ReadyStep::Unwrap { name: envelope.name(), tree, places }
+            }
+        };
+        let records = records.as_ref().map(|pointer| {
+            let mut tree = FieldTree::new();
+            let place = tree.add(pointer);
+            (pointer.clone(), tree, place)
+        });
+        let is_needed = !steps.is_empty() || records.is_some();
+        is_needed.then(|| Self {
+            steps: steps.iter().map(ready).collect(),
+            records,
+            max_records: *max_records,
+            allow_unwrapped: *allow_unwrapped,
+        })
+    }
+
+    /// Whether a message may have any number of records.
+    pub(crate) fn has_records(&self) -> bool {
+        self.records.is_some()
+    }
+
+    /// Takes all envelopes off.
+    pub(crate) fn open<'a>(&self, body: &'a [u8]) -> Result<Opened<'a>, BodyFlaw> {
+        let mut opened = Opened { around: Vec::new(), event: Cow::Borrowed(body) };
+        for step in &self.steps {
+            match step {
+                ReadyStep::Decode(encoding) => match encoding.decode(&opened.event) {
+                    Ok(decoded) => opened.event = decoded.into(),
+                    Err(BodyFlaw::NotDecodable(_)) if self.allow_unwrapped => {}
+                    Err(flaw) => return Err(flaw),
+                },
+                ReadyStep::Unquote => match serde_json::from_slice::<String>(&opened.event) {
+                    Ok(event) => opened.event = event.into_bytes().into(),
+                    Err(_) if self.allow_unwrapped => {}
+                    Err(_) => return Err(BodyFlaw::NotWrapped(String::new())),
+                },
+                ReadyStep::Unwrap { name, tree, places } => match unwrap(tree, places, &opened.event) {
+                    Ok(inner) => opened.around.push(std::mem::replace(&mut opened.event, inner.into())),
+                    Err(_) if self.allow_unwrapped => {}
+                    Err(Unwrapping::NotJson) => return Err(BodyFlaw::NotJson),
+                    Err(Unwrapping::NotWrapped) => return Err(BodyFlaw::NotWrapped(name.clone())),
+                },
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The records of an opened body, in order.
+    pub(crate) fn elements<'a>(&self, opened: &'a Opened<'_>) -> Result<Vec<Element<'a>>, BodyFlaw> {
+        let text = std::str::from_utf8(&opened.event).map_err(|_| BodyFlaw::NotJson)?;
+        let Some((pointer, tree, place)) = &self.records else {
+            return Ok(vec![Element { text, around: None }]);
+        };
+        let (mut elements, mut is_json) = (Vec::new(), false);
+        for event in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+            let event = event.map_err(|_| BodyFlaw::NotJson)?.get();
+            if pointer.is_whole_body() && event.starts_with('{') {
+                elements.push(Element { text: event, around: None });
+            } else {
+                let around = (!pointer.is_whole_body()).then_some(event);
+                let array = if pointer.is_whole_body() {
+                    Some(event)
+                } else {
+                    let body = tree.find(event.as_bytes())?;
+                    body.raw(*place)
+                };
+                let array = array.filter(|array| array.starts_with('['));
+                let array = array.ok_or_else(|| BodyFlaw::NotAnArray(pointer.as_str().to_owned()))?;
+                let within: Vec<&RawValue> = serde_json::from_str(array).map_err(|_| BodyFlaw::NotJson)?;
+                elements.extend(within.into_iter().map(|record| Element { text: record.get(), around }));
+            }
+            if elements.len() > self.max_records {
+                return Err(BodyFlaw::TooManyRecords(self.max_records));
+            }
+            is_json = true;
+        }
+        if is_json { Ok(elements) } else { Err(BodyFlaw::NotJson) }
+    }
+}
+
+enum Unwrapping {
+    NotJson,
+    NotWrapped,
+}
+
+/// The event in an envelope.
+fn unwrap(tree: &FieldTree, places: &[FieldId], text: &[u8]) -> Result<Vec<u8>, Unwrapping> {
+    let body = tree.find(text).map_err(|flaw| match flaw {
+        BodyFlaw::NotAnObject => Unwrapping::NotWrapped,
+        _ => Unwrapping::NotJson,
+    })?;
+    let is_envelope = places.iter().all(|place| body.has(*place));
+    let event = places.last().filter(|_| is_envelope).and_then(|place| body.get(*place).ok().flatten());
+    match event {
+        Some(FieldValue::Text(text)) => Ok(text.into_owned().into_bytes()),
+        Some(FieldValue::Json(json)) => Ok(json.as_bytes().to_vec()),
+        _ => Err(Unwrapping::NotWrapped),
+    }
+}

@@ -1,0 +1,201 @@
+//! What policies with `[body]` make of messages: envelopes, encodings, arrays.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use serde_json::json;
+use veilpost_proto::v1::value::Kind;
+
+use super::*;
+
+const COLUMN: &str = "[[column]]\nname = 'a'\nsource = '/a'\ntransform = 'copy'\n";
+
+fn mask(body: &str) -> Mask {
+    let policy = format!("table = 't'\n[body]\n{body}\n{COLUMN}");
+    Mask::new(&Policy::parse(&policy, "p.toml").unwrap(), &HmacKeys::default()).unwrap()
+}
+
+fn apply<'m>(mask: &'m Mask, body: &str) -> Result<Masked<'m>, Rejected> {
+    let record = RawRecord { body: Some(body.to_owned().into()), ..RawRecord::default() };
+    mask.apply(&record, Timestamp::UNIX_EPOCH)
+}
+
+/// The numbers in the column of each row.
+fn rows(mask: &Mask, body: &str) -> Result<Vec<String>, Rejected> {
+    let Masked { record, .. } = apply(mask, body)?;
+    assert_eq!(record.rows.map_or(1, numbers::to_usize), record.values.len(), "one column");
+    let number = |value: Value| match value.kind {
+        Some(Kind::Number(number)) => number,
+        other => panic!("{other:?} is no number"),
+    };
+    Ok(record.values.into_iter().map(number).collect())
+}
+
+fn reason(mask: &Mask, body: &str) -> Reason {
+    apply(mask, body).err().map(|rejected| rejected.reason).unwrap_or_default()
+}
+
+/// What SNS delivers by default.
+fn sns(message: &str) -> String {
+    json!({"Type": "Notification", "MessageId": "i", "TopicArn": "arn:aws:sns:eu-west-1:1:t",
+           "Message": message, "Timestamp": "2026-11-29T10:15:00.000Z"})
+    .to_string()
+}
+
+#[test]
+fn an_event_is_taken_out_of_its_envelope() {
+    let eventbridge =
+        json!({"version": "0", "detail-type": "d", "source": "s", "detail": {"a": 1}}).to_string();
+    let quoted = json!(r#"{"a": 1}"#).to_string();
+    let nested = sns(&eventbridge);
+    let encoded = STANDARD.encode(r#"{"a": 1}"#);
+    for (rule, body) in [
+        ("unwrap = 'sns'", sns(r#"{"a": 1}"#)),
+        ("unwrap = 'eventbridge'", eventbridge.clone()),
+        ("unwrap = ['sns', 'eventbridge']", nested),
+        ("unwrap = '/x/y'", json!({"x": {"y": r#"{"a": 1}"#}}).to_string()),
+        ("unwrap = '/x'", json!({"x": {"a": 1}}).to_string()),
+        ("unwrap = ''", quoted),
+        ("decode = ['base64']", encoded.clone()),
+        ("decode = ['base64']\nunwrap = 'sns'", STANDARD.encode(sns(r#"{"a": 1}"#))),
+        ("unwrap = ['/data', 'base64']", json!({"data": encoded}).to_string()),
+    ] {
+        assert_eq!(rows(&mask(rule), &body).unwrap(), ["1"], "{rule}");
+    }
+}
+
+#[test]
+fn each_element_of_an_array_becomes_a_row() {
+    for (rule, body, expected) in [
+        ("records = '/Records'", r#"{"Records": [{"a": 1}, {"a": 2}]}"#, vec!["1", "2"]),
+        ("records = '/x/y'", r#"{"x": {"y": [{"a": 1}]}}"#, vec!["1"]),
+        ("records = ''", r#"[{"a": 1}, {"a": 2}, {"a": 3}]"#, vec!["1", "2", "3"]),
+        ("records = ''", r#"{"a": 7}"#, vec!["7"]),
+        ("records = ''", "{\"a\": 1}\n{\"a\": 2}\n", vec!["1", "2"]),
+        ("records = ''", "{\"a\": 1}{\"a\": 2}", vec!["1", "2"]),
+        ("records = ''", "[{\"a\": 1}] [{\"a\": 2}] {\"a\": 3}", vec!["1", "2", "3"]),
+        ("records = '/r'", "{\"r\": [{\"a\": 1}]} {\"r\": [{\"a\": 2}]}", vec!["1", "2"]),
+        ("records = ''", "[]", vec![]),
+    ] {
+        assert_eq!(rows(&mask(rule), body).unwrap(), expected, "{rule}: {body}");
+    }
+    assert_eq!(
+        rows(&mask("unwrap = 'sns'\nrecords = ''"), &sns(r#"[{"a": 1}, {"a": 2}]"#)).unwrap(),
+        ["1", "2"]
+    );
+}
+
+#[test]
+fn only_a_policy_with_an_array_says_how_many_rows_there_are() {
+    let number = |rule: &str, body: &str| apply(&mask(rule), body).ok().unwrap().record.rows;
+    assert_eq!(number("", r#"{"a": 1}"#), None);
+    assert_eq!(number("unwrap = ''", r#""{\"a\": 1}""#), None);
+    assert_eq!(number("records = ''", r#"{"a": 1}"#), Some(1));
+    assert_eq!(number("records = ''", "[]"), Some(0));
+}
+
+#[test]
+fn whatever_is_wrong_has_a_reason_of_its_own() {
+    for (rule, body, expected) in [
+        ("unwrap = 'sns'", r#"{"a": 1}"#, Reason::NotWrapped),
+        ("unwrap = 'sns'", "[1]", Reason::NotWrapped),
+        ("unwrap = 'sns'", "no JSON", Reason::NotJson),
+        ("unwrap = 'sns'", &sns("no JSON"), Reason::NotJson),
+        ("unwrap = 'sns'", &sns("[1]"), Reason::NotAnObject),
+        (
+            "unwrap = 'eventbridge'",
+            r#"{"detail-type": "d", "source": "s", "detail": null}"#,
+            Reason::NotWrapped,
+        ),
+        ("unwrap = '/x'", r#"{"x": 1}"#, Reason::NotWrapped),
+        ("unwrap = ''", r#"{"a": 1}"#, Reason::NotWrapped),
+        ("decode = ['base64']", r#"{"a": 1}"#, Reason::NotDecodable),
+        ("decode = ['base64', 'gzip']", "Zm9v", Reason::NotDecodable),
+        ("records = '/r'", r#"{"a": 1}"#, Reason::NotAnArray),
+        ("records = '/r'", r#"{"r": {"a": 1}}"#, Reason::NotAnArray),
+        ("records = ''", "7", Reason::NotAnArray),
+        ("records = ''", "", Reason::NotJson),
+        ("records = ''", "[{\"a\": 1}", Reason::NotJson),
+        ("records = ''", "{\"a\": 1} x", Reason::NotJson),
+        ("records = ''", "[1]", Reason::NotAnObject),
+        ("records = ''\nmax_records = 2", "[{\"a\": 1}, {\"a\": 1}, {\"a\": 1}]", Reason::TooManyRecords),
+        ("records = ''", "[{\"a\": 1}, {\"b\": 1}]", Reason::UnknownRecord),
+        ("", r#""{\"a\": 1}""#, Reason::NotAnObject),
+    ] {
+        assert_eq!(reason(&mask(rule), body), expected, "{rule}: {body}");
+    }
+}
+
+#[test]
+fn a_rejection_names_the_element_and_what_the_body_looks_like() {
+    let detail =
+        |rule: &str, body: &str| apply(&mask(rule), body).err().map(|rejected| rejected.detail).unwrap();
+    let nul = "[{\"a\": 1}, {\"a\": \"\\u0000\"}]";
+    assert_eq!(detail("records = ''", nul), "element 1, column a, copy: U+0000 in text");
+    assert!(detail("", &sns("{}")).ends_with("unwrap = \"sns\""));
+    assert!(detail("", "{\"a\": 1}\n{\"a\": 2}").ends_with("records = \"\""));
+}
+
+#[test]
+fn raw_and_wrapped_messages_share_a_queue_where_the_policy_says_so() {
+    let mask = mask("unwrap = 'sns'\nallow_unwrapped = true");
+    assert_eq!(rows(&mask, &sns(r#"{"a": 1}"#)).unwrap(), ["1"]);
+    assert_eq!(rows(&mask, r#"{"a": 2}"#).unwrap(), ["2"]);
+}
+
+#[test]
+fn a_policy_with_arrays_needs_a_writer_that_takes_them() {
+    let needs = |body: &str| {
+        let policy = format!("table = 't'\n[body]\n{body}\n{COLUMN}");
+        Policy::parse(&policy, "p.toml").unwrap().needs()
+    };
+    assert_eq!(needs("unwrap = 'sns'"), []);
+    assert_eq!(needs("records = ''"), [veilpost_runtime::Feature::Rows]);
+}
+
+#[test]
+fn every_mistake_in_body_is_said_at_once_and_where() {
+    let policy = format!(
+        "table = 't'\n[body]\ndecode = ['base46']\nunwrap = ['snss', 7]\nrecords = 'Records'\nmax_records = 0\n{COLUMN}"
+    );
+    let error = Policy::parse(&policy, "p.toml").unwrap_err().to_string();
+    for (line, what) in [
+        (3, "base64, gzip, zstd"),
+        (4, "sns, eventbridge"),
+        (4, "a text"),
+        (5, "/Records"),
+        (6, "max_records"),
+    ] {
+        let found =
+            error.lines().any(|said| said.contains(&format!("p.toml:{line}:")) && said.contains(what));
+        assert!(found, "line {line}, {what}: {error}");
+    }
+    for (body, what) in
+        [("max_records = 5", "without `records`"), ("allow_unwrapped = true", "nothing is wrapped")]
+    {
+        let policy = format!("table = 't'\n[body]\n{body}\n{COLUMN}");
+        assert!(Policy::parse(&policy, "p.toml").unwrap_err().to_string().contains(what), "{body}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_are_the_elements_in_their_order_however_they_travel(numbers in prop::collection::vec(any::<u32>(), 0..40)) {
+        let elements: Vec<_> = numbers.iter().map(|number| json!({"a": number})).collect();
+        let expected: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        let lines: String = elements.iter().map(|element| format!("{element}\n")).collect();
+        let array = json!(elements).to_string();
+        prop_assert_eq!(rows(&mask("records = ''"), &array).unwrap(), expected.clone());
+        prop_assert_eq!(rows(&mask("records = '/r'"), &json!({"r": elements}).to_string()).unwrap(), expected.clone());
+        prop_assert_eq!(rows(&mask("unwrap = 'sns'\nrecords = ''"), &sns(&array)).unwrap(), expected.clone());
+        if !numbers.is_empty() {
+            prop_assert_eq!(rows(&mask("records = ''"), &lines).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn no_body_makes_it_panic(body in "\\PC{0,60}", number in 0usize..4) {
+        let rule = ["unwrap = ['sns', 'base64', 'gzip']", "records = ''", "decode = ['base64', 'zstd']", "unwrap = ''"][number];
+        drop(apply(&mask(rule), &body));
+    }
+}
