@@ -11,6 +11,7 @@ mod failures;
 mod grants;
 mod hijack;
 mod masker;
+mod rows;
 mod running_writer;
 mod standby;
 mod start;
