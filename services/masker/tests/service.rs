@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers")]
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
@@ -16,10 +17,12 @@ use veilpost_proto::v1::masker_client::MaskerClient;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_server::{Writer, WriterServer};
 use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
-use veilpost_runtime::Lifecycle;
+use veilpost_runtime::{Feature, Lifecycle};
 
 /// A writer that reports every record as stored, and passes on what it got to the test.
 struct StoresAll {
+    /// What it says it knows.
+    knows: Vec<Feature>,
     seen: mpsc::Sender<MaskedBatch>,
     life: Lifecycle,
 }
@@ -45,16 +48,18 @@ impl Writer for StoresAll {
             }
             Ok(())
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let mut response = Response::new(ReceiverStream::new(stream));
+        self.knows.iter().for_each(|feature| feature.announce(response.metadata_mut()));
+        Ok(response)
     }
 }
 
 /// Starts the writer; gives its address and the batches that it gets.
-async fn writer(life: &Lifecycle) -> (SocketAddr, mpsc::Receiver<MaskedBatch>) {
+async fn writer(knows: Vec<Feature>, life: &Lifecycle) -> (SocketAddr, mpsc::Receiver<MaskedBatch>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (seen, batches) = mpsc::channel(16);
-    let service = WriterServer::new(StoresAll { seen, life: life.clone() });
+    let service = WriterServer::new(StoresAll { knows, seen, life: life.clone() });
     let (until, listener) = (life.clone(), TcpListenerStream::new(listener));
     life.spawn("writer", async move {
         let server = Server::builder().add_service(service);
@@ -64,10 +69,17 @@ async fn writer(life: &Lifecycle) -> (SocketAddr, mpsc::Receiver<MaskedBatch>) {
 }
 
 /// Starts the masker and connects to it once it serves.
-async fn masker(writer: SocketAddr, life: &Lifecycle) -> MaskerClient<tonic::transport::Channel> {
+async fn masker(
+    writer: SocketAddr,
+    policy: Option<&Path>,
+    life: &Lifecycle,
+) -> MaskerClient<tonic::transport::Channel> {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let downstream = format!("http://{writer}");
-    let arguments = ["veilpost-masker", "--listen-address", &address, "--downstream", &downstream];
+    let mut arguments = vec!["veilpost-masker", "--listen-address", &address, "--downstream", &downstream];
+    if let Some(policy) = policy {
+        arguments.extend(["--policy", policy.to_str().unwrap()]);
+    }
     let settings = Settings::try_parse_from(arguments).unwrap();
     let of_service = life.clone();
     life.spawn("masker", async move { serve(settings, of_service).await });
@@ -93,8 +105,8 @@ fn raw_batch() -> RawBatch {
 #[tokio::test]
 async fn records_go_masked_to_the_writer_and_receipts_come_back_until_the_drain() {
     let (writer_life, masker_life) = (Lifecycle::for_tests(), Lifecycle::for_tests());
-    let (writer, mut written) = writer(&writer_life).await;
-    let mut client = masker(writer, &masker_life).await;
+    let (writer, mut written) = writer(Vec::new(), &writer_life).await;
+    let mut client = masker(writer, None, &masker_life).await;
     let (batches, outgoing) = mpsc::channel(4);
     let mut receipts = client.mask(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
 
@@ -118,4 +130,61 @@ async fn records_go_masked_to_the_writer_and_receipts_come_back_until_the_drain(
     drop((batches, client));
     tokio::time::timeout(Duration::from_secs(10), masker_life.tasks_ended()).await.unwrap();
     writer_life.start_drain();
+}
+
+const ARRAYS: &str = "table = 't'\n[body]\nrecords = ''\n\
+                      [[column]]\nname = 'a'\nsource = '/a'\ntransform = 'copy'\n";
+
+/// A masker whose policy makes several rows of a message, and a writer that knows only so much.
+async fn with_arrays(
+    knows: Vec<Feature>,
+    life: &Lifecycle,
+) -> (MaskerClient<tonic::transport::Channel>, mpsc::Receiver<MaskedBatch>) {
+    let policy = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(policy.path(), ARRAYS).unwrap();
+    let (writer, written) = writer(knows, life).await;
+    (masker(writer, Some(policy.path()), life).await, written)
+}
+
+fn arrays() -> RawBatch {
+    let bodies = [r#"[{"a": 1}, {"a": 2}]"#, "[]", r#"{"a": 3}"#];
+    let records = bodies.map(|body| RawRecord { body: Some(body.into()), ..RawRecord::default() });
+    RawBatch { id: 1, records: records.to_vec(), ..RawBatch::default() }
+}
+
+#[tokio::test]
+async fn a_writer_that_knows_rows_gets_all_rows_of_a_message_in_one_record() {
+    let life = Lifecycle::for_tests();
+    let (mut client, mut written) = with_arrays(vec![Feature::Claims, Feature::Rows], &life).await;
+    let (batches, outgoing) = mpsc::channel(4);
+    let mut receipts = client.mask(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+    batches.send(arrays()).await.unwrap();
+    assert_eq!(receipts.message().await.unwrap().unwrap().outcomes, [1, 1, 1]);
+    assert!(written.recv().await.unwrap().target.is_some());
+    let records = written.recv().await.unwrap().decoded().unwrap();
+    let rows: Vec<_> = records.iter().map(|record| (record.rows, record.values.len())).collect();
+    assert_eq!(rows, [(Some(2), 2), (Some(0), 0), (Some(1), 1)]);
+    life.start_drain();
+}
+
+/// An older writer would take the rows for too many values. It gets nothing, and the readers are told why.
+#[tokio::test]
+async fn a_writer_that_does_not_know_rows_gets_none() {
+    let life = Lifecycle::for_tests();
+    let (mut client, mut written) = with_arrays(vec![Feature::Claims], &life).await;
+    let refusal = loop {
+        let (batches, outgoing) = mpsc::channel(4);
+        batches.send(arrays()).await.unwrap();
+        let status = match client.mask(ReceiverStream::new(outgoing)).await {
+            Ok(stream) => stream.into_inner().message().await.unwrap_err(),
+            Err(status) => status,
+        };
+        if status.code() == tonic::Code::FailedPrecondition {
+            break status;
+        }
+    };
+    assert!(refusal.message().contains("several rows of one message; upgrade it"), "{refusal}");
+    assert!(written.recv().await.unwrap().target.is_some());
+    assert!(written.try_recv().is_err(), "no batch is sent");
+    life.start_drain();
 }
