@@ -12,7 +12,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
 use veilpost_proto::v1::{RawBatch, Receipt, masker_server::Masker};
-use veilpost_runtime::{ByteBudget, ByteBudgetPermit, Lifecycle, numbers, telemetry};
+use veilpost_runtime::{ByteBudget, ByteBudgetPermit, Feature, Lifecycle, numbers, telemetry};
 
 use crate::policy_in_force::{PolicyInForce, refused_in_force};
 use crate::{batch, spans};
@@ -54,6 +54,7 @@ impl MaskerService {
         self,
         mut batches: impl Stream<Item = Result<RawBatch, Status>> + Unpin,
         receipts: ReceiptSender,
+        has_attributes: bool,
     ) {
         let places = Arc::new(Semaphore::new(numbers::to_usize(BATCHES_AT_ONCE)));
         let (failed, mut failures) = mpsc::channel(1);
@@ -68,6 +69,8 @@ impl MaskerService {
                 batch = batches.next() => batch,
             };
             match batch {
+                // The policy may have been replaced since the stream was opened.
+                Some(Ok(_)) if self.lacks_attributes(has_attributes) => break Some(no_attributes()),
                 Some(Ok(batch)) => {
                     let bytes = self.budget.acquire(prost::Message::encoded_len(&batch)).await;
                     let permit = BatchPermit { _place: place, _bytes: bytes };
@@ -84,6 +87,11 @@ impl MaskerService {
             receipts.send(Err(status)).await.ok();
         }
         drop(all_answered);
+    }
+
+    /// Whether the policy needs attributes that a stream does not have: each would be taken for absent.
+    fn lacks_attributes(&self, has_attributes: bool) -> bool {
+        !has_attributes && self.policy.borrow().mask.reads_attributes()
     }
 
     /// Starts the work on a batch.
@@ -128,12 +136,22 @@ impl Masker for MaskerService {
         if let Some(refusal) = self.policy.borrow().refusal() {
             return Err(refusal);
         }
+        let has_attributes = Feature::Attributes.is_announced(request.metadata());
+        if self.lacks_attributes(has_attributes) {
+            return Err(no_attributes());
+        }
         let (receipts, stream) = mpsc::channel(numbers::to_usize(BATCHES_AT_ONCE));
-        let serving = self.clone().serve_stream(request.into_inner(), receipts);
+        let serving = self.clone().serve_stream(request.into_inner(), receipts, has_attributes);
         self.life.spawn("stream", async move {
             serving.await;
             Ok(())
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+fn no_attributes() -> Status {
+    Status::failed_precondition(
+        "the policy reads message attributes, and this reader is of a version that does not send them; upgrade it",
+    )
 }

@@ -16,7 +16,7 @@ use veilpost_masker::{Settings, serve};
 use veilpost_proto::v1::masker_client::MaskerClient;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_server::{Writer, WriterServer};
-use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Receipt};
+use veilpost_proto::v1::{Attribute, MaskedBatch, RawBatch, RawRecord, Receipt, attribute};
 use veilpost_runtime::{Feature, Lifecycle};
 
 /// A writer that reports every record as stored, and passes on what it got to the test.
@@ -186,5 +186,39 @@ async fn a_writer_that_does_not_know_rows_gets_none() {
     assert!(refusal.message().contains("several rows of one message; upgrade it"), "{refusal}");
     assert!(written.recv().await.unwrap().target.is_some());
     assert!(written.try_recv().is_err(), "no batch is sent");
+    life.start_drain();
+}
+
+/// An older reader does not send attributes: each would be taken for absent, without a word.
+#[tokio::test]
+async fn a_policy_that_reads_attributes_takes_no_stream_without_them() {
+    let life = Lifecycle::for_tests();
+    let policy = tempfile::NamedTempFile::new().unwrap();
+    let column = "table = 't'\n[[column]]\nname = 'a'\nattribute = 'tenant'\ntransform = 'copy'\n";
+    std::fs::write(policy.path(), column).unwrap();
+    let (writer, mut written) = writer(vec![Feature::Claims], &life).await;
+    let mut client = masker(writer, Some(policy.path()), &life).await;
+    let open = |announces: bool| {
+        let (batches, outgoing) = mpsc::channel(4);
+        let mut request = Request::new(ReceiverStream::new(outgoing));
+        if announces {
+            Feature::Attributes.announce(request.metadata_mut());
+        }
+        (batches, request)
+    };
+    let (_, request) = open(false);
+    let refusal = client.mask(request).await.unwrap_err();
+    assert_eq!(refusal.code(), tonic::Code::FailedPrecondition, "{refusal}");
+    assert!(refusal.message().contains("message attributes"), "{refusal}");
+    let (batches, request) = open(true);
+    let mut receipts = client.mask(request).await.unwrap().into_inner();
+    let tenant =
+        Attribute { name: "tenant".to_owned(), value: Some(attribute::Value::Text("acme".to_owned())) };
+    let record = RawRecord { body: Some("{}".into()), attributes: vec![tenant], ..RawRecord::default() };
+    batches.send(RawBatch { records: vec![record], ..RawBatch::default() }).await.unwrap();
+    assert_eq!(receipts.message().await.unwrap().unwrap().outcomes, [1]);
+    assert!(written.recv().await.unwrap().target.is_some());
+    let stored = written.recv().await.unwrap().decoded().unwrap();
+    assert_eq!(stored[0].values[0].kind, Some(Kind::Text("acme".to_owned())));
     life.start_drain();
 }

@@ -22,6 +22,14 @@ pub(crate) struct BodyRule {
     pub(crate) allow_unwrapped: bool,
 }
 
+impl BodyRule {
+    /// Whether there may be JSON around a record.
+    pub(crate) fn has_envelope(&self) -> bool {
+        let unwraps = self.steps.iter().any(|step| matches!(step, Step::Unwrap(_)));
+        unwraps || self.records.as_ref().is_some_and(|records| !records.is_whole_body())
+    }
+}
+
 /// One step on the way from the body to the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {

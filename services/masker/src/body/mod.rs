@@ -9,14 +9,16 @@ mod guess;
 mod keep_children;
 mod node;
 mod pointer;
+mod source;
 mod strict;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use decode::Encoding;
-pub(crate) use envelope::{BodyReader, BodyRule, Envelope, Step};
+pub(crate) use envelope::{BodyReader, BodyRule, Element, Envelope, Opened, Step};
 pub(crate) use field_tree::{Body, FieldId, FieldTree};
 pub(crate) use field_value::FieldValue;
 pub(crate) use flaw::BodyFlaw;
 pub(crate) use guess::looks_like;
 pub(crate) use pointer::Pointer;
+pub(crate) use source::Source;

@@ -38,7 +38,7 @@ impl FakeNeighbours {
         let service = MaskerService::new(policy, ByteBudget::new(1 << 20), life.clone());
         let serving = service.clone();
         life.spawn("stream", async move {
-            serving.serve_stream(ReceiverStream::new(incoming), outgoing).await;
+            serving.serve_stream(ReceiverStream::new(incoming), outgoing, false).await;
             Ok(())
         });
         Self { batches: Some(batches), receipts, to_writer, life, service, acceptance }

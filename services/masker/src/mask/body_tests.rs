@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::json;
 use veilpost_proto::v1::value::Kind;
+use veilpost_proto::v1::{Attribute, attribute};
 
 use super::*;
 
@@ -176,6 +177,75 @@ fn every_mistake_in_body_is_said_at_once_and_where() {
         let policy = format!("table = 't'\n[body]\n{body}\n{COLUMN}");
         assert!(Policy::parse(&policy, "p.toml").unwrap_err().to_string().contains(what), "{body}");
     }
+}
+
+/// A policy of one text column.
+fn text_mask(head: &str, column: &str) -> Mask {
+    let policy = format!("table = 't'\n{head}\n[[column]]\nname = 'c'\ntransform = 'copy'\n{column}\n");
+    Mask::new(&Policy::parse(&policy, "p.toml").unwrap(), &HmacKeys::default()).unwrap()
+}
+
+fn texts(mask: &Mask, body: &str, attributes: &[Attribute]) -> Result<Vec<Option<String>>, Rejected> {
+    let attributes = attributes.to_vec();
+    let record = RawRecord { body: Some(body.to_owned().into()), attributes, ..RawRecord::default() };
+    let text = |value: Value| match value.kind {
+        Some(Kind::Text(text)) => Some(text),
+        _ => None,
+    };
+    Ok(mask.apply(&record, Timestamp::UNIX_EPOCH)?.record.values.into_iter().map(text).collect())
+}
+
+fn attribute(name: &str, value: attribute::Value) -> Attribute {
+    Attribute { name: name.to_owned(), value: Some(value) }
+}
+
+#[test]
+fn a_value_may_be_from_a_message_attribute() {
+    let mask = text_mask("", "attribute = 'tenant'");
+    assert!(mask.reads_attributes());
+    let tenant = attribute("tenant", attribute::Value::Text("acme".to_owned()));
+    let other = attribute("other", attribute::Value::Text("x".to_owned()));
+    assert_eq!(texts(&mask, "{}", &[other.clone(), tenant]).unwrap(), [Some("acme".to_owned())]);
+    assert_eq!(texts(&mask, "{}", &[other]).unwrap(), [None]);
+    let binary = attribute("tenant", attribute::Value::Binary("acme".into()));
+    let rejected = texts(&mask, "{}", &[binary]).unwrap_err();
+    assert!(rejected.reason == Reason::InvalidValue && !rejected.detail.contains("acme"), "{rejected}");
+}
+
+#[test]
+fn a_value_may_be_from_what_is_around_the_record() {
+    let topic = text_mask("[body]\nunwrap = 'sns'", "envelope = '/TopicArn'");
+    assert!(!topic.reads_attributes());
+    assert_eq!(texts(&topic, &sns("{}"), &[]).unwrap(), [Some("arn:aws:sns:eu-west-1:1:t".to_owned())]);
+    let region = text_mask("[body]\nunwrap = 'sns'\nrecords = '/r'", "envelope = '/region'");
+    let event = json!({"region": "eu", "TopicArn": "inner", "r": [{}, {}]}).to_string();
+    assert_eq!(texts(&region, &sns(&event), &[]).unwrap(), vec![Some("eu".to_owned()); 2]);
+    let both = text_mask("[body]\nunwrap = 'sns'\nrecords = '/r'", "envelope = '/TopicArn'");
+    assert_eq!(texts(&both, &sns(&event), &[]).unwrap(), vec![Some("inner".to_owned()); 2]);
+    let outer = json!({"r": [{}]}).to_string();
+    assert_eq!(texts(&both, &sns(&outer), &[]).unwrap(), [Some("arn:aws:sns:eu-west-1:1:t".to_owned())]);
+}
+
+#[test]
+fn each_of_several_events_is_around_its_own_records() {
+    let mask = text_mask("[body]\nrecords = '/r'", "envelope = '/e'");
+    let body = r#"{"e": "one", "r": [{}, {}]} {"r": [{}]} {"e": "three", "r": [{}]}"#;
+    let one = Some("one".to_owned());
+    assert_eq!(texts(&mask, body, &[]).unwrap(), [one.clone(), one, None, Some("three".to_owned())]);
+}
+
+#[test]
+fn a_source_that_cannot_be_is_refused_with_the_policy() {
+    let refused = |head: &str, column: &str| {
+        let policy = format!("table = 't'\n{head}\n[[column]]\nname = 'c'\ntransform = 'copy'\n{column}\n");
+        Policy::parse(&policy, "p.toml").unwrap_err().to_string()
+    };
+    assert!(refused("", "envelope = '/x'").contains("nothing is around the record"));
+    assert!(refused("[body]\nrecords = ''", "envelope = '/x'").contains("nothing is around the record"));
+    assert!(refused("", "attribute = ''").contains("1 to 256 bytes"));
+    assert!(refused("", "attribute = 'traceparent'").contains("trace-id"));
+    assert!(refused("", "attribute = 'a'\nsource = '/a'").contains("not several"));
+    assert!(refused("", "").contains("an `attribute`"));
 }
 
 proptest! {

@@ -1,13 +1,11 @@
 //! How one column gets its value.
 
 use ::metrics::Counter;
-use jiff::Timestamp;
-use veilpost_proto::v1::RawRecord;
 use veilpost_proto::v1::value::Kind;
 use veilpost_runtime::BadSettings;
 
 use super::rejection::Rejected;
-use crate::body::{Body, FieldId, FieldTree};
+use super::scope::{Place, Scope, Trees};
 use crate::fault::Fault;
 use crate::metrics;
 use crate::policy::ColumnRule;
@@ -25,19 +23,15 @@ pub(super) struct ColumnMask {
 
 #[derive(Debug)]
 enum ColumnTransform {
-    Field(FieldId, ReadyTransform),
+    Field(Place, ReadyTransform),
     Message(MessageTransform),
 }
 
 impl ColumnMask {
     /// Fails when `keys` do not hold the key that the column names.
-    pub(super) fn new(
-        rule: &ColumnRule,
-        fields: &mut FieldTree,
-        keys: &HmacKeys,
-    ) -> Result<Self, BadSettings> {
+    pub(super) fn new(rule: &ColumnRule, trees: &mut Trees, keys: &HmacKeys) -> Result<Self, BadSettings> {
         let transform = match &rule.transform {
-            Transform::Field { source, how } => ColumnTransform::Field(fields.add(source), how.ready(keys)?),
+            Transform::Field { source, how } => ColumnTransform::Field(trees.add(source), how.ready(keys)?),
             Transform::Message(what) => ColumnTransform::Message(what.clone()),
         };
         let (name, transform_name, rules) = (rule.name.clone(), rule.transform_name, rule.rules.clone());
@@ -49,18 +43,13 @@ impl ColumnMask {
     }
 
     /// The column's value; `None` is NULL.
-    pub(super) fn value(
-        &self,
-        body: &Body<'_>,
-        record: &RawRecord,
-        now: Timestamp,
-    ) -> Result<Option<Kind>, Rejected> {
+    pub(super) fn value(&self, scope: &Scope<'_>) -> Result<Option<Kind>, Rejected> {
         let value = match &self.transform {
-            ColumnTransform::Field(id, transform) => {
-                body.get(*id).map_err(Fault::from).and_then(|field| self.rules.value(transform, field))
+            ColumnTransform::Field(place, transform) => {
+                scope.get(place).and_then(|field| self.rules.value(transform, field))
             }
             ColumnTransform::Message(transform) => {
-                let value = transform.apply(record, now).map_err(Fault::from);
+                let value = transform.apply(scope.message, scope.now).map_err(Fault::from);
                 value.map(|value| value.or_else(|| self.rules.default.clone()))
             }
         };
@@ -68,14 +57,14 @@ impl ColumnMask {
     }
 
     /// Whether the field that the value is from is there and not null.
-    pub(super) fn has_field(&self, body: &Body<'_>) -> bool {
-        matches!(&self.transform, ColumnTransform::Field(id, _) if body.has(*id))
+    pub(super) fn has_field(&self, scope: &Scope<'_>) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(place, _) if scope.has(place))
     }
 
     /// Whether the field that the value is from is there and no transform could be made of it.
-    pub(super) fn is_unreadable(&self, body: &Body<'_>) -> bool {
-        matches!(&self.transform, ColumnTransform::Field(id, transform)
-            if transform.may_give_null() && body.get(*id).is_ok_and(|field| self.rules.has_value(field)))
+    pub(super) fn is_unreadable(&self, scope: &Scope<'_>) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(place, transform)
+            if transform.may_give_null() && scope.get(place).is_ok_and(|field| self.rules.has_value(field)))
     }
 
     /// Counts a record without the field that the value is from.
@@ -85,8 +74,13 @@ impl ColumnMask {
         }
     }
 
-    /// Whether the value is from the whole body.
-    pub(super) fn is_whole_body(&self) -> bool {
-        matches!(&self.transform, ColumnTransform::Field(id, _) if id.is_whole_body())
+    /// Whether the value is from a field of the record, and not from all of it.
+    pub(super) fn is_of_a_field(&self) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(Place::Record(id), _) if !id.is_whole_body())
+    }
+
+    /// Whether the value is from a message attribute.
+    pub(super) fn is_of_an_attribute(&self) -> bool {
+        matches!(&self.transform, ColumnTransform::Field(Place::Attribute(_), _))
     }
 }

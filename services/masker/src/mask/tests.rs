@@ -285,7 +285,7 @@ fn a_rejection_names_column_step_and_rule_and_no_value() {
 
 #[test]
 fn a_default_stands_for_absent_null_and_empty_and_is_not_transformed() {
-    let field = |keys: &str| mask(&format!("[[column]]\nname = 'c'\nsource = '/f'\n{keys}\n"));
+    let field = |keys: &str| mask(&format!("{STORE}[[column]]\nname = 'c'\nsource = '/f'\n{keys}\n"));
     let digest = field("transform='sha512'\ndefault='none'\nempty='null'\nnormalize=['trim','email']");
     for body in ["{}", r#"{"f":null}"#, r#"{"f":""}"#, r#"{"f":" \t"}"#] {
         assert_eq!(value(&digest, body), Ok(text("none")), "{body}");
@@ -313,7 +313,8 @@ fn a_default_stands_for_absent_null_and_empty_and_is_not_transformed() {
 
 #[test]
 fn an_empty_version_that_counts_as_null_is_no_unreadable_one() {
-    let mask = mask("[[column]]\nname='c'\nsource='/f'\ntransform='major-version'\nempty='null'\n");
+    let columns = "[[column]]\nname='c'\nsource='/f'\ntransform='major-version'\nempty='null'\n";
+    let mask = mask(&format!("{STORE}{columns}"));
     for (body, warnings) in [(r#"{"f":""}"#, 0), (r#"{"f":"beta"}"#, 1), ("{}", 0)] {
         let masked = mask.apply(&record(body.as_bytes()), now()).ok().unwrap();
         assert_eq!(masked.unreadable_versions.len(), warnings, "{body}");

@@ -13,7 +13,7 @@ pub(crate) const MOST_RECORDS: usize = MAX_ROWS;
 /// The most records of a message when the policy does not say.
 const DEFAULT_MAX_RECORDS: usize = 1000;
 
-/// So many envelopes may be around each other.
+/// The most steps of `decode` and `unwrap` together.
 const MOST_STEPS: usize = 8;
 
 impl BodyEntry {

@@ -33,7 +33,7 @@ pub(super) struct BodyEntry {
 }
 
 /// The keys of a `[[column]]` that are no options.
-pub(super) const BASIC_KEYS: [&str; 3] = ["name", "source", "transform"];
+pub(super) const BASIC_KEYS: [&str; 5] = ["name", "source", "attribute", "envelope", "transform"];
 
 /// Every option that a column can have, in the order in which they are shown.
 pub(super) const OPTIONS: [&str; 16] = [

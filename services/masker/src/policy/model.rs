@@ -3,7 +3,7 @@
 use veilpost_proto::v1::Target;
 use veilpost_runtime::Feature;
 
-use crate::body::BodyRule;
+use crate::body::{BodyRule, Source};
 use crate::transform::{Transform, ValueRules};
 
 /// Which field of a body becomes which column of which table, and how. Columns have distinct names, and there
@@ -54,8 +54,13 @@ impl Policy {
 }
 
 impl ColumnRule {
-    /// Whether the value is from a field, and not from the whole body or the message around it.
+    /// Whether the value is from a field of the record, and not from all of it or from what is around it.
     pub(crate) fn reads_a_field(&self) -> bool {
-        self.transform.source().is_some_and(|source| !source.is_whole_body())
+        matches!(self.transform.source(), Some(Source::Record(pointer)) if !pointer.is_whole_body())
+    }
+
+    /// Whether the value is from what was around the record.
+    pub(super) fn reads_the_envelope(&self) -> bool {
+        matches!(self.transform.source(), Some(Source::Envelope(_)))
     }
 }

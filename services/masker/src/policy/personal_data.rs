@@ -1,7 +1,7 @@
 //! Warnings about a policy: guesses from a field's name whether it holds personal data.
 
 use super::model::{ColumnRule, Policy};
-use crate::body::Pointer;
+use crate::body::Source;
 use crate::transform::{FieldTransform, KeylessTransform, Transform};
 
 /// Words that stand for something about a person or their devices.
@@ -38,7 +38,7 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
 }
 
 /// The source of a digest without a key.
-fn guessable(column: &ColumnRule) -> Option<&Pointer> {
+fn guessable(column: &ColumnRule) -> Option<&Source> {
     match &column.transform {
         Transform::Field { source, how: FieldTransform::Keyless(KeylessTransform::Sha512) } => Some(source),
         _ => None,
@@ -100,13 +100,13 @@ const MAX_V4_PREFIX: u8 = 24;
 const MAX_V6_PREFIX: u8 = 48;
 
 /// Whether the last name of a pointer is that of an e-mail address.
-fn is_email(source: &Pointer) -> bool {
-    source.names().last().is_some_and(|name| words(&name).last().is_some_and(|word| is_one_of(word, EMAIL)))
+fn is_email(source: &Source) -> bool {
+    source.names().last().is_some_and(|name| words(name).last().is_some_and(|word| is_one_of(word, EMAIL)))
 }
 
 /// Whether the last two names of a pointer, read as one, look like a person's data; the whole body does.
-fn looks_personal(source: &Pointer) -> bool {
-    let names: Vec<_> = source.names().collect();
+fn looks_personal(source: &Source) -> bool {
+    let names = source.names();
     let nearest = names.len().saturating_sub(2);
     let words: Vec<String> = names.iter().skip(nearest).flat_map(|name| words(name)).collect();
     if words.last().is_some_and(|last| is_one_of(last, KINDS)) {
@@ -117,7 +117,7 @@ fn looks_personal(source: &Pointer) -> bool {
         let of_a_thing = word == "name" && before.is_some_and(|thing| is_one_of(thing, NAMED_THINGS));
         is_one_of(word, PERSONAL) && !of_a_thing
     };
-    source.is_whole_body() || words.iter().enumerate().any(personal)
+    source.is_whole_record() || words.iter().enumerate().any(personal)
 }
 
 fn is_one_of(word: &str, list: &str) -> bool {
@@ -146,10 +146,11 @@ fn words(name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pointer, Policy, looks_personal, warnings, words};
+    use super::{Policy, Source, looks_personal, warnings, words};
+    use crate::body::Pointer;
 
     fn personal(source: &str) -> bool {
-        looks_personal(&Pointer::parse(source).unwrap())
+        looks_personal(&Source::Record(Pointer::parse(source).unwrap()))
     }
 
     #[test]

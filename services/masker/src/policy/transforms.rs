@@ -6,9 +6,15 @@ use super::given::{Given, Noted};
 use super::read_options::{
     boolean, copy, date, day_zone, hmac_sha512, ip_prefix, partial, redact, timestamp,
 };
-use crate::body::Pointer;
+use crate::body::Source;
 use crate::transform::FieldTransform::Keyless;
 use crate::transform::{EpochUnit, FieldTransform, KeylessTransform, MessageTransform, Transform};
+
+/// The keys that say where a value is from.
+const SOURCES: [&str; 3] = ["source", "attribute", "envelope"];
+
+/// The longest name of a message attribute.
+const MAX_ATTRIBUTE_BYTES: usize = 256;
 
 /// A transform as policies write it.
 pub(super) struct TransformSyntax {
@@ -86,8 +92,8 @@ impl Given<'_> {
     }
 
     /// A transform of the field that `source` names.
-    fn field(&mut self, source: Pointer, how: FieldTransform) -> Result<Transform, Noted> {
-        if source.is_whole_body() && !how.takes_objects() {
+    fn field(&mut self, source: Source, how: FieldTransform) -> Result<Transform, Noted> {
+        if source.is_whole_record() && !how.takes_objects() {
             let name = self.transform;
             let what = format!(
                 "source = \"\" is the whole body, an object, and {name:?} needs a scalar; name a field"
@@ -98,18 +104,44 @@ impl Given<'_> {
         Ok(Transform::Field { source, how })
     }
 
-    fn source(&mut self) -> Result<Pointer, Noted> {
-        match self.text("source")? {
-            Some(given) => self.pointer(&given),
-            None => Err(self.needs("a `source`, such as source = \"/device/id\"")),
+    /// Exactly one of the keys that say where the value is from.
+    fn source(&mut self) -> Result<Source, Noted> {
+        let [record, attribute, envelope] = SOURCES.map(|key| self.text(key));
+        match (record?, attribute?, envelope?) {
+            (Some(given), None, None) => self.pointer(&given).map(Source::Record),
+            (None, Some(given), None) => self.attribute(&given),
+            (None, None, Some(given)) => self.pointer(&given).map(Source::Envelope),
+            (None, None, None) => {
+                Err(self
+                    .needs("a `source`, such as source = \"/device/id\", an `attribute` or an `envelope`"))
+            }
+            _ => Err(self.needs("one of `source`, `attribute` and `envelope`, and not several")),
         }
     }
 
-    fn refuse_source(&mut self) -> Result<(), Noted> {
-        match self.entry.get("source") {
-            Some(_) => Err(self.useless("source", "has no place here: the value is not from the body")),
-            None => Ok(()),
+    /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
+    fn attribute(&mut self, given: &Spanned<&str>) -> Result<Source, Noted> {
+        let name = *given.get_ref();
+        if name.is_empty() || name.len() > MAX_ATTRIBUTE_BYTES {
+            let what =
+                format!("{name:?} is no message attribute; a name has 1 to {MAX_ATTRIBUTE_BYTES} bytes");
+            return Err(self.refuse(&given.span(), what));
         }
+        if matches!(name, "traceparent" | "tracestate") {
+            let what = "the trace context travels by itself: use transform = \"trace-id\" for its trace id";
+            return Err(self.refuse(&given.span(), what));
+        }
+        Ok(Source::Attribute(name.to_owned()))
+    }
+
+    fn refuse_source(&mut self) -> Result<(), Noted> {
+        let mut good = Ok(());
+        for key in SOURCES {
+            if self.entry.get(key).is_some() {
+                good = Err(self.useless(key, "has no place here: the value is not from the body"));
+            }
+        }
+        good
     }
 }
 

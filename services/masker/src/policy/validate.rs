@@ -9,12 +9,14 @@ use super::column::is_identifier;
 use super::entry::{ColumnEntry, PolicyFile};
 use super::model::{ColumnRule, Policy, UnknownRecord};
 use super::problem::{PolicyProblem, PolicyText};
+use crate::body::BodyRule;
 
 /// Gives the policy, or everything that is wrong with it.
 pub(super) fn validate(file: PolicyFile, text: PolicyText<'_>) -> Result<Policy, Vec<PolicyProblem>> {
     let table = table(file.table).map_err(|problem| vec![problem]);
     let body = file.body.unwrap_or_default().check();
-    let columns = columns(file.columns, text);
+    let has_envelope = body.as_ref().map_or(true, BodyRule::has_envelope);
+    let columns = columns(file.columns, has_envelope, text);
     let (table, body, columns) = match (table, body, columns) {
         (Ok(table), Ok(body), Ok(columns)) => (table, body, columns),
         (table, body, columns) => {
@@ -45,6 +47,7 @@ fn table(given: Option<Spanned<String>>) -> Result<String, PolicyProblem> {
 
 fn columns(
     entries: Vec<Spanned<ColumnEntry>>,
+    has_envelope: bool,
     text: PolicyText<'_>,
 ) -> Result<Vec<ColumnRule>, Vec<PolicyProblem>> {
     if entries.is_empty() {
@@ -56,6 +59,10 @@ fn columns(
         match ColumnEntry::check(&entry, text) {
             Ok((at, column)) if !names.insert(column.name.clone()) => {
                 let what = format!("column {:?} is there twice; give each column one entry", column.name);
+                problems.push(PolicyProblem::new(&at, what));
+            }
+            Ok((at, column)) if column.reads_the_envelope() && !has_envelope => {
+                let what = "`envelope` without `unwrap` or `records` in [body]: nothing is around the record";
                 problems.push(PolicyProblem::new(&at, what));
             }
             Ok((_, column)) => columns.push(column),

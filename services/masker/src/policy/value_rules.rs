@@ -23,7 +23,7 @@ fn refuse_useless(given: &mut Given<'_>, transform: &Transform) -> Result<(), No
     let (of_text, of_absent) = match transform {
         Transform::Message(MessageTransform::TraceId) => (Some(no_field), None),
         Transform::Message(_) => (Some(no_field), Some("has no effect, because there is always a value")),
-        Transform::Field { source, .. } if source.is_whole_body() => (
+        Transform::Field { source, .. } if source.is_whole_record() => (
             Some("is for scalars, and the whole body is an object"),
             Some("has no effect, because there is always a body"),
         ),

@@ -34,14 +34,14 @@ use storable::storable_text;
 pub(crate) use value_rules::ValueRules;
 pub(crate) use without::Without;
 
-use crate::body::{FieldValue, Pointer};
+use crate::body::{FieldValue, Source};
 use crate::fault::Fault;
 use crate::normalize::email_domain;
 
 /// How a column gets its value, as the policy says it.
 #[derive(Clone, Debug)]
 pub(crate) enum Transform {
-    Field { source: Pointer, how: FieldTransform },
+    Field { source: Source, how: FieldTransform },
     Message(MessageTransform),
 }
 
@@ -77,8 +77,8 @@ pub(crate) enum ReadyTransform {
 }
 
 impl Transform {
-    /// Where in the body the value is from; `None` when it is not from the body.
-    pub(crate) fn source(&self) -> Option<&Pointer> {
+    /// Where the value is from; `None` when it is known without body, attributes and envelope.
+    pub(crate) fn source(&self) -> Option<&Source> {
         match self {
             Self::Field { source, .. } => Some(source),
             Self::Message(_) => None,

@@ -21,10 +21,12 @@ pub trait LinkBatch: prost::Message + Default + Send + Sync + 'static {
     #[must_use]
     fn single(&self, index: usize) -> Self;
 
-    /// Whether it has rejected records, which only a peer takes that announces [`Feature::Claims`](super::Feature).
+    /// Whether it has rejected records, which only a peer takes that announces
+    /// [`Feature::Claims`](super::Feature).
     fn has_claims(&self) -> bool;
 
-    /// The batch for a peer that does not announce [`Feature::Claims`](super::Feature): without its rejected records.
+    /// The batch for a peer that does not announce [`Feature::Claims`](super::Feature): without its rejected
+    /// records.
     #[must_use]
     fn without_claims(&self) -> Self;
 
