@@ -25,7 +25,9 @@ fn code(cell: &str) -> &str {
 
 /// What the masker makes of a field, as the document writes it.
 fn result(keys: &str, field: &str) -> String {
-    let policy = format!("table = \"t\"\nunknown_record = \"store\"\ncolumn = [{{ name = \"c\", source = \"/f\", {keys} }}]\n");
+    let policy = format!(
+        "table = \"t\"\nunknown_record = \"store\"\ncolumn = [{{ name = \"c\", source = \"/f\", {keys} }}]\n"
+    );
     let mask = Mask::new(&Policy::parse(&policy, "p.toml").unwrap(), &HmacKeys::default()).unwrap();
     let body = if field == "absent" { "{}".to_owned() } else { format!("{{\"f\": {field}}}") };
     let record = RawRecord { body: Some(body.into()), ..RawRecord::default() };

@@ -253,7 +253,7 @@ proptest! {
     fn rows_are_the_elements_in_their_order_however_they_travel(numbers in prop::collection::vec(any::<u32>(), 0..40)) {
         let elements: Vec<_> = numbers.iter().map(|number| json!({"a": number})).collect();
         let expected: Vec<_> = numbers.iter().map(ToString::to_string).collect();
-        let lines: String = elements.iter().map(|element| format!("{element}\n")).collect();
+        let lines = elements.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         let array = json!(elements).to_string();
         prop_assert_eq!(rows(&mask("records = ''"), &array).unwrap(), expected.clone());
         prop_assert_eq!(rows(&mask("records = '/r'"), &json!({"r": elements}).to_string()).unwrap(), expected.clone());

@@ -57,7 +57,9 @@ pub(super) async fn open<D: Downstream, N: Network>(
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.context("the connection is not usable")?;
     let mut request = Request::new(ReceiverStream::new(batches));
-    D::ANNOUNCED.iter().for_each(|feature| feature.announce(request.metadata_mut()));
+    for feature in D::ANNOUNCED {
+        feature.announce(request.metadata_mut());
+    }
     let call = grpc.streaming(
         request,
         PathAndQuery::from_static(D::METHOD),

@@ -44,11 +44,13 @@ async fn the_rows_of_a_message_keep_their_columns_together() {
     let database = TestDatabase::with("CREATE TABLE user_logins (user_id text, n integer)").await;
     let writer = database.ready_writer(&[]).await;
     let mut stream = writer.open("user_logins", &["n", "user_id"]).await.unwrap();
-    let values = |id: &str| (0..4).flat_map(|row| [number(&row.to_string()), text(&format!("{id}{row}"))]).collect();
+    let values =
+        |id: &str| (0..4).flat_map(|row| [number(&row.to_string()), text(&format!("{id}{row}"))]).collect();
     let wide = |id: &str| MaskedRecord { rows: Some(4), ..record(id, values(id)) };
     stream.store(vec![wide("x"), wide("y")]).await;
     stream.store(vec![wide("x"), wide("z")]).await;
-    let rows = database.text("SELECT string_agg(user_id || '=' || n, ' ' ORDER BY user_id) FROM user_logins").await;
+    let rows =
+        database.text("SELECT string_agg(user_id || '=' || n, ' ' ORDER BY user_id) FROM user_logins").await;
     assert_eq!(rows, "x0=0 x1=1 x2=2 x3=3 y0=0 y1=1 y2=2 y3=3 z0=0 z1=1 z2=2 z3=3");
 }
 
