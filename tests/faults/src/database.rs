@@ -78,6 +78,13 @@ const SCHEMA: &str = "
     GRANT USAGE ON SCHEMA veilpost TO veilpost_writer;
     GRANT INSERT ON veilpost.ledger, events TO veilpost_writer;
     GRANT USAGE ON SEQUENCE fault.numbers TO veilpost_writer;
+    CREATE TABLE fault.clock (days int NOT NULL);
+    INSERT INTO fault.clock VALUES (0);
+    ALTER FUNCTION pg_catalog.clock_timestamp() RENAME TO right_clock;
+    CREATE FUNCTION pg_catalog.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        RETURN pg_catalog.right_clock() + (SELECT days * interval '1 day' FROM fault.clock);
+    END $$;
     GRANT SELECT, TRUNCATE ON ALL TABLES IN SCHEMA veilpost TO veilpost_writer;";
 
 /// Each line of the server's log begins with an SQLSTATE.

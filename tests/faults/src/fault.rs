@@ -89,6 +89,10 @@ pub(crate) enum PostgresFault {
     SequenceUsedUp,
     /// Columns change their types and back.
     TypesChanged,
+    /// The database's clock shows a day of last week.
+    ClockBehind,
+    /// The database's clock shows a day of next month.
+    ClockAhead,
 }
 
 /// A placeholder: the schedule gives the length.
@@ -149,7 +153,7 @@ const NETWORK_FAULTS: [NetworkFault; 5] = [
     NetworkFault::AnswersLost,
 ];
 
-const POSTGRES_FAULTS: [PostgresFault; 12] = [
+const POSTGRES_FAULTS: [PostgresFault; 14] = [
     PostgresFault::ImmediateShutdown,
     PostgresFault::Restart,
     PostgresFault::BackendsTerminated,
@@ -162,6 +166,8 @@ const POSTGRES_FAULTS: [PostgresFault; 12] = [
     PostgresFault::EverythingRefused,
     PostgresFault::SequenceUsedUp,
     PostgresFault::TypesChanged,
+    PostgresFault::ClockBehind,
+    PostgresFault::ClockAhead,
 ];
 
 pub(crate) const HOPS: [Hop; 3] = [Hop::Masker, Hop::Writer, Hop::Postgres];
@@ -313,6 +319,8 @@ impl PostgresFault {
             Self::EverythingRefused => "a trigger refuses every row",
             Self::SequenceUsedUp => "a default's sequence used up",
             Self::TypesChanged => "column types changed and changed back",
+            Self::ClockBehind => "clock days behind",
+            Self::ClockAhead => "clock weeks ahead",
         }
     }
 }

@@ -79,6 +79,12 @@ async fn inject(
             seen?
         }
         PostgresFault::TypesChanged => types_changed(length, pipeline).await?,
+        PostgresFault::ClockBehind => {
+            clock_moved("UPDATE fault.clock SET days = -5", length, pipeline).await?
+        }
+        PostgresFault::ClockAhead => {
+            clock_moved("UPDATE fault.clock SET days = 20", length, pipeline).await?
+        }
         PostgresFault::DiskFull => {
             let Ok(disk) = &pipeline.disk else { return Ok(None) };
             disk.fill()?;
@@ -114,15 +120,45 @@ const TYPES: [&[&str]; 2] = [
     &["ALTER TABLE events ALTER masked_ip TYPE varchar(256), ALTER extra TYPE jsonb"],
 ];
 
+/// What a writer says when it holds records because of a clock.
+const HELD_FOR_CLOCKS: &str = "by a clock that may be wrong";
+
+/// How often writers say that they hold records, by their logs. A writer reads the clock when it connects.
+async fn clock_moved(
+    moved: &'static str,
+    length: Duration,
+    pipeline: &ProxiedPipeline,
+) -> anyhow::Result<u64> {
+    let (begun, before) = (Instant::now(), said(pipeline, HELD_FOR_CLOCKS).await?);
+    pipeline.database.run(&[moved]).await?;
+    let held = async {
+        pipeline.database.terminate_writers().await?;
+        sleep(length).await;
+        loop {
+            let held = said(pipeline, HELD_FOR_CLOCKS).await? - before;
+            if held > 0 || begun.elapsed() > length + TARGET_PATIENCE {
+                return anyhow::Ok(held);
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    };
+    let held = held.await;
+    pipeline.database.run(&["UPDATE fault.clock SET days = 0"]).await?;
+    held
+}
+
+/// How often the services' logs say this.
+async fn said(pipeline: &ProxiedPipeline, what: &str) -> anyhow::Result<u64> {
+    let logs = pipeline.logs().await?;
+    Ok(u64::try_from(logs.iter().map(|(_, text)| text.matches(what).count()).sum::<usize>())?)
+}
+
 /// What a writer's status says when it finds that the definition has changed.
 const CHANGED: &str = "the table's definition has changed";
 
 /// How many streams ended because of it, by the services' logs.
 async fn types_changed(length: Duration, pipeline: &ProxiedPipeline) -> anyhow::Result<u64> {
-    let ended = async || -> anyhow::Result<u64> {
-        let logs = pipeline.logs().await?;
-        Ok(u64::try_from(logs.iter().map(|(_, text)| text.matches(CHANGED).count()).sum::<usize>())?)
-    };
+    let ended = async || said(pipeline, CHANGED).await;
     let (begun, before) = (Instant::now(), ended().await?);
     let mut changes = TYPES.into_iter().cycle();
     let mut rounds = 0_u32;
