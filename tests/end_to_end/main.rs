@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod database_login;
+mod database_urls;
 mod exactly_once;
 mod faults;
 mod hiding;
@@ -13,3 +15,4 @@ mod scale;
 mod tls;
 mod traces;
 mod untrusted;
+mod wrong_peers;

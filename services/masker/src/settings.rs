@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use secrecy::SecretString;
-use veilpost_runtime::{BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_bytes, secret};
+use veilpost_runtime::{
+    BadSettings, CommonSettings, LinkSettings, TlsSettings, parse_address, parse_bytes, secret,
+};
 
 use crate::transform::HmacKeys;
 
@@ -34,6 +36,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_LISTEN_ADDRESS",
+        value_parser = parse_address,
         default_value = "127.0.0.1:50051",
         value_name = "ADDRESS",
         help_heading = "Serving"
@@ -44,6 +47,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_ADMIN_ADDRESS",
+        value_parser = parse_address,
         default_value = "127.0.0.1:9102",
         value_name = "ADDRESS",
         help_heading = "Serving"

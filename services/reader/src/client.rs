@@ -14,7 +14,7 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use veilpost_runtime::BadSettings;
 use veilpost_runtime::telemetry::OutageLog;
-use veilpost_sqs::is_plain_and_remote;
+use veilpost_sqs::{has_wrong_port, is_plain_and_remote};
 
 use crate::ca_bundle;
 
@@ -79,6 +79,7 @@ impl Clients {
         let place = own_endpoint.or_else(|| aws.endpoint_url().map(str::to_owned));
         let has_own_endpoint = place.is_some();
         let place = place.unwrap_or_else(|| region.to_string());
+        check_endpoint_ports()?;
         if is_plain_and_remote(&place) {
             tracing::warn!(
                 at = place,
@@ -95,6 +96,17 @@ impl Clients {
             has_own_endpoint,
             access: Arc::default(),
         })
+    }
+}
+
+/// The SDK ignores a URL that it cannot read, and would call AWS itself instead.
+fn check_endpoint_ports() -> Result<(), BadSettings> {
+    let is_wrong = |variable: &&str| std::env::var(variable).is_ok_and(|url| has_wrong_port(&url));
+    match ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"].into_iter().find(is_wrong) {
+        Some(wrong) => {
+            Err(BadSettings(format!("{wrong} has a port that is not a number between 1 and 65535")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use veilpost_runtime::{Backoff, BadSettings, Lifecycle};
-use veilpost_sqs::{SqsError, region_of};
+use veilpost_sqs::{SqsError, has_wrong_port, region_of};
 
 use crate::client::Clients;
 use crate::max_receives::MaxReceives;
@@ -147,6 +147,9 @@ fn forgotten_dead_letters<'a>(source: &'a QueueFacts, settings: &Settings) -> Op
 
 /// A queue's URL on AWS names its region, and no other region knows the queue.
 fn refuse_other_region(name: &str, clients: &Clients) -> Result<(), BadSettings> {
+    if has_wrong_port(name) {
+        return Err(BadSettings(format!("{name} has a port that is not a number between 1 and 65535")));
+    }
     match region_of(name) {
         Some(region) if region != clients.region && !clients.has_own_endpoint => Err(BadSettings(format!(
             "{name} is in {region}, but calls go to {}; set AWS_REGION={region}",

@@ -7,7 +7,8 @@ use clap::{Parser, ValueEnum};
 use veilpost_proto::MAX_BATCH_BYTES;
 use veilpost_reader_core::BatchLimits;
 use veilpost_runtime::{
-    BadSettings, CommonSettings, LinkSettings, TlsSettings, numbers, parse_bytes, parse_duration,
+    BadSettings, CommonSettings, LinkSettings, TlsSettings, numbers, parse_address, parse_bytes,
+    parse_duration,
 };
 
 use crate::extension::longest_wait;
@@ -102,6 +103,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_ADMIN_ADDRESS",
+        value_parser = parse_address,
         default_value = "127.0.0.1:9101",
         value_name = "ADDRESS",
         help_heading = "Process"

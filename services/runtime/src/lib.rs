@@ -57,7 +57,7 @@
 //! - [`telemetry`]: spans across services, and failures that are logged once.
 //! - [`TlsSettings`], [`Identity`], [`Admission`]: mutual TLS with files that may be replaced at any time.
 //! - [`Backoff`], [`ByteBudget`], [`numbers`]: small tools.
-//! - [`CommonSettings`], [`parse_duration`], [`parse_bytes`], [`secret`]: settings.
+//! - [`CommonSettings`], [`parse_duration`], [`parse_bytes`], [`parse_address`], [`secret`]: settings.
 
 #![warn(missing_docs)]
 #![warn(clippy::missing_errors_doc)]
@@ -89,7 +89,7 @@ pub use link::{
 };
 pub use process::run;
 pub use secret::secret;
-pub use server::{bind, serve_grpc};
+pub use server::{bind, parse_address, serve_grpc};
 pub use settings::{CommonSettings, LogFormat, parse_bytes, parse_duration};
 pub use telemetry::LogFilter;
 pub use tls::{Admission, Identity, TlsSettings};

@@ -19,6 +19,14 @@ pub fn is_plain_and_remote(endpoint: &str) -> bool {
         && host(endpoint).is_some_and(|host| !is_loopback(host))
 }
 
+/// Whether a URL has a port to which nobody can connect: none of the numbers from 1 to 65535.
+pub fn has_wrong_port(url: &str) -> bool {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let after_host = authority.and_then(|authority| authority.rsplit(['@', ']']).next());
+    let port = after_host.and_then(|text| text.split_once(':')).map(|(_, port)| port);
+    port.is_some_and(|port| !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
 fn host(url: &str) -> Option<&str> {
     let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
     let host_and_port = authority.rsplit('@').next()?;
@@ -51,6 +59,20 @@ mod tests {
             "https://queue.amazonaws.com/1/q",
         ] {
             assert_eq!(region_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_between_1_and_65535() {
+        for wrong in
+            ["http://h:0", "http://h:65536/q", "https://[::1]:99999", "http://u:p@h:x/", "http://h:-1"]
+        {
+            assert!(has_wrong_port(wrong), "{wrong}");
+        }
+        for right in
+            ["http://h", "http://h:9324/0/q", "https://[::1]/", "http://u:p@h/", "q", "http://h:/x:0"]
+        {
+            assert!(!has_wrong_port(right), "{right}");
         }
     }
 

@@ -17,6 +17,6 @@ mod error;
 mod kms;
 
 pub use call::Call;
-pub use endpoint::{is_plain_and_remote, region_of};
+pub use endpoint::{has_wrong_port, is_plain_and_remote, region_of};
 pub use error::SqsError;
 pub use kms::KmsProblem;

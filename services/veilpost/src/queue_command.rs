@@ -8,11 +8,13 @@ use clap::Args;
 use veilpost_local::output::print;
 use veilpost_local::process::EndingSignals;
 use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueuePair, REGION};
+use veilpost_runtime::parse_address;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct QueueSettings {
     /// Address to listen on; port 0 takes a free port
-    #[arg(long, env = "VEILPOST_QUEUE_ADDRESS", default_value = "127.0.0.1:9324", help_heading = "Server")]
+    #[arg(long, env = "VEILPOST_QUEUE_ADDRESS", default_value = "127.0.0.1:9324", value_parser = parse_address,
+          help_heading = "Server")]
     address: SocketAddr,
 
     /// The queue to create

@@ -6,7 +6,7 @@
 //! again is recognised. Every batch is answered with a receipt that has one outcome for each record.
 //!
 //! The crate is a library so that tests can run the writer in their own process; there is no interface except
-//! [`run()`], [`Writer`], [`migrate()`] and their settings.
+//! [`run()`], [`Writer`], [`migrate()`] and their settings, and [`connect_options`] for tools.
 //!
 //! ```
 //! use clap::Parser;
@@ -41,6 +41,7 @@ mod target;
 
 #[cfg(feature = "bench")]
 pub use bench::{PreparedRecords, StatementLoop};
+pub use database::connect_options;
 pub use ledger::{Fate, LedgerEntry, Purpose, fate};
 pub use migrate::migrate;
 pub use service::{Writer, run};

@@ -17,16 +17,13 @@ use crate::ledger::{SentTimes, Upkeep};
 use crate::metrics;
 use crate::migrate::{migrate, migrate_when_possible};
 use crate::settings::{Arguments, Settings, WriterCommand};
-use crate::start_retry::{StartError, StartRetry};
+use crate::start_retry::{StartError, StartRetry, refuse_mixed_sessions};
 
 /// Whether the ledger is there, with the marks of rejected messages. Needs no privilege on its schema.
 const LEDGER: &str = "
     SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = 'veilpost' AND c.relname = 'ledger' AND a.attname = 'rejected')";
-
-const POOLED: &str = "a pooler in transaction mode is between the writer and Postgres, and would lose the settings of \
-                      its sessions: connect to Postgres itself, or to a pool in session mode";
 
 /// The process of the writer: reads its command line, whose first argument is the name of the program, and
 /// runs until the service is drained. Ends the process with exit status 2 when the command line is wrong.
@@ -130,6 +127,7 @@ impl Writer {
     }
 
     async fn read_definitions(&self) -> Result<(), StartError> {
+        refuse_mixed_sessions(&self.database).await?;
         let mut session = self.database.connect_apart().await?;
         let deadline = session.deadline();
         let ledger = sqlx::query_scalar(LEDGER).fetch_one(session.connection());
@@ -144,9 +142,6 @@ impl Writer {
             return Err(StartError::NotYet(missing));
         }
         session.close().await;
-        if self.database.is_pooled_by_transaction().await? {
-            return Err(StartError::Final(POOLED.to_owned()));
-        }
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
-use veilpost_runtime::{BadSettings, CommonSettings, TlsSettings, parse_bytes, parse_duration};
+use veilpost_runtime::{
+    BadSettings, CommonSettings, TlsSettings, parse_address, parse_bytes, parse_duration,
+};
 
 use crate::commit::CommitLimits;
 use crate::database::Database;
@@ -100,6 +102,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_LISTEN_ADDRESS",
+        value_parser = parse_address,
         default_value = "127.0.0.1:50052",
         help_heading = "Network",
         value_name = "ADDRESS"
@@ -110,6 +113,7 @@ pub struct Settings {
     #[arg(
         long,
         env = "VEILPOST_ADMIN_ADDRESS",
+        value_parser = parse_address,
         default_value = "127.0.0.1:9103",
         help_heading = "Network",
         value_name = "ADDRESS"

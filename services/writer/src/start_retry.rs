@@ -6,7 +6,7 @@ use veilpost_runtime::Backoff;
 use veilpost_runtime::telemetry::OutageLog;
 
 use crate::catalogue::ReadError;
-use crate::database::{DbError, is_transient};
+use crate::database::{Database, DbError, is_transient};
 
 /// Why an attempt at something that is needed at the start failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +21,13 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
-    /// Whether Postgres refuses role, password or database.
+    /// Whether Postgres refuses role, password or database, or is not what the URL asks for.
     fn is_refusal(&self) -> bool {
-        matches!(self, Self::Database(DbError::Server(error)) if ["28", "3D"].contains(&error.class()))
+        match self {
+            Self::Database(DbError::Server(error)) => ["28", "3D"].contains(&error.class()),
+            Self::Database(DbError::Refused(_)) => true,
+            _ => false,
+        }
     }
 
     fn is_transient(&self) -> bool {
@@ -32,6 +36,23 @@ impl StartError {
             Self::NotYet(_) => true,
             Self::Final(_) => false,
         }
+    }
+}
+
+const POOLED: &str = "a pooler in transaction mode (PgBouncer: pool_mode = transaction or statement) is between the writer and \
+                      Postgres, and would lose the settings of the writer's sessions: connect to Postgres itself, or \
+                      to a pool in session mode (pool_mode = session)";
+
+/// Refuses a database that is behind a pooler which mixes sessions.
+///
+/// # Errors
+///
+/// When there is such a pooler, and when the database cannot be asked.
+pub(crate) async fn refuse_mixed_sessions(database: &Database) -> Result<(), StartError> {
+    if database.is_pooled_by_transaction().await? {
+        Err(StartError::Final(POOLED.to_owned()))
+    } else {
+        Ok(())
     }
 }
 

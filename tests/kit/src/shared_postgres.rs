@@ -57,6 +57,10 @@ impl SharedPostgres {
         self.server.url_of(role, database)
     }
 
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     /// Everything that the server has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.server.log_file()).unwrap_or_default()

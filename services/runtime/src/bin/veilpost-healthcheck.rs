@@ -33,7 +33,11 @@ fn target() -> anyhow::Result<(SocketAddr, String)> {
         None => std::env::var("VEILPOST_ADMIN_ADDRESS").context("VEILPOST_ADMIN_ADDRESS is not set")?,
     };
     let path = arguments.next().unwrap_or_else(|| "/readyz".to_owned());
-    Ok((address.parse().with_context(|| format!("`{address}` is not an address"))?, path))
+    let address: SocketAddr = address
+        .parse()
+        .with_context(|| format!("`{address}` is not an IP address and a port, such as 127.0.0.1:9101"))?;
+    anyhow::ensure!(address.port() > 0, "port 0 stands for any free port, so nobody can be asked there");
+    Ok((address, path))
 }
 
 /// The address at which a process on the same machine reaches a server that listens on `address`.

@@ -19,7 +19,8 @@ use super::codec::SharedCodec;
 use super::dispatcher::MAX_UNRECEIPTED_BATCHES;
 use super::downstream::Downstream;
 use super::feature::Feature;
-use super::network::{ByteStream, Connection, Network};
+use super::first_bytes::NotedStream;
+use super::network::{Connection, Network};
 use crate::server::{CONNECTION_WINDOW, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW};
 
 /// How long the peer may take to accept a stream.
@@ -49,7 +50,21 @@ pub(super) async fn open<D: Downstream, N: Network>(
     host: &str,
 ) -> anyhow::Result<OpenedStream<D::Batch>> {
     let Connection { stream, origin, renewal } = network.connect(address, host).await?;
-    let channel = channel(address, stream, origin).await?;
+    let (stream, first_bytes) = NotedStream::new(stream);
+    let is_tls = origin.scheme_str() == Some("https");
+    let opened = open_on(downstream, channel(address, stream, origin).await?, renewal).await;
+    opened.map_err(|error| match first_bytes.wrong_peer(is_tls) {
+        // The error itself depends on which end closes first.
+        Some(wrong) if !error.is::<OpeningRefused>() => anyhow::anyhow!(wrong),
+        _ => error,
+    })
+}
+
+async fn open_on<D: Downstream>(
+    downstream: &D,
+    channel: Channel,
+    renewal: BoxFuture<'static, &'static str>,
+) -> anyhow::Result<OpenedStream<D::Batch>> {
     let (sender, batches) = mpsc::channel(MAX_UNRECEIPTED_BATCHES + 1);
     if let Some(opening) = downstream.opening() {
         sender.send(Arc::new(opening)).await.context("the stream's own queue is closed")?;
@@ -67,7 +82,7 @@ pub(super) async fn open<D: Downstream, N: Network>(
     );
     let response =
         tokio::time::timeout(OPEN_TIMEOUT, call).await.context("the stream was not accepted in time")?;
-    let response = response.map_err(|status| refusal(&status))?;
+    let response = response.map_err(|status| refusal::<D>(&status))?;
     if let Some(missing) = downstream.needs().iter().find(|need| !need.is_announced(response.metadata())) {
         let reason = format!("it is of a version that does not know {missing}; upgrade it");
         return Err(OpeningRefused(reason).into());
@@ -78,8 +93,14 @@ pub(super) async fn open<D: Downstream, N: Network>(
 
 /// A server verifies the client's certificate only after the client has finished its part of the handshake.
 /// So a refusal arrives as an alert in place of an answer, and HTTP/2 keeps nothing of it but its text.
-fn refusal(status: &Status) -> anyhow::Error {
+fn refusal<D: Downstream>(status: &Status) -> anyhow::Error {
     let is_of_peer = std::error::Error::source(status).is_none();
+    if is_of_peer && status.code() == Code::Unimplemented {
+        return anyhow::anyhow!(
+            "the peer serves gRPC, but is no {}: check the port in --downstream, which may be another service's",
+            D::SERVICE
+        );
+    }
     if is_of_peer && matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument) {
         return OpeningRefused(status.message().to_owned()).into();
     }
@@ -90,7 +111,7 @@ fn refusal(status: &Status) -> anyhow::Error {
 }
 
 /// A channel over a connection that is made already.
-async fn channel(address: SocketAddr, stream: Box<dyn ByteStream>, origin: Uri) -> anyhow::Result<Channel> {
+async fn channel(address: SocketAddr, stream: NotedStream, origin: Uri) -> anyhow::Result<Channel> {
     let mut ready = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let ready = ready.take().ok_or_else(|| std::io::Error::other("the connection is over"));

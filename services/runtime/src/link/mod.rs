@@ -20,6 +20,7 @@ mod dispatcher;
 mod downstream;
 mod driver;
 mod feature;
+mod first_bytes;
 mod in_flight_batch;
 mod network;
 mod outgoing;

@@ -67,6 +67,10 @@ impl LinkSettings {
 fn endpoint(uri: &Uri, tls: bool) -> Result<(String, u16), BadSettings> {
     let scheme = if tls { "https" } else { "http" };
     let bad = |what: &str| BadSettings(format!("--downstream `{uri}` {what}; write {scheme}://host:port"));
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let what = "--downstream has a user or a password, which no service takes";
+        return Err(BadSettings(format!("{what}; write {scheme}://host:port")));
+    }
     match uri.scheme_str() {
         Some(given) if given == scheme => {}
         Some("https") => return Err(bad("needs --tls-certificate, --tls-key and --tls-ca")),
@@ -78,8 +82,19 @@ fn endpoint(uri: &Uri, tls: bool) -> Result<(String, u16), BadSettings> {
         return Err(bad("has a path"));
     }
     let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| bad("has no host"))?;
-    let port = uri.port_u16().ok_or_else(|| bad("has no port"))?;
+    let port = match uri.port_u16() {
+        Some(0) => return Err(bad("has port 0, to which nobody can connect")),
+        Some(port) => port,
+        None if has_port(uri) => return Err(bad("has a port that is not a number between 1 and 65535")),
+        None => return Err(bad("has no port")),
+    };
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+/// Whether something follows the host's colon, a number or not.
+fn has_port(uri: &Uri) -> bool {
+    let after_host = uri.authority().and_then(|authority| authority.as_str().rsplit(']').next());
+    after_host.is_some_and(|text| text.split_once(':').is_some_and(|(_, port)| !port.is_empty()))
 }
 
 #[cfg(test)]
@@ -104,6 +119,18 @@ mod tests {
         assert!(missing.contains("needs --tls-certificate"), "{missing}");
         let plain = endpoint(&uri("http://masker:1"), true).unwrap_err().to_string();
         assert!(plain.contains("plain text") && plain.contains("https://host:port"), "{plain}");
+    }
+
+    #[test]
+    fn a_port_is_between_1_and_65535_and_a_password_is_not_shown() {
+        for uri in ["http://masker:65536", "http://[::1]:99999", "http://masker:4294967296"] {
+            let refusal = parsed(uri).unwrap_err();
+            assert!(refusal.contains("between 1 and 65535"), "{refusal}");
+        }
+        assert!(parsed("http://masker:0").unwrap_err().contains("port 0"));
+        assert!(parsed("http://[::1]").unwrap_err().contains("has no port"));
+        let refusal = parsed("http://user:s3cret@masker:50051").unwrap_err();
+        assert!(refusal.contains("password") && !refusal.contains("s3cret"), "{refusal}");
     }
 
     #[test]

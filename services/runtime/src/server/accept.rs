@@ -70,8 +70,11 @@ pub(crate) async fn accept<C, F>(
     }
 }
 
+/// The first byte of every TLS client.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Waits until the peer sends something, as every HTTP/2 client does first: a peer that only connects takes
-/// no permit.
+/// no permit. A peer that begins with TLS is refused.
 pub(crate) async fn await_first_byte(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -79,13 +82,18 @@ pub(crate) async fn await_first_byte(
 ) -> Option<TcpStream> {
     let first = async {
         tcp.set_nodelay(true)?;
-        match tcp.peek(&mut [0]).await? {
+        let mut byte = [0];
+        match tcp.peek(&mut byte).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
+            _ => Ok(byte == [TLS_HANDSHAKE]),
         }
     };
     match within_handshake_timeout(first).await {
-        Ok(()) => Some(tcp),
+        Ok(false) => Some(tcp),
+        Ok(true) => {
+            refusals.unexpected_tls(peer);
+            None
+        }
         Err(error) => {
             refusals.unheard(peer, &error);
             None

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -13,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::http;
+use super::listen::listen;
 use crate::{Lifecycle, telemetry::MetricsHandle};
 
 /// How often histograms are condensed, so that their memory stays bounded when nobody scrapes.
@@ -30,9 +30,7 @@ impl Admin {
         life: Lifecycle,
         metrics: MetricsHandle,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on --admin-address {address}"))?;
+        let listener = listen(address, "--admin-address").await?;
         tracing::info!(port = "admin", address = %listener.local_addr()?, "listening");
         Ok(Self { listener, life, metrics })
     }

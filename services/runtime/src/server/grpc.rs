@@ -21,6 +21,7 @@ use tonic_health::server::HealthReporter;
 use tower::layer::util::{Identity, Stack};
 
 use super::accept::{accept, await_first_byte};
+use super::listen::listen;
 use super::message_limits::MessageLimits;
 use super::refused_calls::RefusedCalls;
 use crate::Lifecycle;
@@ -61,10 +62,7 @@ const ABORT_GRACE: Duration = Duration::from_secs(1);
 ///
 /// When the address cannot be listened on, for example because another process already does.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on --listen-address {address}"))?;
-    Ok(listener)
+    listen(address, "--listen-address").await
 }
 
 /// Serves `service` and grpc.health.v1 on `listener`; returns when draining is over.

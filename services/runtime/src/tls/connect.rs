@@ -24,6 +24,10 @@ use super::refusals::Refusals;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
+const NOT_TLS: &str = "not-tls: the peer does not answer as a server with TLS does: start it with --tls-certificate, --tls-key and \
+                       --tls-ca, or check the port in --downstream, which may be another service's or an admin port; a \
+                       server that stops or refuses connections says so in its own log";
+
 /// A connection, and what decides when it must be replaced.
 pub(crate) struct Connected {
     pub(crate) stream: TlsStream<TcpStream>,
@@ -68,6 +72,10 @@ async fn shake_hands(address: SocketAddr, host: &str, identity: &Identity) -> an
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| {
         let reason = RefusalReason::of(&error);
         Refusals::count(reason);
+        // A server without TLS answers in its own protocol or not at all, as chance has it.
+        if matches!(reason, RefusalReason::NotTls | RefusalReason::Left) && recording.seen().is_none() {
+            return anyhow::anyhow!(NOT_TLS);
+        }
         let shown =
             recording.seen().map_or_else(String::new, |certificate| format!(" (it has {certificate})"));
         let error = printable(&error.to_string());

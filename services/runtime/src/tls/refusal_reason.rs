@@ -14,6 +14,8 @@ pub(super) enum RefusalReason {
     WrongName,
     BadCertificate,
     NotTls,
+    /// The peer speaks TLS to a port that does not.
+    UnexpectedTls,
     RefusedByPeer,
     TooSlow,
     Crowded,
@@ -33,6 +35,7 @@ impl RefusalReason {
             Self::WrongName => "wrong-name",
             Self::BadCertificate => "bad-certificate",
             Self::NotTls => "not-tls",
+            Self::UnexpectedTls => "unexpected-tls",
             Self::RefusedByPeer => "refused-by-peer",
             Self::TooSlow => "too-slow",
             Self::Crowded => "crowded",

@@ -36,6 +36,13 @@ impl Refusals {
         self.refused("connection", peer, None, RefusalReason::Crowded, error);
     }
 
+    /// Refuses a connection whose peer begins with TLS, where there is none.
+    pub(crate) fn unexpected_tls(&self, peer: SocketAddr) {
+        let error = "the peer speaks TLS and this port does not: give --tls-certificate, --tls-key and --tls-ca, or \
+                     write http:// at the peer";
+        self.refused("connection", peer, None, RefusalReason::UnexpectedTls, error);
+    }
+
     /// Refuses a connection that ended before its peer had sent anything.
     pub(crate) fn unheard(&self, peer: SocketAddr, error: &io::Error) {
         self.refused("connection", peer, None, RefusalReason::of(error), &error.to_string());

@@ -18,6 +18,7 @@ use veilpost_local::numbers::float;
 use veilpost_local::output::say;
 use veilpost_local::postgres::{ThrowAwayPostgres, find_or_install};
 use veilpost_local::queue::{CREDENTIALS, EmbeddedQueue, QueueClient, QueuePair, REGION, Sender};
+use veilpost_writer::connect_options;
 
 const QUEUE: &str = "user-logins";
 const ROWS_SHOWN: i64 = 10;
@@ -74,11 +75,14 @@ impl Run {
 
     async fn start(settings: &DemoSettings, directory: &Path) -> anyhow::Result<Self> {
         let dead_letter_name = format!("{QUEUE}-dead-letter");
+        let given = settings.database_url.as_deref().map(connect_options).transpose();
+        let given = given.context("--database-url cannot be used")?;
         let started = EmbeddedQueue::start_with(([127, 0, 0, 1], 0).into(), QUEUE, &dead_letter_name).await;
         let (queue, pair) = started.context("cannot start the queue")?;
         say(&format!("  queue     {}", pair.url));
         let (postgres, database_url) = database(settings).await?;
-        let mut store = Store::open(&database_url).await?;
+        let options = given.map_or_else(|| connect_options(&database_url), Ok)?;
+        let mut store = Store::open(&options).await?;
         let kind = if postgres.is_some() { "throw-away" } else { "given" };
         say(&format!("  postgres  {} ({kind})", store.version().await?));
         let name = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());

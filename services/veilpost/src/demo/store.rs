@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use futures_util::TryStreamExt;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::types::Uuid;
 use sqlx::{Connection, PgConnection, Row};
 use tokio::time::timeout;
@@ -34,8 +35,9 @@ pub(super) const COLUMNS: [&str; 7] =
     ["user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version", "create_date"];
 
 impl Store {
-    pub(super) async fn open(url: &str) -> anyhow::Result<Self> {
-        let connection = timeout(CONNECT_PATIENCE, PgConnection::connect(url)).await;
+    /// `options` are those of [`veilpost_writer::connect_options`].
+    pub(super) async fn open(options: &PgConnectOptions) -> anyhow::Result<Self> {
+        let connection = timeout(CONNECT_PATIENCE, PgConnection::connect_with(options)).await;
         let connection = connection.with_context(|| {
             format!(
                 "Postgres does not answer within {} s: check host and port of the URL",

@@ -5,6 +5,8 @@
 pub(crate) struct TableColumn {
     pub(crate) name: String,
     pub(crate) kind: ColumnKind,
+    /// The base type as SQL writes it, with its length: for messages.
+    pub(crate) type_name: String,
     /// The base type that values are cast to. It has no length: a cast would cut, an assignment rejects.
     pub(crate) cast: String,
     /// The base type's object id and modifier; a domain counts as the type that it is based on.

@@ -1,6 +1,7 @@
 //! The target table as Postgres's own catalogue describes it.
 
 mod column;
+mod denial;
 mod privileges;
 mod read;
 mod table;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub(crate) use column::{ColumnKind, DateTimeType, DeclaredType, NumericShape, TableColumn, TextLimit};
+pub(crate) use denial::{explain_denial, explain_foreign_owner};
 pub(crate) use privileges::missing_privileges;
 pub(crate) use read::ReadError;
 pub(crate) use table::{Table, TableName};
@@ -65,6 +67,7 @@ pub(crate) mod fixtures {
         TableColumn {
             name: name.to_owned(),
             kind: ColumnKind::Text { limit: TextLimit::None },
+            type_name: "text".to_owned(),
             cast: "text".to_owned(),
             type_oid: 25,
             typmod: -1,

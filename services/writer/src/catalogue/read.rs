@@ -66,7 +66,7 @@ const COLUMNS: &str = "
            WHEN t.typcategory = 'A' THEN 'is an array'
            WHEN t.typtype = 'c' THEN 'is of a composite type'
            END AS unusable,
-           t.oid::bigint AS type_oid, t.typname::text AS type_name, n.nspname = 'pg_catalog' AS is_built_in,
+           t.oid::bigint AS type_oid, format_type(t.oid, b.typmod) AS full_type_name, t.typname::text AS type_name, n.nspname = 'pg_catalog' AS is_built_in,
            b.typmod, CASE WHEN t.oid = 'pg_catalog.money'::regtype THEN 'pg_catalog.numeric'
                      ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) END AS cast_type,
            a.atttypid::bigint AS declared_oid, a.atttypmod AS declared_typmod,
@@ -96,6 +96,7 @@ struct ColumnRow {
     has_default: bool,
     unusable: Option<String>,
     type_oid: i64,
+    full_type_name: String,
     type_name: String,
     is_built_in: bool,
     typmod: i32,
@@ -126,6 +127,7 @@ impl FromRow<'_, PgRow> for ColumnRow {
             has_default: row.try_get("has_default")?,
             unusable: row.try_get("unusable")?,
             type_oid: row.try_get("type_oid")?,
+            full_type_name: row.try_get("full_type_name")?,
             type_name: row.try_get("type_name")?,
             is_built_in: row.try_get("is_built_in")?,
             typmod: row.try_get("typmod")?,
@@ -221,6 +223,7 @@ impl From<ColumnRow> for TableColumn {
             TypeName { name: &row.type_name, is_built_in: row.is_built_in, bound: row.bound_name.as_deref() };
         Self {
             kind: ColumnKind::of(type_name, row.typmod),
+            type_name: row.full_type_name,
             cast: row.cast_type,
             name: row.name,
             type_oid: oid(row.type_oid),

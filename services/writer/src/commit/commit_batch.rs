@@ -233,7 +233,7 @@ impl CommitBatch {
     /// Rejects records for an error of the target table.
     pub(super) fn reject(&mut self, records: &[BatchRecord], reason: Reason, error: &DbError) {
         let detail = match error {
-            DbError::Server(error) => error.detail(),
+            DbError::Server(error) => error.violation_detail(),
             other => other.to_string(),
         };
         for record in records {

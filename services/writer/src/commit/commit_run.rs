@@ -1,6 +1,7 @@
 //! One commit batch on its way into the table: stays with it until every record has an outcome.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tonic::Status;
@@ -121,6 +122,8 @@ impl Turn<'_> {
         match self.insert(&mut segment).await {
             Ok(new_keys) => self.settle_committed(vec![(segment, new_keys)]).await,
             Err(error) => {
+                let target = Arc::clone(&self.run.batch.target);
+                let error = self.session.explained(error, &target).await;
                 let blame = self.blame(&error).await;
                 self.recover(segment, blame, error).await
             }

@@ -10,7 +10,7 @@ use veilpost_proto::v1::Reason;
 use veilpost_runtime::Backoff;
 use veilpost_runtime::telemetry::{OutageLog, watch_warnings};
 
-use crate::catalogue::{Catalogue, ReadError};
+use crate::catalogue::{Catalogue, ReadError, explain_denial};
 use crate::database::{Blame, Database, DbError, Session, barrier, blame};
 use crate::ledger::{Key, SentKey, claim, marks};
 use crate::metrics;
@@ -148,9 +148,27 @@ impl RetryingSession {
         }
     }
 
+    /// Adds to a missing privilege which one it is, as far as that can be found out.
+    pub(super) async fn explained(&mut self, error: DbError, target: &ResolvedTarget) -> DbError {
+        let (DbError::Server(server), Some(session)) = (&error, self.session.as_mut()) else { return error };
+        if !server.is_unexplained_denial() {
+            return error;
+        }
+        let columns: Vec<&str> = target.columns.iter().map(|column| column.name.as_str()).collect();
+        match explain_denial(session, &target.table, &columns, server).await {
+            Ok(found) => server.explained(found).into(),
+            Err(failed) => {
+                tracing::debug!(error = failed.to_string(), "cannot find out which privilege is missing");
+                self.drop_if_ended(&failed);
+                error
+            }
+        }
+    }
+
     /// Logs a failure unless it is known, drops a broken connection, and waits. Err when the catalogue was to
     /// blame and the target is gone or has changed.
     pub(super) async fn wait_after(&mut self, error: &DbError, target: &ResolvedTarget) -> TargetCheck {
+        let error = &self.explained(error.clone(), target).await;
         if self.outage.note_failure(error) {
             tracing::warn!(error = error.to_string(), "cannot store; trying again");
         }

@@ -145,7 +145,7 @@ impl ValueGroup<'_> {
     fn rejected(&self, column: &TableColumn, refused: Vec<RefusedValue>) -> HashMap<usize, RecordOutcome> {
         let mut outcomes = HashMap::new();
         for (position, reason, error) in refused {
-            let detail = format!("column {}: {}", column.name, error.detail());
+            let detail = format!("column {}: {}", column.name, error.input_detail(&column.type_name));
             let outcome = RecordOutcome::Rejected(reason, detail);
             let records = self.values.get(position).map(|(_, records)| records).into_iter().flatten();
             outcomes.extend(records.map(|record| (*record, outcome.clone())));

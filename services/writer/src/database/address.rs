@@ -11,8 +11,19 @@ use veilpost_runtime::telemetry::OutageLog;
 use veilpost_runtime::{BadSettings, secret};
 
 use super::DbError;
+use super::tls::Tls;
 use super::url::DatabaseUrl;
 use crate::metrics;
+
+/// Reads a database's URL as the writer does, for tools that connect themselves.
+///
+/// # Errors
+///
+/// When the URL cannot be used. The text says what is wrong, and shows nothing that may be a secret.
+pub fn connect_options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    let url = DatabaseUrl::parse(url)?;
+    url.tls().apply(url.options()?)
+}
 
 pub(super) struct Address {
     /// The file that the URL comes from.
@@ -46,14 +57,15 @@ impl Address {
 
     /// For a new connection. A file that has been replaced is read; when it cannot be used, the URL that was
     /// read before stays in use.
-    pub(super) fn options(&self) -> Result<PgConnectOptions, DbError> {
+    pub(super) fn options(&self) -> Result<(PgConnectOptions, Tls), DbError> {
         if let Some(file) = &self.file {
             self.read_again(file);
         }
         let known = self.current.read();
         self.warn_of_tls.call_once(|| known.warn_of_tls());
-        let options = known.url.tls().apply(known.options.clone());
-        options.map_err(|error| DbError::Connection(format!("{error:#}")))
+        let tls = known.url.tls().clone();
+        let options = tls.apply(known.options.clone());
+        Ok((options.map_err(|error| DbError::Refused(format!("{error:#}")))?, tls))
     }
 
     fn read_again(&self, file: &Path) {
@@ -124,7 +136,7 @@ mod tests {
     use super::*;
 
     fn host_of(address: &Address) -> String {
-        address.options().unwrap().get_host().to_owned()
+        address.options().unwrap().0.get_host().to_owned()
     }
 
     #[test]

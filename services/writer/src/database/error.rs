@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sqlx::postgres::PgDatabaseError;
+use zeroize::Zeroizing;
 
 /// The part of a [`sqlx::Error`] that cannot contain a value of a row: SQLSTATE and names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,9 @@ pub(crate) enum DbError {
     Server(Box<ServerError>),
     /// The connection could not be made, broke, or is in an unknown state.
     Connection(String),
+    /// What answers is not what the URL asks for: TLS fails, or it is another service. Only somebody who
+    /// changes the URL or the server can mend that.
+    Refused(String),
     /// No answer within the statement timeout and a margin.
     TimedOut,
     /// No error of the database: by a clock that may be wrong, the record is outside of the ledger's window.
@@ -27,6 +31,45 @@ pub(crate) struct ServerError {
     pub(crate) data_type: Option<String>,
     /// Whether a function or a trigger was running, whose statement or value may be to blame.
     pub(crate) is_nested: bool,
+    /// What Postgres says of a missing privilege.
+    pub(crate) denial: Denial,
+}
+
+/// What is known of a missing privilege; empty for every other error.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Denial {
+    /// Postgres's text. A trigger may have written it, so it is never shown: names of the catalogue are
+    /// looked for in it.
+    text: Zeroizing<String>,
+    /// Which privilege is missing, and how it is granted, once that has been found out.
+    found: Option<String>,
+}
+
+impl Denial {
+    const SQLSTATE: &str = "42501";
+
+    fn of(error: &PgDatabaseError) -> Self {
+        let text = if error.code() == Self::SQLSTATE { error.message() } else { "" };
+        Self { text: Zeroizing::new(text.to_owned()), found: None }
+    }
+
+    /// Whether Postgres's text has this name in it, apart from other words.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        let is_part =
+            |character: Option<char>| character.is_some_and(|one| one.is_alphanumeric() || one == '_');
+        self.text.match_indices(name).any(|(start, found)| {
+            let before = self.text.get(..start).and_then(|text| text.chars().next_back());
+            let after = self.text.get(start + found.len()..).and_then(|text| text.chars().next());
+            !found.is_empty() && !is_part(before) && !is_part(after)
+        })
+    }
+}
+
+/// Never shows Postgres's text.
+impl fmt::Debug for Denial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Denial").field(&self.found).finish()
+    }
 }
 
 impl ServerError {
@@ -38,17 +81,28 @@ impl ServerError {
         Self { sqlstate: sqlstate.into(), ..Self::default() }
     }
 
-    /// The detail of a rejection: the SQLSTATE and the name of what was violated.
-    pub(crate) fn detail(&self) -> String {
-        self.detail_with(&[("column", &self.column), ("constraint", &self.constraint)])
+    /// Whether a privilege is missing, and nobody has found out yet which one.
+    pub(crate) fn is_unexplained_denial(&self) -> bool {
+        self.sqlstate == Denial::SQLSTATE && self.denial.found.is_none()
+    }
+
+    /// The same error, with the privilege that is missing.
+    pub(crate) fn explained(&self, found: String) -> Self {
+        let mut explained = self.clone();
+        explained.denial.found = Some(found);
+        explained
     }
 
     /// What is known of an error that is not surely a record's: the table too, which may be another one.
     pub(crate) fn undecided_detail(&self) -> String {
         let table = [("schema", &self.schema), ("table", &self.table), ("type", &self.data_type)];
-        self.detail_with(
+        let mut detail = self.detail_with(
             &[&table[..], &[("column", &self.column), ("constraint", &self.constraint)]].concat(),
-        )
+        );
+        if let Some(found) = &self.denial.found {
+            detail.extend([": ", found]);
+        }
+        detail
     }
 
     fn detail_with(&self, names: &[(&str, &Option<String>)]) -> String {
@@ -78,7 +132,7 @@ impl DbError {
     /// Whether the connection must not be used after this error.
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::TimedOut => true,
+            Self::Connection(_) | Self::Refused(_) | Self::TimedOut => true,
             Self::OutsideWindow => false,
             // 25006: a primary that became a standby. 26: the server has forgotten a prepared statement.
             Self::Server(error) => {
@@ -92,7 +146,7 @@ impl DbError {
     /// The error's class as a label of metrics: one of a few names.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Connection(_) => "connection",
+            Self::Connection(_) | Self::Refused(_) => "connection",
             Self::TimedOut => "timeout",
             Self::OutsideWindow => "clocks",
             Self::Server(error) => match error.class() {
@@ -146,6 +200,7 @@ impl From<&PgDatabaseError> for ServerError {
             // The text of the context may quote values, so it is not kept. The session's settings keep
             // parameters out of it, which would be a context without a function.
             is_nested: error.r#where().is_some(),
+            denial: Denial::of(error),
         }
     }
 }
@@ -154,7 +209,9 @@ impl fmt::Display for DbError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => error.fmt(formatter),
-            Self::Connection(what) => write!(formatter, "no connection to Postgres: {what}"),
+            Self::Connection(what) | Self::Refused(what) => {
+                write!(formatter, "no connection to Postgres: {what}")
+            }
             Self::TimedOut => formatter.write_str("Postgres did not answer in time"),
             Self::OutsideWindow => formatter.write_str(
                 "sent outside the ledger's window, by a clock that may be wrong: compare the clocks of database, \
@@ -167,7 +224,7 @@ impl fmt::Display for DbError {
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "SQLSTATE {}", self.sqlstate)?;
-        if let Some(meaning) = meaning(&self.sqlstate) {
+        if let Some(meaning) = self.denial.found.as_deref().or_else(|| meaning(&self.sqlstate)) {
             write!(formatter, ": {meaning}")?;
         }
         let names = [
@@ -230,6 +287,28 @@ mod tests {
             ..ServerError::with_sqlstate("23502")
         };
         assert_eq!(DbError::from(error).to_string(), "SQLSTATE 23502, table user_logins, column locale");
+    }
+
+    #[test]
+    fn a_denial_shows_what_was_found_and_never_what_postgres_or_a_trigger_wrote() {
+        let text = Zeroizing::new("permission denied for table audit_s3cret".to_owned());
+        let denied = ServerError {
+            denial: Denial { text, found: None },
+            ..ServerError::with_sqlstate(Denial::SQLSTATE)
+        };
+        assert!(denied.is_unexplained_denial());
+        assert!(denied.denial.mentions("audit_s3cret") && denied.denial.mentions("table"));
+        assert!(
+            !denied.denial.mentions("audit")
+                && !denied.denial.mentions("")
+                && !denied.denial.mentions("s3cret")
+        );
+        let explained = denied.explained("role w lacks: INSERT ON TABLE a".to_owned());
+        assert!(!explained.is_unexplained_denial());
+        let error = DbError::from(explained);
+        for shown in [error.to_string(), error.undecided_detail(), format!("{error:?}")] {
+            assert!(shown.contains("INSERT ON TABLE a") && !shown.contains("s3cret"), "{shown}");
+        }
     }
 
     #[test]

@@ -3,20 +3,25 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, PgConnection, Postgres, Row};
 
 use super::address::Address;
+use super::connecting::Peer;
 use super::search_path::{self, OWN};
 use super::{Clock, DbError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// So often each connection is asked again whether it still has its process.
+const POOL_LOOKS: usize = 3;
 
 /// How much longer than the server's statement timeout the writer waits before it gives the connection up.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
@@ -75,6 +80,8 @@ pub(crate) struct Database {
     statement_timeout: Duration,
     /// Warns once that Postgres's log shows rows.
     warn_of_log: Once,
+    /// Whether it is known that no pooler mixes sessions.
+    is_unmixed: AtomicBool,
     pub(crate) clock: Clock,
 }
 
@@ -89,7 +96,8 @@ impl Database {
     }
 
     fn at(address: Address, statement_timeout: Duration) -> Self {
-        Self { address, statement_timeout, warn_of_log: Once::new(), clock: Clock::new() }
+        let (warn_of_log, is_unmixed) = (Once::new(), AtomicBool::new(false));
+        Self { address, statement_timeout, warn_of_log, is_unmixed, clock: Clock::new() }
     }
 
     /// A connection for statements on records: it has the role's search path, so those statements name
@@ -111,22 +119,41 @@ impl Database {
         self.connect_with(Duration::ZERO).await
     }
 
-    /// Whether a pooler hands one connection of Postgres to several of its clients, statement by statement.
-    /// The settings of a session would then be lost, or would be another client's.
+    /// Whether a pooler hands one connection of Postgres to several of its clients, transaction by
+    /// transaction or statement by statement. The settings of a session would then be lost, or would be
+    /// another client's. Ask before anything else: a prepared statement may fail already.
     ///
-    /// Two connections that are open at once and have the same process are a proof of it.
+    /// Two connections that are open at once and have the same process are a proof of it, and so is one
+    /// connection whose process changes.
     pub(crate) async fn is_pooled_by_transaction(&self) -> Result<bool, DbError> {
-        let mut one = self.connect_apart().await?;
-        let mut other = self.connect_apart().await?;
-        let is_pooled = one.process().await? == other.process().await?;
-        one.close().await;
-        other.close().await;
+        if self.is_unmixed.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let (mut one, mut other) = (self.connect_plainly().await?, self.connect_plainly().await?);
+        let first = (process(&mut one).await?, process(&mut other).await?);
+        let mut is_pooled = first.0 == first.1;
+        for _ in 0..POOL_LOOKS {
+            is_pooled |= (process(&mut one).await?, process(&mut other).await?) != first;
+        }
+        for connection in [one, other] {
+            close(connection).await;
+        }
+        self.is_unmixed.store(!is_pooled, Ordering::Relaxed);
         Ok(is_pooled)
     }
 
+    /// A connection without the settings.
+    async fn connect_plainly(&self) -> Result<PgConnection, DbError> {
+        let (options, tls) = self.address.options()?;
+        let peer = Peer::new(&options, &tls);
+        match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
+            Ok(connected) => connected.map_err(|error| peer.failure(error)),
+            Err(_) => Err(peer.silent(CONNECT_TIMEOUT.as_secs())),
+        }
+    }
+
     async fn connect_with(&self, statement_timeout: Duration) -> Result<Session, DbError> {
-        let options = self.address.options()?;
-        let connection = within(CONNECT_TIMEOUT, options.connect()).await?;
+        let connection = self.connect_plainly().await?;
         let deadline = CONNECT_TIMEOUT;
         let mut session = Session { connection, deadline, path_of_role: String::new() };
         if !session.prepare(statement_timeout).await? {
@@ -160,12 +187,6 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
-    }
-
-    /// The id of Postgres's process that serves it.
-    async fn process(&mut self) -> Result<i32, DbError> {
-        let process = sqlx::query_scalar("SELECT pg_backend_pid()").persistent(false);
-        within(self.deadline, process.fetch_one(&mut self.connection)).await
     }
 
     /// Bounds a statement on this connection.
@@ -228,10 +249,7 @@ impl Session {
     /// Ends the connection in order, so that Postgres does not log a lost client. Takes at most half a
     /// second.
     pub(crate) async fn close(self) {
-        let closed = within(CLOSE_TIMEOUT, self.connection.close()).await;
-        if let Err(error) = closed {
-            tracing::debug!(error = error.to_string(), "a connection was not closed cleanly");
-        }
+        close(self.connection).await;
     }
 
     /// Applies the settings. The lock timeout is half the statement timeout, so that a statement that waits
@@ -259,6 +277,18 @@ impl Session {
         let database_ms = within(self.deadline, query.fetch_one(&mut self.connection)).await?;
         clock.set(asked, database_ms);
         Ok(database_ms)
+    }
+}
+
+/// The id of Postgres's process that serves a connection, asked without a prepared statement.
+async fn process(connection: &mut PgConnection) -> Result<i32, DbError> {
+    let process = sqlx::raw_sql("SELECT pg_catalog.pg_backend_pid()").fetch_one(connection);
+    Ok(within(CONNECT_TIMEOUT, process).await?.try_get(0)?)
+}
+
+async fn close(connection: PgConnection) {
+    if let Err(error) = within(CLOSE_TIMEOUT, connection.close()).await {
+        tracing::debug!(error = error.to_string(), "a connection was not closed cleanly");
     }
 }
 

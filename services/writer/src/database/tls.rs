@@ -113,28 +113,42 @@ impl Tls {
         self.mode >= SslMode::VerifyCa
     }
 
-    /// Adds the CAs that count. The file is read for each connection, so that a new one is used.
+    /// Which CAs count, for messages.
+    pub(super) fn roots(&self) -> String {
+        match &self.roots {
+            Roots::System => "this machine's file of CAs".to_owned(),
+            Roots::File(file) => format!("sslrootcert {}", file.display()),
+        }
+    }
+
+    /// Adds the CAs that count. The file is read for each connection, so that a new one is used. A file that
+    /// is named is read even where nothing is verified: whoever names it relies on it.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, or has no certificate or one that cannot be used. The text names it.
     pub(super) fn apply(&self, options: PgConnectOptions) -> anyhow::Result<PgConnectOptions> {
-        if !self.verifies() {
-            return Ok(options);
-        }
         let pem = match &self.roots {
+            _ if self.mode == SslMode::Disable => return Ok(options),
             Roots::File(file) => read_roots(file)?,
-            Roots::System => system_roots()?,
+            Roots::System if self.verifies() => system_roots()?,
+            Roots::System => return Ok(options),
         };
-        Ok(options.ssl_root_cert_from_pem(pem.into_bytes()))
+        Ok(if self.verifies() { options.ssl_root_cert_from_pem(pem.into_bytes()) } else { options })
     }
 }
 
 fn read_roots(file: &Path) -> anyhow::Result<String> {
     let shown = file.display();
-    let pem = std::fs::read_to_string(file).with_context(|| format!("cannot read sslrootcert {shown}"))?;
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read sslrootcert {shown}"))?;
+    anyhow::ensure!(!bytes.is_empty(), "sslrootcert {shown} is empty");
+    // A certificate in another form than PEM is not even text.
+    let pem = String::from_utf8_lossy(&bytes).into_owned();
     let certificates: Vec<_> = certificates(&pem).collect();
-    anyhow::ensure!(!certificates.is_empty(), "sslrootcert {shown} has no certificate in PEM");
+    anyhow::ensure!(
+        !certificates.is_empty(),
+        "sslrootcert {shown} has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----"
+    );
     for (number, certificate) in certificates.iter().enumerate() {
         let number = number + 1;
         anyhow::ensure!(is_usable(certificate), "certificate {number} in sslrootcert {shown} cannot be used");

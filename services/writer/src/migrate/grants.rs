@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::explained;
 use crate::catalogue::{Catalogue, Table, TableName};
 use crate::database::{Database, quoted, within};
 use crate::ledger::leaves;
@@ -56,7 +57,8 @@ async fn try_grant(database: &Database, role: &str, catalogue: &Catalogue) -> Re
         None => return Err(StartError::NotYet(format!("role {role} does not exist"))),
     }
     let table = catalogue.refresh(&mut session).await?;
-    if within(deadline, grant(session.connection(), role, &table)).await? {
+    let granted = within(deadline, grant(session.connection(), role, &table)).await.map_err(StartError::from);
+    if explained(&mut session, granted).await? {
         return Ok(());
     }
     Err(StartError::Final(format!(

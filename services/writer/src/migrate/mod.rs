@@ -9,10 +9,10 @@ use anyhow::Context;
 use sqlx::migrate::{MigrateError, Migrator};
 use veilpost_runtime::Lifecycle;
 
-use crate::catalogue::TableName;
+use crate::catalogue::{TableName, explain_foreign_owner};
 use crate::database::{Database, DbError, Session, within};
 use crate::settings::MigrateSettings;
-use crate::start_retry::{StartError, StartRetry};
+use crate::start_retry::{StartError, StartRetry, refuse_mixed_sessions};
 use default_table::create_default_table;
 use grants::grant_when_possible;
 use migrations::migrations;
@@ -63,14 +63,33 @@ async fn migrate_with(mut retry: StartRetry, database: &Database, table: &str) -
 }
 
 async fn try_migrate(database: &Database, table: &str) -> Result<(), StartError> {
+    refuse_mixed_sessions(database).await?;
     let mut session = database.connect_patiently().await?;
-    check_schemas(&mut session).await?;
-    run(&mut session).await?;
-    if table == DEFAULT_TABLE {
-        create_default_table(&mut session).await?;
-    }
+    let done = change(&mut session, table).await;
+    let done = explained(&mut session, done).await;
     session.close().await;
+    done
+}
+
+async fn change(session: &mut Session, table: &str) -> Result<(), StartError> {
+    check_schemas(session).await?;
+    run(session).await?;
+    if table == DEFAULT_TABLE {
+        create_default_table(session).await?;
+    }
     Ok(())
+}
+
+/// Says whose it is what this role may not change.
+async fn explained<T>(session: &mut Session, done: Result<T, StartError>) -> Result<T, StartError> {
+    let Err(StartError::Database(DbError::Server(error))) = &done else { return done };
+    if !error.is_unexplained_denial() || session.roll_back().await.is_err() {
+        return done;
+    }
+    match explain_foreign_owner(session, error).await {
+        Ok(Some(found)) => Err(DbError::from(error.explained(found)).into()),
+        _ => done,
+    }
 }
 
 /// Creates the schema only where it is missing: `CREATE SCHEMA IF NOT EXISTS` needs a privilege even when it

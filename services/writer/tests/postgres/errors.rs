@@ -21,7 +21,13 @@ async fn a_poison_record_among_a_thousand_is_rejected_and_the_others_stored() {
     let mut stream = writer.open("user_logins", &["user_id"]).await.unwrap();
     let receipt = stream.store(thousand_with("poison")).await;
     assert_eq!(receipt.outcomes[613], REJECTED);
-    assert_eq!(only_rejection(&receipt), (Reason::Constraint, "SQLSTATE 23514, constraint no_poison"));
+    assert_eq!(
+        only_rejection(&receipt),
+        (
+            Reason::Constraint,
+            "violates the check constraint no_poison of table public.user_logins (SQLSTATE 23514)"
+        )
+    );
     assert_eq!(receipt.rejections[0].index, 613);
     assert_eq!(database.count("user_logins").await, 999);
     assert_eq!(database.count("veilpost.ledger WHERE rejected IS NULL").await, 999);
@@ -48,7 +54,10 @@ async fn a_batch_with_many_poison_records_is_stored_in_few_transactions() {
         assert_eq!(*outcome, if id % 10 == 3 { REJECTED } else { STORED }, "record {id}");
     }
     assert_eq!(receipt.rejections.len(), 100);
-    let blamed = |rejection: &Rejection| rejection.detail == "SQLSTATE 23514, constraint no_poison";
+    let blamed = |rejection: &Rejection| {
+        rejection.detail
+            == "violates the check constraint no_poison of table public.user_logins (SQLSTATE 23514)"
+    };
     assert!(receipt.rejections.iter().all(blamed));
     let counts = "SELECT count(*) || ' ' || count(DISTINCT user_id) FROM user_logins";
     assert_eq!(database.text(counts).await, "900 900");

@@ -25,9 +25,13 @@ impl TestDatabase {
 
     /// A writer that logs in as another role.
     pub(crate) fn start_writer_as(&self, role: &str, arguments: &[&str]) -> RunningWriter {
-        let (url, address) =
-            (self.postgres.url(role, &self.name), format!("127.0.0.1:{}", free_port().unwrap()));
-        let own = ["veilpost-writer", "--database-url", &url, "--listen-address", &address];
+        Self::start_writer_at(&self.postgres.url(role, &self.name), arguments)
+    }
+
+    /// A writer that reaches the database by another URL.
+    pub(crate) fn start_writer_at(url: &str, arguments: &[&str]) -> RunningWriter {
+        let address = format!("127.0.0.1:{}", free_port().unwrap());
+        let own = ["veilpost-writer", "--database-url", url, "--listen-address", &address];
         let settings = Arguments::try_parse_from([&own, arguments].concat()).unwrap().settings;
         let life = Lifecycle::for_tests();
         let mut tasks = JoinSet::new();

@@ -176,9 +176,23 @@ async fn a_constraint_of_a_partition_or_of_a_columns_domain_rejects_and_one_of_a
     let mut details: Vec<_> =
         receipt.rejections.iter().map(|known| (known.index, known.reason(), known.detail.as_str())).collect();
     details.sort_by_key(|(index, ..)| *index);
-    assert_eq!(details[0], (1, Reason::Constraint, "SQLSTATE 23514, constraint known_check"));
+    assert_eq!(
+        details[0],
+        (
+            1,
+            Reason::Constraint,
+            "violates the check constraint known_check of domain public.known (SQLSTATE 23514)"
+        )
+    );
     assert_eq!(details[1].1, Reason::Undecided);
-    assert_eq!(details[2], (3, Reason::Constraint, "SQLSTATE 23514, constraint not_three"));
+    assert_eq!(
+        details[2],
+        (
+            3,
+            Reason::Constraint,
+            "violates the check constraint not_three of table parts.all_of_them (SQLSTATE 23514)"
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
