@@ -48,6 +48,7 @@ fn column(name: String, kind: ColumnKind) -> TableColumn {
     TableColumn {
         name,
         kind,
+        is_array: false,
         type_name: "text".to_owned(),
         cast: "text".to_owned(),
         type_oid: 25,

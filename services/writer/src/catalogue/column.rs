@@ -4,7 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TableColumn {
     pub(crate) name: String,
+    /// How its values are judged; those of its elements, when it is an array.
     pub(crate) kind: ColumnKind,
+    pub(crate) is_array: bool,
     /// The base type as SQL writes it, with its length: for messages.
     pub(crate) type_name: String,
     /// The base type that values are cast to. It has no length: a cast would cut, an assignment rejects.
@@ -52,6 +54,8 @@ pub(crate) enum ColumnKind {
     Uuid,
     Json,
     Jsonb,
+    /// The extension's type of keys and values.
+    Hstore,
     /// Any other type: only Postgres judges its values.
     Other,
 }
@@ -117,7 +121,8 @@ impl NumericShape {
 }
 
 impl ColumnKind {
-    /// The kind of a base type by its name. Apart from citext, only types of `pg_catalog` are known by name.
+    /// The kind of a base type by its name. Apart from citext and hstore, only types of `pg_catalog` are known
+    /// by name.
     pub(super) fn of(type_name: TypeName<'_>, typmod: i32) -> Self {
         if let Some(bound) = type_name.bound.and_then(DateTimeType::of) {
             return Self::DateTimeRange(bound);
@@ -142,6 +147,7 @@ impl ColumnKind {
             ("uuid", true) => Self::Uuid,
             ("json", true) => Self::Json,
             ("jsonb", true) => Self::Jsonb,
+            ("hstore", false) => Self::Hstore,
             _ => Self::Other,
         }
     }

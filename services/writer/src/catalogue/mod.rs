@@ -67,6 +67,7 @@ pub(crate) mod fixtures {
         TableColumn {
             name: name.to_owned(),
             kind: ColumnKind::Text { limit: TextLimit::None },
+            is_array: false,
             type_name: "text".to_owned(),
             cast: "text".to_owned(),
             type_oid: 25,

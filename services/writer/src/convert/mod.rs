@@ -3,6 +3,7 @@
 mod boolean;
 mod datetime;
 mod decimal;
+mod elements;
 mod integer;
 mod interval;
 mod json;
@@ -26,6 +27,11 @@ use crate::catalogue::{ColumnKind, TableColumn};
 /// Judges one value for one column. The text of a verdict is input of the column's base type. Lengths are
 /// judged here; constraints are left to Postgres.
 pub(crate) fn convert(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
+    if column.is_array { elements::array(given, column) } else { convert_one(given, column) }
+}
+
+/// The same for one value, which may be an element of an array.
+fn convert_one(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
     match (given, &column.kind) {
         (ValueRef::Text(text) | ValueRef::Number(text), _)
             if memchr::memchr(0, text.as_bytes()).is_some() =>
@@ -34,6 +40,7 @@ pub(crate) fn convert(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
         }
         (_, ColumnKind::Json) => json::convert(given, JsonType::Json),
         (_, ColumnKind::Jsonb) => json::convert(given, JsonType::Jsonb),
+        (_, ColumnKind::Hstore) => elements::hstore(given),
         (ValueRef::Json(_), _) => {
             Verdict::reject(Reason::NotAScalar, "an object or array where a scalar is needed")
         }
@@ -54,6 +61,8 @@ fn convert_scalar(given: ValueRef<'_>, column: &TableColumn) -> Verdict {
         ColumnKind::DateTimeRange(bound) => range::convert(given, bound),
         ColumnKind::Interval => interval::convert(given),
         ColumnKind::Uuid => uuid::convert(given),
-        ColumnKind::Other | ColumnKind::Json | ColumnKind::Jsonb => Verdict::Unsure(Input::spelled(given)),
+        ColumnKind::Other | ColumnKind::Json | ColumnKind::Jsonb | ColumnKind::Hstore => {
+            Verdict::Unsure(Input::spelled(given))
+        }
     }
 }

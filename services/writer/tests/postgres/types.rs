@@ -1,4 +1,4 @@
-//! A column of every scalar type stores what Postgres takes, unchanged, and rejects the rest whole.
+//! A column of every type stores what Postgres takes, unchanged, and rejects the rest whole.
 
 use veilpost_proto::v1::{Reason, Value};
 
@@ -6,6 +6,7 @@ use crate::masker::{REJECTED, STORED, boolean, json, null, number, only_rejectio
 use crate::test_database::TestDatabase;
 
 const KINDS: &str = "
+    CREATE EXTENSION hstore;
     CREATE TYPE mood AS ENUM ('sad', 'happy');
     CREATE DOMAIN short AS varchar(3);
     CREATE DOMAIN day AS date; CREATE DOMAIN weekday AS day; CREATE TYPE shifts AS RANGE (subtype = weekday);
@@ -19,6 +20,8 @@ const KINDS: &str = "
         c_tstzmultirange tstzmultirange, c_days days, c_shifts shifts, c_interval interval, c_uuid uuid, c_json json, c_jsonb jsonb, c_bytea bytea,
         c_inet inet, c_mood mood, c_bit bit(3), c_varbit varbit(3), c_money money, c_point point, c_range int4range,
         \"c \"\"odd\" text, c_oid oid, c_macaddr macaddr, c_xml xml, c_tsvector tsvector,
+        c_texts text[], c_varchars varchar(3)[], c_ints integer[], c_uuids uuid[], c_times timestamp[],
+        c_zoned timestamptz[], c_inets inet[], c_jsonbs jsonb[], c_moods mood[], c_bits bit(3)[], c_hstore hstore,
         c_tsquery tsquery, c_jsonpath jsonpath, c_regclass regclass, c_regproc regproc, c_regtype regtype
     )";
 
@@ -260,6 +263,58 @@ async fn values_of_other_types_are_validated_by_postgres() {
         ("c_regproc", text("nothing"), Err(Reason::InvalidValue)),
         ("c_regtype", text("no type"), Err(Reason::InvalidValue)),
         ("c_regtype", text("int4"), Ok("integer")),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_arrays_fill_array_columns_element_by_element() {
+    let odd = r#"["a\"b", "c\\d", "", "NULL", "{x,y}", null, "Zo\u00eb 🦀", 1.50, true]"#;
+    try_values(&[
+        ("c_texts", json("[]"), Ok("{}")),
+        ("c_texts", json(odd), Ok(r#"{"a\"b","c\\d","","NULL","{x,y}",NULL,"Zoë 🦀",1.50,true}"#)),
+        ("c_texts", null(), Ok("NULL")),
+        ("c_texts", json(r#"["a\u0000"]"#), Err(Reason::NulInText)),
+        ("c_texts", json(r#"[["a"]]"#), Err(Reason::NotAScalar)),
+        ("c_texts", json(r#"[{"a": 1}]"#), Err(Reason::NotAScalar)),
+        ("c_texts", json(r#"{"a": 1}"#), Err(Reason::InvalidValue)),
+        ("c_texts", text("{a,b}"), Err(Reason::InvalidValue)),
+        ("c_varchars", json(r#"["🦀🦀🦀"]"#), Ok("{🦀🦀🦀}")),
+        ("c_varchars", json(r#"["abc", "abcd"]"#), Err(Reason::TextTooLong)),
+        ("c_ints", json("[1, 2.0, 1e3, \"4\", null]"), Ok("{1,2,1000,4,NULL}")),
+        ("c_ints", json("[2147483648]"), Err(Reason::OutOfRange)),
+        ("c_ints", json("[1.5]"), Err(Reason::InvalidValue)),
+        (
+            "c_uuids",
+            json(r#"["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"]"#),
+            Ok("{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}"),
+        ),
+        ("c_uuids", json(r#"["no"]"#), Err(Reason::InvalidValue)),
+        ("c_times", json(r#"["2026-11-29T10:15:00"]"#), Ok(r#"{"2026-11-29 10:15:00"}"#)),
+        ("c_times", json(r#"["2026-11-29T10:15:00+05:00"]"#), Err(Reason::InvalidValue)),
+        ("c_times", json(r#"["29/11/2026"]"#), Err(Reason::InvalidValue)),
+        ("c_zoned", json(r#"["2026-11-29T10:15:00+05:00"]"#), Ok(r#"{"2026-11-29 05:15:00+00"}"#)),
+        ("c_inets", json(r#"["203.0.113.7", "2001:db8::1"]"#), Ok("{203.0.113.7,2001:db8::1}")),
+        ("c_inets", json(r#"["203.0.113.777"]"#), Err(Reason::InvalidValue)),
+        ("c_jsonbs", json(r#"[{"b": 1}, [2], "x"]"#), Ok(r#"{"{\"b\": 1}",[2],"\"x\""}"#)),
+        ("c_moods", json(r#"["sad"]"#), Ok("{sad}")),
+        ("c_moods", json(r#"["furious"]"#), Err(Reason::InvalidValue)),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_objects_fill_hstore_columns() {
+    try_values(&[
+        ("c_hstore", json("{}"), Ok("")),
+        (
+            "c_hstore",
+            json(r#"{"a": "x", "b\"": null, "c": 1.50}"#),
+            Ok(r#""a"=>"x", "c"=>"1.50", "b\""=>NULL"#),
+        ),
+        ("c_hstore", json(r#"{"a": {"b": 1}}"#), Err(Reason::NotAScalar)),
+        ("c_hstore", json("[1]"), Err(Reason::InvalidValue)),
+        ("c_hstore", text("a=>1"), Err(Reason::InvalidValue)),
     ])
     .await;
 }
