@@ -6,15 +6,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod policy_try;
+
 use std::process::{Command, Output, Stdio};
 
 use veilpost_testkit::binary;
 
 /// Every command that has a help text.
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 12] = [
     &["veilpost"],
     &["veilpost", "demo"],
     &["veilpost", "send"],
+    &["veilpost", "policy"],
+    &["veilpost", "policy", "try"],
     &["veilpost", "certificates"],
     &["veilpost", "queue"],
     &["veilpost", "dead-letters"],

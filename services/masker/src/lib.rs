@@ -59,9 +59,11 @@ mod service;
 mod settings;
 mod spans;
 mod transform;
+mod trial;
 
 pub use mask::{Mask, Masked, Rejected};
 pub use policy::Policy;
 pub use service::{run, serve};
 pub use settings::{PolicySettings, Settings};
 pub use transform::HmacKeys;
+pub use trial::{Trial, TriedColumn, TriedMessage};

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::certificates_command::{self, CertificatesSettings};
 use crate::dead_letters_command::{self, DeadLettersSettings};
 use crate::demo::{self, DemoSettings};
+use crate::policy_command::{self, PolicyCommand};
 use crate::queue_command::{self, QueueSettings};
 use crate::send_command::{self, SendSettings};
 use veilpost_local::output::say;
@@ -37,6 +38,8 @@ enum Tool {
     Send(SendSettings),
     /// Make a CA and a certificate for each service, for trials; in production use your own CA
     Certificates(CertificatesSettings),
+    /// Try a policy on sample messages before it runs
+    Policy(PolicyCommand),
     /// Serve an SQS-compatible queue with a dead-letter queue, in memory
     Queue(QueueSettings),
     /// List the rejection reasons in a dead-letter queue; shows no bodies and removes nothing
@@ -103,6 +106,7 @@ async fn dispatch(tool: Tool) -> anyhow::Result<ExitCode> {
     let mut signals = EndingSignals::install()?;
     match tool {
         Tool::Certificates(settings) => certificates_command::run(&settings),
+        Tool::Policy(command) => policy_command::run(&command),
         Tool::Queue(settings) => queue_command::run(&settings, &mut signals).await,
         Tool::Send(settings) => Box::pin(until_signal(&mut signals, send_command::run(&settings))).await,
         Tool::DeadLetters(settings) => {

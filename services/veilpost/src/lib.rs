@@ -5,6 +5,7 @@ mod certificates_command;
 mod cli;
 mod dead_letters_command;
 mod demo;
+mod policy_command;
 mod progress;
 mod queue_command;
 mod send_command;

@@ -11,6 +11,7 @@ mod nearest;
 #[cfg(test)]
 mod option_tests;
 mod personal_data;
+mod personal_values;
 mod problem;
 mod read_options;
 #[cfg(test)]
@@ -23,4 +24,6 @@ pub(crate) use body::MOST_RECORDS;
 pub(crate) use check_command::check;
 pub use model::Policy;
 pub(crate) use model::{ColumnRule, UnknownRecord};
+pub(crate) use nearest::suggestion;
 pub(crate) use personal_data::warnings;
+pub(crate) use personal_values::personal_kind;

@@ -4,7 +4,7 @@
 const LIKE: f64 = 0.75;
 
 /// ` (did you mean "…"?)` for the known name that is most like `given`; nothing where none is.
-pub(super) fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let lower = given.to_lowercase();
     let like = known.into_iter().map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name));
     match like.filter(|(like, _)| *like >= LIKE).max_by(|(one, _), (other, _)| one.total_cmp(other)) {

@@ -5,10 +5,12 @@ use crate::body::Source;
 use crate::transform::{FieldTransform, KeylessTransform, Transform};
 
 /// Words that stand for something about a person or their devices.
-const PERSONAL: &str = "address birth birthdate birthday city coordinates device deviceid dob email fingerprint \
-    firstname fullname gender geo iban idfa imei ip ipaddress ipv lastname lat latitude lng location lon longitude \
-    mac mail mobile msisdn name nickname passport password phone phonenumber postcode ssn street surname tel \
-    telephone username zip";
+const PERSONAL: &str = "account address agent avatar bank bic birth birthdate birthday card cardnumber city contact \
+    cookie coordinates credential cvc cvv device deviceid diagnosis dob email fingerprint firstname fullname gender \
+    geo iban iccid idfa imei imsi insurance ip ipaddress ipv lastname lat latitude licence license lng location lon \
+    longitude mac mail medical mobile msisdn name nationality nickname passport passwd password phone phonenumber \
+    photo pin plate postcode salary secret session signature ssn street surname tax taxid tel telephone token useragent \
+    username vat vin zip";
 
 /// Last words that make a name the sort of a thing, which is nobody's data: `device_type`, `/device/model`.
 const KINDS: &str =

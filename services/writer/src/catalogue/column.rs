@@ -121,8 +121,8 @@ impl NumericShape {
 }
 
 impl ColumnKind {
-    /// The kind of a base type by its name. Apart from citext and hstore, only types of `pg_catalog` are known
-    /// by name.
+    /// The kind of a base type by its name. Apart from citext and hstore, only types of `pg_catalog` are
+    /// known by name.
     pub(super) fn of(type_name: TypeName<'_>, typmod: i32) -> Self {
         if let Some(bound) = type_name.bound.and_then(DateTimeType::of) {
             return Self::DateTimeRange(bound);
