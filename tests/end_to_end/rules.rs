@@ -9,6 +9,7 @@ use veilpost_testkit::Stack;
 /// one json column.
 const POLICY: &str = r#"
 table = "events"
+unknown_record = "store"
 [[column]]
 name = "message_id"
 transform = "message-id"

@@ -94,6 +94,7 @@ struct TableRow {
     unfit: Option<String>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "as the query gives them")]
 struct ColumnRow {
     name: String,
     not_null: bool,
