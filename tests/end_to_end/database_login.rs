@@ -51,6 +51,15 @@ fn count(log: &Path, text: &str) -> usize {
     std::fs::read_to_string(log).unwrap().matches(text).count()
 }
 
+/// Ends the writer's connections again and again until `holds`: one that is being opened is not listed yet.
+async fn end_connections_until(database: &mut PgConnection, what: &str, holds: impl Fn() -> bool) {
+    let ask = async || {
+        run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'").await;
+        if holds() { Ok(()) } else { Err(String::new()) }
+    };
+    eventually(what, ask).await.unwrap();
+}
+
 async fn says(service: &ServiceProcess, text: &str, times: usize) {
     let ask = async || match count(service.log_file(), text) {
         enough if enough >= times => Ok(()),
@@ -59,14 +68,8 @@ async fn says(service: &ServiceProcess, text: &str, times: usize) {
     eventually(text, ask).await.unwrap();
 }
 
-/// Waits until Postgres refuses the old password, again.
-async fn is_refused(stack: &Stack) {
-    const REFUSED: &str = "password authentication failed for user \"app\"";
-    let log = stack.postgres.log_file();
-    let before = count(&log, REFUSED);
-    let ask = async || if count(&log, REFUSED) > before { Ok(()) } else { Err(String::new()) };
-    eventually("a refused password", ask).await.unwrap();
-}
+const REFUSED: &str = "password authentication failed for user \"app\"";
+const READ: &str = "read a new URL from DATABASE_URL_FILE";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_changes_while_records_flow_loses_nothing_and_restarts_nothing() {
@@ -80,22 +83,25 @@ async fn a_password_that_changes_while_records_flow_loses_nothing_and_restarts_n
     let pid = stack.writers[0].pid();
     let mut passwords = vec!["first".to_owned()];
     for round in 1..=3 {
-        let sent = i64::from(round) * 300;
+        let sent = i64::try_from(round).unwrap() * 300;
         let password = format!("password-{round}");
         stack.send_logins(&format!("before-{round}-"), 150).await.unwrap();
+        let postgres_log = stack.postgres.log_file();
+        let refused = count(&postgres_log, REFUSED);
         run(&mut database, &format!("ALTER ROLE app PASSWORD '{password}'")).await;
         if round == 2 {
             // The new URL comes before the old connections end.
             put(&file, &url_of(&stack, "app", &password));
         }
-        run(&mut database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
-            .await;
         stack.send_logins(&format!("after-{round}-"), 150).await.unwrap();
         if round != 2 {
             // Until the new URL comes, the old password is refused, and everything is kept.
-            is_refused(&stack).await;
+            let is_refused = || count(&postgres_log, REFUSED) > refused;
+            end_connections_until(&mut database, "a refused password", is_refused).await;
             put(&file, &url_of(&stack, "app", &password));
         }
+        let log = stack.writers[0].log_file().to_owned();
+        end_connections_until(&mut database, READ, || count(&log, READ) >= round).await;
         stack.rows_are(sent).await.unwrap();
         passwords.push(password);
     }
@@ -104,7 +110,7 @@ async fn a_password_that_changes_while_records_flow_loses_nothing_and_restarts_n
     assert_eq!(stack.dead_letters().await.unwrap().len(), 0);
     stack.writers[0].ensure_running().unwrap();
     assert_eq!(stack.writers[0].pid(), pid);
-    says(&stack.writers[0], "read a new URL from DATABASE_URL_FILE", 3).await;
+    says(&stack.writers[0], READ, 3).await;
     says(&stack.writers[0], "SQLSTATE 28P01: the password is refused", 1).await;
     stack.stop().await.unwrap();
     for (place, text) in stack.logs().unwrap() {
