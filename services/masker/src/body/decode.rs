@@ -7,11 +7,15 @@ use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::FrameDecoderError;
 
 use super::flaw::BodyFlaw;
 
 /// The largest text that a body may be decoded to, in bytes.
 pub(crate) const MAX_DECODED_BYTES: usize = 8 * 1024 * 1024;
+
+/// The largest window of a Zstandard frame, in bytes.
+const MAX_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many times larger than its compressed form a text may be, beyond the first [`FREE_BYTES`]. JSON
 /// shrinks to a tenth, or to a hundredth when its records are alike; what is beyond is made to do harm.
@@ -49,11 +53,16 @@ impl Encoding {
         }
     }
 
-    /// Frames that stand one after the other are one text, as `zstd` itself has it.
+    /// Frames that stand one after the other are one text, as `zstd` itself has it. The window is memory that
+    /// a frame asks for in its header; it is bounded like the text.
     fn zstd(self, mut encoded: &[u8]) -> Result<Vec<u8>, BodyFlaw> {
         let (length, mut text) = (encoded.len(), Vec::new());
         loop {
-            let frame = StreamingDecoder::new(&mut encoded).map_err(|_| BodyFlaw::NotDecodable(self))?;
+            let frame = StreamingDecoder::new_with_max_window_size(&mut encoded, MAX_WINDOW_BYTES);
+            let frame = frame.map_err(|error| match error {
+                FrameDecoderError::WindowSizeTooBig { .. } => BodyFlaw::TooLarge,
+                _ => BodyFlaw::NotDecodable(self),
+            })?;
             self.read_into(&mut text, length, frame)?;
             if encoded.is_empty() {
                 return Ok(text);
@@ -188,6 +197,23 @@ mod tests {
         assert_eq!(Encoding::Gzip.decode(&beyond_ratio), Err(BodyFlaw::TooLarge));
         assert_eq!(Encoding::Zstd.decode(&zstd(&vec![b' '; 64 * 1024 * 1024])), Err(BodyFlaw::TooLarge));
         assert!(Encoding::Gzip.decode(&gzip(&vec![b' '; FREE_BYTES])).is_ok());
+    }
+
+    /// A frame of a few bytes: magic number, header without a content size, window, an empty last block.
+    /// <https://www.rfc-editor.org/rfc/rfc8878#name-frame_header>
+    #[test]
+    fn a_frame_that_asks_for_much_memory_is_refused() {
+        let frame = |window_exponent: u8| {
+            [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, (window_exponent - 10) << 3][..], &[1, 0, 0]].concat()
+        };
+        assert_eq!(Encoding::Zstd.decode(&frame(23)), Ok(Vec::new()), "8 MiB");
+        for exponent in [24, 27, 31] {
+            assert_eq!(
+                Encoding::Zstd.decode(&frame(exponent)),
+                Err(BodyFlaw::TooLarge),
+                "2^{exponent} bytes"
+            );
+        }
     }
 
     proptest! {
