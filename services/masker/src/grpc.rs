@@ -69,12 +69,15 @@ impl MaskerService {
                 batch = batches.next() => batch,
             };
             match batch {
-                // The policy may have been replaced since the stream was opened.
-                Some(Ok(_)) if self.lacks_attributes(has_attributes) => break Some(no_attributes()),
                 Some(Ok(batch)) => {
                     let bytes = self.budget.acquire(prost::Message::encoded_len(&batch)).await;
                     let permit = BatchPermit { _place: place, _bytes: bytes };
-                    self.start(batch, permit, receipts.clone(), failed.clone());
+                    let policy = Arc::clone(&self.policy.borrow());
+                    // The policy may have been replaced since the stream was opened.
+                    if lacks_attributes(&policy, has_attributes) {
+                        break Some(no_attributes());
+                    }
+                    self.start(policy, batch, permit, receipts.clone(), failed.clone());
                 }
                 Some(Err(status)) => break Some(status),
                 None => break None,
@@ -89,20 +92,15 @@ impl MaskerService {
         drop(all_answered);
     }
 
-    /// Whether the policy needs attributes that a stream does not have: each would be taken for absent.
-    fn lacks_attributes(&self, has_attributes: bool) -> bool {
-        !has_attributes && self.policy.borrow().mask.reads_attributes()
-    }
-
     /// Starts the work on a batch.
     fn start(
         &self,
+        policy: Arc<PolicyInForce>,
         batch: RawBatch,
         permit: BatchPermit,
         receipts: ReceiptSender,
         failed: mpsc::Sender<Status>,
     ) {
-        let policy = Arc::clone(&self.policy.borrow());
         let span = spans::batch(&batch);
         let work = async move {
             let answered = tokio::select! {
@@ -137,7 +135,7 @@ impl Masker for MaskerService {
             return Err(refusal);
         }
         let has_attributes = Feature::Attributes.is_announced(request.metadata());
-        if self.lacks_attributes(has_attributes) {
+        if lacks_attributes(&self.policy.borrow(), has_attributes) {
             return Err(no_attributes());
         }
         let (receipts, stream) = mpsc::channel(numbers::to_usize(BATCHES_AT_ONCE));
@@ -148,6 +146,11 @@ impl Masker for MaskerService {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// Whether the policy needs attributes that a stream does not have: each would be taken for absent.
+fn lacks_attributes(policy: &PolicyInForce, has_attributes: bool) -> bool {
+    !has_attributes && policy.mask.reads_attributes()
 }
 
 fn no_attributes() -> Status {
