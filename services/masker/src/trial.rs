@@ -8,7 +8,7 @@ use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::{RawRecord, Value};
 use veilpost_runtime::BadSettings;
 
-use crate::body::{BodyReader, Source, looks_like};
+use crate::body::{BodyReader, Source};
 use crate::mask::{Mask, Masked, Rejected};
 use crate::policy::{Policy, personal_kind, suggestion, warnings};
 use crate::transform::{FieldTransform, HmacKeys, KeylessTransform, Transform};
@@ -78,10 +78,8 @@ impl Trial {
     pub fn apply(&mut self, message: &RawRecord, now: Timestamp) -> Result<TriedMessage, Rejected> {
         let body = message.body.clone().unwrap_or_default();
         self.look_at(&body);
-        let Masked { record, unknown_rows, .. } = self.mask.apply(message, now)?;
-        if unknown_rows > 0 {
-            self.guesses.extend(looks_like(&body));
-        }
+        let Masked { record, guess, .. } = self.mask.apply(message, now)?;
+        self.guesses.extend(guess);
         for values in record.values.chunks(self.policy.columns.len()) {
             self.note_personal(values);
         }

@@ -14,7 +14,6 @@ use veilpost_proto::v1::{MaskedBatch, RawBatch, RawRecord, Reason, Receipt, Reje
 use veilpost_proto::{MAX_BATCH_BYTES, ReceiptBuilder};
 use veilpost_runtime::{Outgoing, telemetry};
 
-use crate::body::looks_like;
 use crate::mask::{Mask, Masked, Rejected};
 use crate::{metrics, spans};
 use chunks::{Chunk, Chunks};
@@ -76,11 +75,12 @@ fn mask_one(mask: &Mask, position: usize, record: &RawRecord, now: Timestamp, ch
     // A record that makes the masker panic is left in the queue; the other records of its batch go on.
     let masked = std::panic::catch_unwind(AssertUnwindSafe(|| mask.apply(record, now)));
     match masked {
-        Ok(Ok(Masked { record: masked, unreadable_versions, unknown_rows })) => {
-            warn_of_unreadable(record, &unreadable_versions);
-            warn_of_unknown(mask, record, unknown_rows);
-            metrics::count_rows(masked.rows.unwrap_or(1));
-            if chunks.push(position, &masked).is_err() {
+        Ok(Ok(masked)) => {
+            warn_of_unreadable(record, &masked.unreadable_versions);
+            warn_of_unknown(mask, record, &masked);
+            if chunks.push(position, &masked.record).is_ok() {
+                metrics::count_rows(masked.record.rows.unwrap_or(1));
+            } else {
                 let detail =
                     format!("masked, the message is larger than {} MiB", MAX_BATCH_BYTES / 1024 / 1024);
                 reject(position, record, Rejected { reason: Reason::TooLarge, detail }, chunks);
@@ -125,13 +125,12 @@ fn warn_of_unreadable(record: &RawRecord, columns: &[&str]) {
 }
 
 /// Rows of which every field is NULL tell nothing, and their messages are deleted: somebody has to know.
-fn warn_of_unknown(mask: &Mask, record: &RawRecord, rows: usize) {
-    if rows == 0 {
+fn warn_of_unknown(mask: &Mask, record: &RawRecord, masked: &Masked<'_>) {
+    if masked.unknown_rows == 0 {
         return;
     }
-    metrics::count_unknown(rows);
-    let guess =
-        record.body.as_deref().and_then(looks_like).unwrap_or("no pointer of the policy leads anywhere");
+    metrics::count_unknown(masked.unknown_rows);
+    let guess = masked.guess.unwrap_or("no pointer of the policy leads anywhere");
     if mask.unknown.note_failure(guess) {
         let message_id = &record.message_id;
         tracing::warn!(message_id, guess, "a record has none of the policy's fields; all of them are NULL");

@@ -1,5 +1,9 @@
 //! What a body looks like that a policy does not understand.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
 use super::strict::is_strict;
 
 /// What a body looks like, and what to write in `[body]` of the policy for it; `None` when nothing is known.
@@ -20,13 +24,13 @@ pub(crate) fn looks_like(body: &[u8]) -> Option<&'static str> {
 
 /// The keys by which an object is known, whatever is in it.
 fn of_object(text: &str) -> Option<&'static str> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Map<_, _>>();
-    let object: serde_json::Map<String, serde_json::Value> = values.next()?.ok()?;
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<BTreeMap<String, &RawValue>>();
+    let object = values.next()?.ok()?;
     if values.next().is_some() {
         return Some("it looks like several JSON objects one after the other: records = \"\"");
     }
     let has = |keys: &[&str]| keys.iter().all(|key| object.contains_key(*key));
-    let array = |key: &str| object.get(key).is_some_and(serde_json::Value::is_array);
+    let array = |key: &str| object.get(key).is_some_and(|value| value.get().starts_with('['));
     if has(&["Type", "TopicArn", "Message"]) {
         Some("it looks like a notification of Amazon SNS: unwrap = \"sns\"")
     } else if has(&["detail-type", "source", "detail"]) {

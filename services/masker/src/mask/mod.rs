@@ -45,6 +45,8 @@ pub struct Masked<'m> {
     pub unreadable_versions: Vec<&'m str>,
     /// How many of its rows have none of the policy's fields.
     pub unknown_rows: usize,
+    /// What the first of them looks like, and what to write in the policy for it; never a value.
+    pub guess: Option<&'static str>,
 }
 
 /// The rows of a message, as they are made.
@@ -53,6 +55,7 @@ struct Rows<'m> {
     values: Vec<Value>,
     unreadable_versions: Vec<&'m str>,
     unknown: usize,
+    guess: Option<&'static str>,
 }
 
 impl Mask {
@@ -94,7 +97,7 @@ impl Mask {
             }
             Some(reader) => self.rows(reader, message, body, now, &mut rows)?,
         };
-        let Rows { values, unreadable_versions, unknown: unknown_rows } = rows;
+        let Rows { values, unreadable_versions, unknown: unknown_rows, guess } = rows;
         let record = MaskedRecord {
             message_id: message.message_id.clone(),
             sent_timestamp_ms: message.sent_timestamp_ms,
@@ -102,7 +105,7 @@ impl Mask {
             last_receive: message.last_receive,
             rows: number_of_rows,
         };
-        Ok(Masked { record, unreadable_versions, unknown_rows })
+        Ok(Masked { record, unreadable_versions, unknown_rows, guess })
     }
 
     /// Makes all rows of a message. `None`: it has one, as messages of every policy without arrays have.
@@ -144,6 +147,9 @@ impl Mask {
         if self.has_fields && !self.knows(&scope) {
             if self.unknown_record == UnknownRecord::Reject {
                 return Err(Rejected::unknown());
+            }
+            if rows.unknown == 0 {
+                rows.guess = looks_like(text);
             }
             rows.unknown += 1;
         }
