@@ -16,8 +16,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::certificate::{Certificate, printable};
 use super::credentials::Credentials;
-use super::identity::Identity;
 use super::lifetime::renewal_due;
+use super::own_identity::Identity;
 use super::recording_verifier::RecordingVerifier;
 use super::refusal_reason::RefusalReason;
 use super::refusals::Refusals;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::credentials::TlsFiles;
-use super::identity::Identity;
+use super::own_identity::Identity;
 use crate::{BadSettings, Lifecycle};
 
 /// The files for mutual TLS between the services: all three are given, or none for plain text.
