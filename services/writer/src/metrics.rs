@@ -10,7 +10,7 @@ use veilpost_runtime::numbers::{to_f64, to_usize};
 
 const BATCHES: &str = "veilpost_writer_batches_total";
 const RECORDS: &str = "veilpost_writer_records_total";
-const COMMIT_ROWS: &str = "veilpost_writer_commit_records";
+const COMMIT_RECORDS: &str = "veilpost_writer_commit_records";
 const COMMIT_SECONDS: &str = "veilpost_writer_commit_duration_seconds";
 const END_TO_END: &str = "veilpost_writer_end_to_end_seconds";
 const RETRIES: &str = "veilpost_writer_retries_total";
@@ -27,7 +27,7 @@ const DATABASE_UP: &str = "veilpost_writer_database_up";
 pub(crate) fn describe() {
     describe_counter!(BATCHES, "Batches answered with a receipt");
     describe_counter!(RECORDS, "Records by outcome, and rejected ones by reason");
-    describe_histogram!(COMMIT_ROWS, "Rows stored by one commit");
+    describe_histogram!(COMMIT_RECORDS, "Records stored by one commit; a record may have several rows");
     describe_histogram!(
         COMMIT_SECONDS,
         Unit::Seconds,
@@ -109,7 +109,7 @@ pub(crate) fn left(cause: Cause) {
 
 pub(crate) fn commit(rows: usize, took: Duration) {
     gauge!(DATABASE_UP).set(1.0);
-    histogram!(COMMIT_ROWS).record(to_f64(rows));
+    histogram!(COMMIT_RECORDS).record(to_f64(rows));
     histogram!(COMMIT_SECONDS).record(took);
 }
 

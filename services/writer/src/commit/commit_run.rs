@@ -18,7 +18,7 @@ use super::search::{SearchResult, search};
 use super::segment::Segment;
 use super::validation::validate_in_postgres;
 use crate::database::{Blame, DbError, host_now_ms};
-use crate::ledger::{Admission, SentKey, admission};
+use crate::ledger::{SentKey, WindowDecision, decide_by_window};
 use crate::metrics;
 use crate::spans;
 use crate::target::{InsertMode, OwnParts};
@@ -146,11 +146,11 @@ impl Turn<'_> {
         };
         let mut held = Vec::new();
         for record in
-            segment.records.extract_if(.., |record| verdict.of(record.record.sent_ms) != Admission::Take)
+            segment.records.extract_if(.., |record| verdict.of(record.record.sent_ms) != WindowDecision::Take)
         {
             match verdict.of(record.record.sent_ms) {
-                Admission::Leave => self.run.batch.leave_outside_window(&record),
-                Admission::Hold | Admission::Take => held.push(record),
+                WindowDecision::Leave => self.run.batch.leave_outside_window(&record),
+                WindowDecision::Hold | WindowDecision::Take => held.push(record),
             }
         }
         if !held.is_empty() {
@@ -175,9 +175,9 @@ impl Turn<'_> {
         let mut found = None;
         for sent_ms in sent_ms {
             match cached.of(sent_ms) {
-                Admission::Take => {}
-                Admission::Leave => found = Some(cached),
-                Admission::Hold => {
+                WindowDecision::Take => {}
+                WindowDecision::Leave => found = Some(cached),
+                WindowDecision::Hold => {
                     let others_stored = failures.others_stored(commits);
                     // An answer that is not there decides nothing.
                     return Some(match self.session.read_clock().await {
@@ -196,14 +196,14 @@ impl Turn<'_> {
     async fn insert(&mut self, segment: &mut Segment) -> Result<NewKeys, DbError> {
         let session = self.session.session().await?;
         let batch = &self.run.batch;
-        let (target, rows) = (&batch.target, segment.rows());
-        let span = spans::commit(&target.table, rows.len(), batch.spans(segment.records.iter()));
+        let (target, records) = (&batch.target, segment.as_records());
+        let span = spans::commit(&target.table, records.len(), batch.spans(segment.records.iter()));
         let begun = Instant::now();
-        let insert = insert(session, &target.statements, &rows, segment.mode);
+        let insert = insert(session, &target.statements, &records, segment.mode);
         let (inserted, warned) = watch_warnings(insert.instrument(span.clone())).await;
         spans::committed(&span, &inserted);
         let new_keys = inserted?;
-        let stored = new_keys.count(rows.len());
+        let stored = new_keys.count(records.len());
         if warned {
             segment.mode = InsertMode::Skipping;
             self.session.confirm().await?;
@@ -357,9 +357,9 @@ impl Turn<'_> {
         let mut rest = Vec::new();
         for claim in claims {
             match verdict.of(claim.claim.sent_ms) {
-                Admission::Take => rest.push(claim),
-                Admission::Hold => self.run.batch.hold_claim(claim),
-                Admission::Leave => self.run.batch.settle_outside_window(claim),
+                WindowDecision::Take => rest.push(claim),
+                WindowDecision::Hold => self.run.batch.hold_claim(claim),
+                WindowDecision::Leave => self.run.batch.settle_outside_window(claim),
             }
         }
         rest
@@ -375,7 +375,7 @@ struct WindowVerdict {
 }
 
 impl WindowVerdict {
-    fn of(self, sent_ms: i64) -> Admission {
-        admission(self.database_ms, self.host_ms, sent_ms, self.others_stored)
+    fn of(self, sent_ms: i64) -> WindowDecision {
+        decide_by_window(self.database_ms, self.host_ms, sent_ms, self.others_stored)
     }
 }

@@ -83,8 +83,8 @@ async fn run(
 ) -> Result<(), DbError> {
     let mut transaction = Transaction::begin(session.session().await?).await?;
     while let Some(part) = search.open.pop_front() {
-        let (rows, mode) = (part.segment.rows(), part.segment.mode);
-        match insert(transaction.session(), &target.statements, &rows, mode).await {
+        let (records, mode) = (part.segment.as_records(), part.segment.mode);
+        match insert(transaction.session(), &target.statements, &records, mode).await {
             Ok(new_keys) => {
                 search.stored(part, new_keys);
                 transaction.keep().await?;

@@ -21,7 +21,7 @@ impl Segment {
     }
 
     /// The records as a statement takes them.
-    pub(super) fn rows(&self) -> Vec<&Record> {
+    pub(super) fn as_records(&self) -> Vec<&Record> {
         self.records.iter().map(|record| &record.record).collect()
     }
 

@@ -50,7 +50,7 @@ impl ClockReadings {
 
 /// What is to be done with a record, by when it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub(crate) enum WindowDecision {
     /// The ledger recognises its message.
     Take,
     /// It is outside of the ledger's window, and a clock may be why: wait until the clocks are right.
@@ -65,12 +65,17 @@ pub(crate) enum Admission {
 /// that a clock is wrong. It is left only when the clocks of database and host agree, and rows of other
 /// records were stored since it was first seen outside: then the database's clock is right for them. A record
 /// without a sent time is nobody else's fault.
-pub(crate) fn admission(database_ms: i64, host_ms: i64, sent_ms: i64, others_stored: bool) -> Admission {
+pub(crate) fn decide_by_window(
+    database_ms: i64,
+    host_ms: i64,
+    sent_ms: i64,
+    others_stored: bool,
+) -> WindowDecision {
     if accepts(database_ms, sent_ms) {
-        return Admission::Take;
+        return WindowDecision::Take;
     }
     let clocks_agree = database_ms.abs_diff(host_ms) <= HOUR_MS.unsigned_abs();
-    if sent_ms <= 0 || clocks_agree && others_stored { Admission::Leave } else { Admission::Hold }
+    if sent_ms <= 0 || clocks_agree && others_stored { WindowDecision::Leave } else { WindowDecision::Hold }
 }
 
 /// The newest sent time among the records that came since it was last asked for.
@@ -152,17 +157,17 @@ mod tests {
     fn a_record_outside_the_window_is_left_only_while_the_clocks_agree_and_others_are_stored() {
         let old = NOW - 20 * DAY_MS;
         for (database_ms, host_ms, sent_ms, others_stored, expected) in [
-            (NOW, NOW, NOW, false, Admission::Take),
-            (NOW, NOW - 40 * DAY_MS, NOW, false, Admission::Take),
-            (NOW, NOW, old, false, Admission::Hold),
-            (NOW, NOW, old, true, Admission::Leave),
-            (NOW, NOW + 2 * HOUR_MS, old, true, Admission::Hold),
-            (NOW, NOW - 2 * HOUR_MS, NOW + 3 * DAY_MS, true, Admission::Hold),
-            (NOW - 3 * DAY_MS, NOW, NOW, true, Admission::Hold),
-            (NOW + 20 * DAY_MS, NOW + 20 * DAY_MS, NOW, false, Admission::Hold),
-            (NOW, NOW, 0, false, Admission::Leave),
+            (NOW, NOW, NOW, false, WindowDecision::Take),
+            (NOW, NOW - 40 * DAY_MS, NOW, false, WindowDecision::Take),
+            (NOW, NOW, old, false, WindowDecision::Hold),
+            (NOW, NOW, old, true, WindowDecision::Leave),
+            (NOW, NOW + 2 * HOUR_MS, old, true, WindowDecision::Hold),
+            (NOW, NOW - 2 * HOUR_MS, NOW + 3 * DAY_MS, true, WindowDecision::Hold),
+            (NOW - 3 * DAY_MS, NOW, NOW, true, WindowDecision::Hold),
+            (NOW + 20 * DAY_MS, NOW + 20 * DAY_MS, NOW, false, WindowDecision::Hold),
+            (NOW, NOW, 0, false, WindowDecision::Leave),
         ] {
-            let found = admission(database_ms, host_ms, sent_ms, others_stored);
+            let found = decide_by_window(database_ms, host_ms, sent_ms, others_stored);
             assert_eq!(found, expected, "{database_ms} {host_ms} {sent_ms} {others_stored}");
         }
     }

@@ -7,7 +7,7 @@ mod mark;
 mod upkeep;
 mod window;
 
-pub(crate) use clocks::{Admission, SentTimes, admission};
+pub(crate) use clocks::{SentTimes, WindowDecision, decide_by_window};
 pub use entry::{Fate, LedgerEntry, Purpose, fate};
 pub(crate) use key::Key;
 pub(crate) use mark::{SentKey, claim, marks};
