@@ -1,6 +1,6 @@
 //! The login to the database changes while records flow: nothing is lost, and no process is started again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use veilpost_local::process::{ServiceCommand, ServiceProcess};
@@ -46,6 +46,18 @@ async fn prepare(stack: &mut Stack) -> PgConnection {
     database
 }
 
+/// A pipeline whose writer reads its URL from the file.
+async fn running() -> (Stack, PgConnection, PathBuf) {
+    let mut stack = Stack::bare().await.unwrap();
+    let database = prepare(&mut stack).await;
+    let file = stack.file("url", "").unwrap();
+    put(&file, &url_of(&stack, "app", "first"));
+    start_writer(&mut stack, &file).await;
+    stack.start_masker(&[]).await.unwrap();
+    stack.start_reader(&[]).await.unwrap();
+    (stack, database, file)
+}
+
 /// How often a log has a text.
 fn count(log: &Path, text: &str) -> usize {
     std::fs::read_to_string(log).unwrap().matches(text).count()
@@ -73,13 +85,7 @@ const READ: &str = "read a new URL from DATABASE_URL_FILE";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_changes_while_records_flow_loses_nothing_and_restarts_nothing() {
-    let mut stack = Stack::bare().await.unwrap();
-    let mut database = prepare(&mut stack).await;
-    let file = stack.file("url", "").unwrap();
-    put(&file, &url_of(&stack, "app", "first"));
-    start_writer(&mut stack, &file).await;
-    stack.start_masker(&[]).await.unwrap();
-    stack.start_reader(&[]).await.unwrap();
+    let (mut stack, mut database, file) = running().await;
     let pid = stack.writers[0].pid();
     let mut passwords = vec!["first".to_owned()];
     for round in 1..=3 {
@@ -124,13 +130,7 @@ async fn a_password_that_changes_while_records_flow_loses_nothing_and_restarts_n
 /// A privilege that goes away is named in the log, with who lacks it and how it is granted again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_privilege_that_is_revoked_while_records_flow_is_named_once_and_nothing_is_lost() {
-    let mut stack = Stack::bare().await.unwrap();
-    let mut database = prepare(&mut stack).await;
-    let file = stack.file("url", "").unwrap();
-    put(&file, &url_of(&stack, "app", "first"));
-    start_writer(&mut stack, &file).await;
-    stack.start_masker(&[]).await.unwrap();
-    stack.start_reader(&[]).await.unwrap();
+    let (mut stack, mut database, _file) = running().await;
     stack.send_logins("a-", 20).await.unwrap();
     stack.rows_are(20).await.unwrap();
     for (revoke, grant, lacks) in [

@@ -62,7 +62,7 @@ fn every_row_of_every_sample_is_shown_with_advice() {
     let digests: Vec<_> = shown.lines().filter(|line| line.contains("hmac-sha512")).collect();
     assert!(digests.len() == 2 && digests[0] == digests[1], "one address has one digest: {shown}");
     assert!(said.contains("column note, copy: a value looks like a phone number"), "{said}");
-    assert!(said.contains("2 rows; 0 messages rejected"), "{said}");
+    assert!(said.contains("messages: 1, rejected: 0, rows: 2"), "{said}");
     assert!(!said.contains("901820") && !shown.to_lowercase().contains("ann@"), "{shown}{said}");
 }
 
@@ -72,5 +72,5 @@ fn a_rejected_sample_is_explained_and_ends_with_status_1() {
     let (shown, said) = texts(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(shown.starts_with("message 1: rejected, not-wrapped"), "{shown}");
-    assert!(said.contains("1 messages rejected"), "{said}");
+    assert!(said.contains("messages: 1, rejected: 1, rows: 0"), "{said}");
 }

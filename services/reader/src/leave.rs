@@ -155,19 +155,23 @@ mod tests {
         assert_eq!(time_hidden(u32::MAX, MAX_VISIBILITY), MAX_VISIBILITY / 2);
     }
 
+    fn leaver(in_flight: &Arc<SqsInFlight>, last_receives: LastReceives<SqsMessage>) -> Leaver {
+        Leaver {
+            queue: Queue::unreachable(),
+            in_flight: Arc::clone(in_flight),
+            outage: CallOutage::new("leave", "q"),
+            visibility: Duration::from_mins(1),
+            max_receives: MaxReceives::default(),
+            last_receives: Arc::new(last_receives),
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_message_that_cannot_be_hidden_for_longer_is_left_all_the_same() {
         let in_flight = Arc::<SqsInFlight>::default();
         let message = Message::builder().message_id("m").receipt_handle("h").build();
         let number = in_flight.insert(delivered(message));
-        let leaver = Leaver {
-            queue: Queue::unreachable(),
-            in_flight: Arc::clone(&in_flight),
-            outage: CallOutage::new("leave", "q"),
-            visibility: Duration::from_mins(1),
-            max_receives: MaxReceives::default(),
-            last_receives: Arc::new(LastReceives::new(&mpsc::channel(1).0, |_| Undecided::ComesAgain)),
-        };
+        let leaver = leaver(&in_flight, LastReceives::new(&mpsc::channel(1).0, |_| Undecided::ComesAgain));
         let mut left = vec![LeftDelivery::new(number, Span::none())];
         for _ in 1..MAX_ATTEMPTS {
             left = leaver.leave(left).await;
@@ -183,14 +187,8 @@ mod tests {
         let number = in_flight.insert(delivered(message));
         let (arrivals, mut arriving) = mpsc::channel(1);
         let record = || veilpost_proto::v1::RawRecord { last_receive: true, ..Default::default() };
-        let leaver = Leaver {
-            queue: Queue::unreachable(),
-            in_flight: Arc::clone(&in_flight),
-            outage: CallOutage::new("leave", "q"),
-            visibility: Duration::from_mins(1),
-            max_receives: MaxReceives::default(),
-            last_receives: Arc::new(LastReceives::new(&arrivals, move |_| Undecided::SendAgain(record()))),
-        };
+        let last_receives = LastReceives::new(&arrivals, move |_| Undecided::SendAgain(record()));
+        let leaver = leaver(&in_flight, last_receives);
         let left = vec![LeftDelivery::new(number, Span::none())];
         assert!(leaver.attempt(left, &Lifecycle::for_tests()).await.is_empty());
         assert_eq!((arriving.try_recv().unwrap()[0].number, in_flight.len()), (number, 1));

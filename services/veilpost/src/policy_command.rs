@@ -16,11 +16,11 @@ use veilpost_proto::v1::{Attribute, RawRecord, attribute};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PolicyCommand {
     #[command(subcommand)]
-    command: Command,
+    command: PolicySubcommand,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-enum Command {
+enum PolicySubcommand {
     /// Show what becomes of sample messages, without a queue or a database; the exit status is 1 when one of
     /// them is rejected
     ///
@@ -59,7 +59,7 @@ fn parse_attribute(text: &str) -> Result<Attribute, String> {
 
 pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match &command.command {
-        Command::Try(settings) => try_policy(settings),
+        PolicySubcommand::Try(settings) => try_policy(settings),
     }
 }
 
@@ -76,7 +76,7 @@ fn try_policy(settings: &TrySettings) -> anyhow::Result<ExitCode> {
     let bodies = bodies(read(&settings.file)?, settings.one);
     anyhow::ensure!(!bodies.is_empty(), "{} has no message in it", settings.file.display());
     let mut trial = Trial::new(policy, &keys)?;
-    let (mut rows, mut rejected) = (0, 0);
+    let (messages, mut rows, mut rejected) = (bodies.len(), 0, 0);
     for (number, body) in (1..).zip(bodies) {
         let tried = trial.apply(&message(number, body, settings), Timestamp::now());
         match &tried {
@@ -88,7 +88,7 @@ fn try_policy(settings: &TrySettings) -> anyhow::Result<ExitCode> {
     for line in trial.advice() {
         say(&format!("warning: {line}"));
     }
-    say(&format!("{rows} rows; {rejected} messages rejected"));
+    say(&format!("messages: {messages}, rejected: {rejected}, rows: {rows}"));
     Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -149,7 +149,8 @@ fn cells(column: &TriedColumn) -> [String; 3] {
     let value = match &column.value {
         None => "NULL".to_owned(),
         Some(Kind::Text(text)) => format!("{text:?}"),
-        Some(Kind::Number(text) | Kind::Json(text)) => text.clone(),
+        // What is JSON may still hold characters that a terminal takes for commands.
+        Some(Kind::Number(text) | Kind::Json(text)) => text.replace(char::is_control, " "),
         Some(Kind::Boolean(boolean)) => boolean.to_string(),
     };
     [format!("  {}", column.name), column.transform.to_owned(), value]
