@@ -1,7 +1,10 @@
 //! Takes the event out of what services put around it.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decode::Encoding;
@@ -186,7 +189,7 @@ impl BodyReader {
                 };
                 let array = array.filter(|array| array.starts_with('['));
                 let array = array.ok_or_else(|| BodyFlaw::NotAnArray(pointer.as_str().to_owned()))?;
-                let within: Vec<&RawValue> = serde_json::from_str(array).map_err(|_| BodyFlaw::NotJson)?;
+                let within = first_elements(array, self.max_records + 1).map_err(|_| BodyFlaw::NotJson)?;
                 elements.extend(within.into_iter().map(|record| Element { text: record.get(), around }));
             }
             if elements.len() > self.max_records {
@@ -195,6 +198,34 @@ impl BodyReader {
             is_json = true;
         }
         if is_json { Ok(elements) } else { Err(BodyFlaw::NotJson) }
+    }
+}
+
+/// The first `most` elements of a JSON array. The rest is read and not kept, however many there are.
+fn first_elements(array: &str, most: usize) -> serde_json::Result<Vec<&RawValue>> {
+    let mut json = serde_json::Deserializer::from_str(array);
+    let elements = json.deserialize_seq(FirstElements(most))?;
+    json.end()?;
+    Ok(elements)
+}
+
+struct FirstElements(usize);
+
+impl<'de> Visitor<'de> for FirstElements {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() < self.0 {
+            let Some(element) = array.next_element()? else { return Ok(elements) };
+            elements.push(element);
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(elements)
     }
 }
 
@@ -215,5 +246,21 @@ fn unwrap(tree: &FieldTree, places: &[FieldId], text: &[u8]) -> Result<Vec<u8>, 
         Some(FieldValue::Text(text)) => Ok(text.into_owned().into_bytes()),
         Some(FieldValue::Json(json)) => Ok(json.as_bytes().to_vec()),
         _ => Err(Unwrapping::NotWrapped),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_elements;
+
+    #[test]
+    fn no_more_elements_are_kept_than_are_asked_for() {
+        let array = format!("[{}0]", "0,".repeat(100_000));
+        let elements = first_elements(&array, 3).unwrap();
+        assert!(elements.len() == 3 && elements.capacity() < 10);
+        assert_eq!(first_elements("[1, {}]", 3).unwrap().len(), 2);
+        for bad in ["[1, 2", "[1, 2] 3", "[1 2]", "{}"] {
+            assert!(first_elements(bad, 1).is_err(), "{bad}: the rest is read too");
+        }
     }
 }
