@@ -7,6 +7,7 @@ mod read;
 mod table;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -22,17 +23,26 @@ use crate::database::Session;
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     table: TableName,
-    current: RwLock<Option<Arc<Table>>>,
+    current: RwLock<Known>,
+    /// How many reads have begun.
+    reads: AtomicU64,
+}
+
+/// What the newest of the reads that have ended has found.
+#[derive(Debug, Default)]
+struct Known {
+    table: Option<Arc<Table>>,
+    read: u64,
 }
 
 impl Catalogue {
     pub(crate) fn new(table: TableName) -> Self {
-        Self { table, current: RwLock::default() }
+        Self { table, current: RwLock::default(), reads: AtomicU64::new(0) }
     }
 
     /// The definition that was read last; None when the table was missing or unfit.
     pub(crate) fn current(&self) -> Option<Arc<Table>> {
-        self.current.read().clone()
+        self.current.read().table.clone()
     }
 
     /// Whether this is the definition that was read last.
@@ -42,17 +52,32 @@ impl Catalogue {
 
     /// Reads the definition again. When nothing has changed, the result is the same `Arc` as before.
     pub(crate) async fn refresh(&self, session: &mut Session) -> Result<Arc<Table>, ReadError> {
+        let read = self.begin_read();
         let found = read::read(session, &self.table).await;
+        self.end_read(read, found)
+    }
+
+    fn begin_read(&self) -> u64 {
+        self.reads.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Several connections read at once. What a slow read has found must not take the place of what a later
+    /// one knows: streams would be opened by a definition that is gone.
+    fn end_read(&self, read: u64, found: Result<Table, ReadError>) -> Result<Arc<Table>, ReadError> {
         if let Err(ReadError::Database(_)) = found {
             return found.map(Arc::new);
         }
         let mut current = self.current.write();
-        let table = match (found, current.take()) {
+        if read < current.read {
+            return current.table.clone().map_or_else(|| found.map(Arc::new), Ok);
+        }
+        current.read = read;
+        let table = match (found, current.table.take()) {
             (Ok(table), Some(known)) if *known == table => known,
             (Ok(table), _) => Arc::new(table),
             (Err(error), _) => return Err(error),
         };
-        *current = Some(Arc::clone(&table));
+        current.table = Some(Arc::clone(&table));
         Ok(table)
     }
 }
@@ -89,5 +114,29 @@ pub(crate) mod fixtures {
             has_before_triggers: false,
             columns,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::{column, table};
+    use super::*;
+
+    fn found(name: &str) -> Result<Table, ReadError> {
+        Ok((*table(vec![column(name)])).clone())
+    }
+
+    #[test]
+    fn a_slow_read_does_not_bring_an_older_definition_back() {
+        let catalogue = Catalogue::new(TableName::parse("logins"));
+        let (slow, quick) = (catalogue.begin_read(), catalogue.begin_read());
+        let new = catalogue.end_read(quick, found("new")).unwrap();
+        let old = catalogue.end_read(slow, found("old")).unwrap();
+        assert!(Arc::ptr_eq(&new, &old) && catalogue.is_current(&new));
+        let later = catalogue.begin_read();
+        assert!(Arc::ptr_eq(&new, &catalogue.end_read(later, found("new")).unwrap()), "nothing has changed");
+        let unfit = catalogue.begin_read();
+        assert!(catalogue.end_read(unfit, Err(ReadError::Unfit("it is a view".to_owned()))).is_err());
+        assert!(catalogue.current().is_none());
     }
 }
