@@ -122,19 +122,22 @@ mod tests {
     use super::fixtures::{column, table};
     use super::*;
 
-    fn found(name: &str) -> Result<Table, ReadError> {
-        Ok((*table(vec![column(name)])).clone())
+    fn found(name: &str) -> Table {
+        (*table(vec![column(name)])).clone()
     }
 
     #[test]
     fn a_slow_read_does_not_bring_an_older_definition_back() {
         let catalogue = Catalogue::new(TableName::parse("logins"));
         let (slow, quick) = (catalogue.begin_read(), catalogue.begin_read());
-        let new = catalogue.end_read(quick, found("new")).unwrap();
-        let old = catalogue.end_read(slow, found("old")).unwrap();
+        let new = catalogue.end_read(quick, Ok(found("new"))).unwrap();
+        let old = catalogue.end_read(slow, Ok(found("old"))).unwrap();
         assert!(Arc::ptr_eq(&new, &old) && catalogue.is_current(&new));
         let later = catalogue.begin_read();
-        assert!(Arc::ptr_eq(&new, &catalogue.end_read(later, found("new")).unwrap()), "nothing has changed");
+        assert!(
+            Arc::ptr_eq(&new, &catalogue.end_read(later, Ok(found("new"))).unwrap()),
+            "nothing has changed"
+        );
         let unfit = catalogue.begin_read();
         assert!(catalogue.end_read(unfit, Err(ReadError::Unfit("it is a view".to_owned()))).is_err());
         assert!(catalogue.current().is_none());
