@@ -42,7 +42,9 @@ mod target;
 #[cfg(feature = "bench")]
 pub use bench::{PreparedRecords, StatementLoop};
 pub use database::connect_options;
-pub use ledger::{Fate, LedgerEntry, Purpose, fate};
+pub use ledger::{
+    ClockReadings, Fate, LedgerEntry, Purpose, WindowDecision, decide_by_window, fate, idle_slot, slot_of,
+};
 pub use migrate::migrate;
 pub use service::{Writer, run};
 pub use settings::{Arguments, DatabaseSettings, MigrateSettings, Settings, WriterCommand};

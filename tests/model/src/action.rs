@@ -1,5 +1,6 @@
 //! What may happen next.
 
+use crate::clocks::Clocks;
 use crate::state::{ReaderId, WriterId};
 
 /// One step of a reader, a writer, the queue, the database, or of bad luck.
@@ -37,8 +38,8 @@ pub enum Action {
     Promote,
     /// The column becomes too narrow for the value, or wide enough again.
     ToggleColumn,
-    /// The database's clock jumps by days, or is set right.
-    ToggleClock,
+    /// A clock jumps by days, or all of them are set right.
+    SetClocks(Clocks),
     /// Upkeep empties the slot that the database's clock takes for past.
     TruncateSlot,
 }
@@ -55,9 +56,9 @@ impl Action {
             Self::ToggleStandby,
             Self::Promote,
             Self::ToggleColumn,
-            Self::ToggleClock,
             Self::TruncateSlot,
         ];
+        actions.extend(Clocks::every().map(Self::SetClocks));
         for reader in readers {
             actions.extend(
                 [Self::Receive, Self::Delete, Self::LoseDelete, Self::DeadLetter, Self::KillReader]

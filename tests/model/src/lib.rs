@@ -15,6 +15,7 @@
 //! ```
 
 mod action;
+mod clocks;
 mod database;
 mod pipeline;
 pub mod property;
@@ -23,6 +24,7 @@ mod rules;
 mod state;
 
 pub use action::Action;
+pub use clocks::Clocks;
 pub use database::{Key, Node, Replication};
 pub use pipeline::Pipeline;
 pub use queue::{MAX_RECEIVES, Place, QueuedMessage};

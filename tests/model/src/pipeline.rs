@@ -1,9 +1,10 @@
 //! The steps: which action is possible in a state, and what it leads to.
 
 use stateright::{Model, Property};
-use veilpost_writer::{Fate, Purpose, fate};
+use veilpost_writer::{Fate, Purpose, WindowDecision, fate};
 
 use crate::action::Action;
+use crate::clocks::Clocks;
 use crate::database::{Key, Node, Replication};
 use crate::property;
 use crate::queue::{MAX_RECEIVES, Place};
@@ -57,6 +58,10 @@ impl Pipeline {
         if *state.writer(writer) != Writer::Running {
             return None;
         }
+        if state.clocks.decide() != WindowDecision::Take {
+            self.stay_outside(state, writer);
+            return Some(());
+        }
         if state.column_is_narrow && !self.rules.a_rejection_claims_the_key {
             // The value is checked before any SQL.
             report(state, writer, Outcome::Rejected);
@@ -85,6 +90,21 @@ impl Pipeline {
         Some(())
     }
 
+    /// The message is outside of the ledger's window. It is held and sent again; without the rule it is left
+    /// to the queue.
+    fn stay_outside(self, state: &mut State, writer: WriterId) {
+        let waits = self.rules.records_wait_for_agreeing_clocks;
+        if waits && state.clocks.decide() == WindowDecision::Hold {
+            state.lose_statement(writer);
+            return;
+        }
+        *state.writer(writer) = Writer::Idle;
+        if state.waiting_for(writer).is_some() {
+            state.left_by_a_clock = true;
+        }
+        state.forget_delivery(writer);
+    }
+
     fn cancel_wait(self, state: &mut State, writer: WriterId) -> Option<()> {
         let Writer::Waiting { outcome, commits } = *state.writer(writer) else { return None };
         commit(state, commits);
@@ -98,8 +118,8 @@ impl Pipeline {
 
     fn truncate(self, state: &mut State) -> Option<()> {
         let holds = self.rules.truncation_needs_agreeing_clocks;
-        // While the clock is right, the slot of a message that can come again is never the idle one.
-        if !state.clock_is_wrong || holds || state.key_is_locked() {
+        let empties = if holds { state.clocks.may_empty() } else { state.clocks.slot_looks_idle() };
+        if !empties || state.key_is_locked() {
             return None;
         }
         state.emptied_in_use = true;
@@ -131,10 +151,7 @@ impl Pipeline {
                 state.column_is_narrow = !state.column_is_narrow;
                 Some(())
             }
-            Action::ToggleClock => {
-                state.clock_is_wrong = !state.clock_is_wrong;
-                Some(())
-            }
+            Action::SetClocks(clocks) => set_clocks(state, clocks),
             Action::TruncateSlot => self.truncate(state),
         }
     }
@@ -218,6 +235,14 @@ fn expire(state: &mut State) -> Option<()> {
         return None;
     }
     state.message.place = Place::Visible;
+    Some(())
+}
+
+fn set_clocks(state: &mut State, clocks: Clocks) -> Option<()> {
+    if state.clocks == clocks {
+        return None;
+    }
+    state.clocks = clocks;
     Some(())
 }
 

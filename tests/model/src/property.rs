@@ -18,9 +18,12 @@ pub const NEVER_BOTH: &str = "never stored and dead-lettered";
 pub const NOT_MOVED_WHILE_HELD: &str = "never moved by the queue while a reader holds it";
 /// No slot of the ledger is emptied whose message can come again.
 pub const SLOT_IS_PAST: &str = "no slot is emptied whose message can come again";
+/// No message is left to the queue, which moves it in the end, because a clock is wrong.
+pub const NOT_LEFT_BY_A_CLOCK: &str = "never left to the queue because of a wrong clock";
 
 /// Everything that must never be broken.
-pub const SAFETY: [&str; 5] = [ONE_ROW, DURABLE_WHEN_DELETED, NEVER_BOTH, NOT_MOVED_WHILE_HELD, SLOT_IS_PAST];
+pub const SAFETY: [&str; 6] =
+    [ONE_ROW, DURABLE_WHEN_DELETED, NEVER_BOTH, NOT_MOVED_WHILE_HELD, SLOT_IS_PAST, NOT_LEFT_BY_A_CLOCK];
 
 pub(crate) fn all() -> Vec<Property<Pipeline>> {
     vec![
@@ -37,6 +40,7 @@ pub(crate) fn all() -> Vec<Property<Pipeline>> {
         }),
         Property::always(NOT_MOVED_WHILE_HELD, |_, state: &State| !state.moved_while_held),
         Property::always(SLOT_IS_PAST, |_, state: &State| !state.emptied_in_use),
+        Property::always(NOT_LEFT_BY_A_CLOCK, |_, state: &State| !state.left_by_a_clock),
         Property::sometimes("a message is stored and deleted", |_, state: &State| is_deleted_with_row(state)),
         Property::sometimes("a message is dead-lettered and deleted", |_, state: &State| {
             state.message.place == Place::Deleted && state.message.is_dead_lettered

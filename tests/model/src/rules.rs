@@ -13,6 +13,8 @@ pub struct Rules {
     pub a_rejection_claims_the_key: bool,
     /// A slot of the ledger is emptied only while all clocks agree.
     pub truncation_needs_agreeing_clocks: bool,
+    /// A record that a wrong clock puts outside of the ledger's window waits until the clocks agree.
+    pub records_wait_for_agreeing_clocks: bool,
     /// Nothing is received while extensions of the visibility timeout are denied.
     pub receiving_stops_while_extensions_fail: bool,
 }
@@ -25,6 +27,7 @@ impl Rules {
             a_warning_leaves_the_outcome_unknown: true,
             a_rejection_claims_the_key: true,
             truncation_needs_agreeing_clocks: true,
+            records_wait_for_agreeing_clocks: true,
             receiving_stops_while_extensions_fail: true,
         }
     }
@@ -36,6 +39,7 @@ impl Rules {
             a_warning_leaves_the_outcome_unknown: false,
             a_rejection_claims_the_key: false,
             truncation_needs_agreeing_clocks: false,
+            records_wait_for_agreeing_clocks: false,
             receiving_stops_while_extensions_fail: false,
         }
     }

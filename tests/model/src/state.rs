@@ -1,5 +1,6 @@
 //! The state of everything that the model knows.
 
+use crate::clocks::Clocks;
 use crate::database::{Node, Replication};
 use crate::queue::QueuedMessage;
 
@@ -83,10 +84,12 @@ pub struct State {
     pub replication: Replication,
     /// The table's column is too narrow for the message's value.
     pub column_is_narrow: bool,
-    /// The database's clock is days off.
-    pub clock_is_wrong: bool,
+    /// Which clock is wrong.
+    pub clocks: Clocks,
     /// The queue moved the message by itself while a reader that could have settled it was holding it.
     pub moved_while_held: bool,
+    /// A reader was told to leave the message to the queue while a clock was wrong.
+    pub left_by_a_clock: bool,
     /// A slot of the ledger was emptied whose message can come again.
     pub emptied_in_use: bool,
 }
@@ -101,8 +104,9 @@ impl State {
             standby: Node::new(),
             replication: Replication::Connected,
             column_is_narrow: false,
-            clock_is_wrong: false,
+            clocks: Clocks::Right,
             moved_while_held: false,
+            left_by_a_clock: false,
             emptied_in_use: false,
         }
     }
@@ -136,6 +140,15 @@ impl State {
         *self.writer(writer) = Writer::Idle;
         if let Some(phase) = self.waiting_for(writer) {
             *phase = Phase::Unsent;
+        }
+    }
+
+    /// The reader that waits for this writer gives its delivery up.
+    pub(crate) fn forget_delivery(&mut self, writer: WriterId) {
+        for reader in &mut self.readers {
+            if matches!(reader, Reader::Holding { phase: Phase::Sent(to), .. } if *to == writer) {
+                *reader = Reader::Idle;
+            }
         }
     }
 

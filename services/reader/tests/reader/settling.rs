@@ -133,6 +133,30 @@ async fn a_message_that_the_dead_letter_queue_refuses_for_good_is_left_and_holds
 }
 
 #[tokio::test]
+async fn while_sends_to_the_dead_letter_queue_are_denied_nothing_is_deleted_and_no_reason_is_lost() {
+    let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| REJECTED).await).await;
+    harness.url = harness.sqs.create_with_redrive("redriven", "logins-dead", 3).await;
+    harness.sqs.send_many(&harness.url, 3).await;
+    let sends = ["SendMessage", "SendMessageBatch"];
+    for call in sends {
+        harness.sqs.break_next(u64::MAX, call, SqsFault::Error(403, "AccessDenied"));
+    }
+    harness.read(&["--queue", "redriven", "--visibility-timeout", "2s"]);
+    let attempts = || sends.iter().map(|call| harness.sqs.calls(call)).sum::<usize>();
+    eventually("many denied sends", || attempts() > 6).await;
+    let (visible, hidden) = harness.sqs.counts(&harness.url).await;
+    assert_eq!(visible + hidden, 3, "nothing is deleted");
+    harness.dead_has(0).await;
+    sends.iter().for_each(|call| harness.sqs.mend(call));
+    harness.dead_has(3).await;
+    harness.source_has(0, 0).await;
+    for dead_letter in harness.sqs.receive(&harness.dead).await {
+        assert_eq!(attribute(&dead_letter, "veilpost.reason"), Some("not-json"));
+    }
+    harness.drain().await;
+}
+
+#[tokio::test]
 async fn with_on_reject_leave_a_rejected_message_stays_in_the_queue() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| REJECTED).await).await;
     harness.sqs.send(&harness.url, "{oops").await;

@@ -9,12 +9,13 @@ use super::window::{HOUR_MS, accepts, is_past};
 /// Three clocks that have nothing to do with each other, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_field_names, reason = "the unit")]
-pub(crate) struct ClockReadings {
-    pub(crate) database_ms: i64,
+pub struct ClockReadings {
+    /// The database's.
+    pub database_ms: i64,
     /// This machine's.
-    pub(crate) host_ms: i64,
+    pub host_ms: i64,
     /// The queue's: the newest sent time among the records that came lately; None before the first record.
-    pub(crate) newest_sent_ms: Option<i64>,
+    pub newest_sent_ms: Option<i64>,
 }
 
 /// What three clocks say about each other.
@@ -43,14 +44,14 @@ impl ClockReadings {
 
     /// Whether a slot whose newest key was sent at `newest_key_ms` may be emptied. That cannot be undone, so
     /// no single clock decides it: all must agree, and the key must be too old by the earliest of them.
-    pub(crate) fn may_empty(self, newest_key_ms: i64) -> bool {
+    pub fn may_empty(self, newest_key_ms: i64) -> bool {
         self.agreement() == Agreement::Agree && is_past(self.database_ms.min(self.host_ms), newest_key_ms)
     }
 }
 
 /// What is to be done with a record, by when it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WindowDecision {
+pub enum WindowDecision {
     /// The ledger recognises its message.
     Take,
     /// It is outside of the ledger's window, and a clock may be why: wait until the clocks are right.
@@ -65,12 +66,7 @@ pub(crate) enum WindowDecision {
 /// that a clock is wrong. It is left only when the clocks of database and host agree, and rows of other
 /// records were stored since it was first seen outside: then the database's clock is right for them. A record
 /// without a sent time is nobody else's fault.
-pub(crate) fn decide_by_window(
-    database_ms: i64,
-    host_ms: i64,
-    sent_ms: i64,
-    others_stored: bool,
-) -> WindowDecision {
+pub fn decide_by_window(database_ms: i64, host_ms: i64, sent_ms: i64, others_stored: bool) -> WindowDecision {
     if accepts(database_ms, sent_ms) {
         return WindowDecision::Take;
     }

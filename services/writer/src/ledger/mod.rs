@@ -7,9 +7,11 @@ mod mark;
 mod upkeep;
 mod window;
 
-pub(crate) use clocks::{SentTimes, WindowDecision, decide_by_window};
+pub(crate) use clocks::SentTimes;
+pub use clocks::{ClockReadings, WindowDecision, decide_by_window};
 pub use entry::{Fate, LedgerEntry, Purpose, fate};
 pub(crate) use key::Key;
 pub(crate) use mark::{SentKey, claim, marks};
 pub(crate) use upkeep::Upkeep;
-pub(crate) use window::{leaves, slot_of};
+pub(crate) use window::leaves;
+pub use window::{idle_slot, slot_of};

@@ -26,7 +26,7 @@ fn slot_of_day(day: i64) -> i16 {
 }
 
 /// The slot of a message by its sent time, in milliseconds since the Unix epoch.
-pub(crate) fn slot_of(sent_ms: i64) -> i16 {
+pub fn slot_of(sent_ms: i64) -> i16 {
     slot_of_day(day_of(sent_ms))
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn leaves() -> impl Iterator<Item = String> {
 
 /// The one slot that at `now_ms` is neither read nor written (age 16, which is age -2 to the ring); none
 /// close to midnight.
-pub(super) fn idle_slot(now_ms: i64) -> Option<i16> {
+pub fn idle_slot(now_ms: i64) -> Option<i16> {
     let since_midnight = now_ms.rem_euclid(DAY_MS);
     let far_from_midnight = (MARGIN_MS..DAY_MS - MARGIN_MS).contains(&since_midnight);
     far_from_midnight.then(|| slot_of_day(day_of(now_ms) - OLDEST - 1))
