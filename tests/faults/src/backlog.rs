@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use veilpost_local::output::say;
 use veilpost_local::process::{ServiceProcess, memory};
-use veilpost_testkit::{Stack, login, send_batch};
+use veilpost_testkit::{Stack, Standstill, login, send_batch};
 
 use crate::round::Check;
 
@@ -21,7 +21,7 @@ const SENDERS: usize = 12;
 const SANE: f64 = 60.0;
 
 /// How long a drain may stand still.
-const STANDSTILL: Duration = Duration::from_mins(1);
+const STANDSTILL: Standstill = Standstill { waiting: Duration::from_mins(1), hidden: Duration::from_mins(1) };
 
 /// How much, and for how long Postgres is down.
 #[derive(Clone, Copy, Debug)]

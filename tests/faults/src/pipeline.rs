@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use veilpost_local::certificates::Role;
 use veilpost_local::process::ServiceCommand;
 use veilpost_local::queue::{CREDENTIALS, QueuePair, REGION};
-use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, binary};
+use veilpost_testkit::{FaultProxy, Pki, SqsFaultProxy, Stack, Standstill, binary};
 
 use crate::database::{self, FaultDatabase};
 use crate::fault::Hop;
@@ -200,7 +200,7 @@ impl ProxiedPipeline {
 
     /// Waits until the queue is empty and returns how long it took. It must get shorter all the while, and no
     /// process may end.
-    pub(crate) async fn drained(&self, standstill: Duration) -> anyhow::Result<Duration> {
+    pub(crate) async fn drained(&self, standstill: Standstill) -> anyhow::Result<Duration> {
         self.stack.lock().await.queue_drains(standstill, async || self.ensure_running().await).await
     }
 

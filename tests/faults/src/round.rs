@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use veilpost_local::certificates::Role;
+use veilpost_testkit::Standstill;
 
 use crate::lanes;
 use crate::load::{self, Sent};
@@ -15,8 +16,10 @@ use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts,
-/// backoffs and keepalives that are still running.
-const STANDSTILL: Duration = Duration::from_mins(1);
+/// backoffs and keepalives that are still running, and than the quarter of an hour for which a reader leaves a
+/// message after many receives.
+const STANDSTILL: Standstill =
+    Standstill { waiting: Duration::from_mins(1), hidden: Duration::from_mins(16) };
 
 /// The name in the ledger's keys: the queue's own.
 const PIPELINE: &str = "user-logins";

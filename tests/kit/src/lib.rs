@@ -22,7 +22,7 @@ pub use executables::{Executables, binary};
 pub use fault_proxy::{Cut, FaultProxy};
 pub use grpc_frames::{GrpcFrame, send_frames};
 pub use latency_proxy::LatencyProxy;
-pub use messages::{DeadLetter, login, send_batch};
+pub use messages::{DeadLetter, Standstill, login, send_batch};
 pub use pgbouncer::PgBouncer;
 pub use pki::{CertificateFiles, Pki};
 pub use shared_postgres::SharedPostgres;

@@ -23,6 +23,15 @@ pub struct DeadLetter {
     pub attributes: Vec<String>,
 }
 
+/// How long a queue may get no shorter before waiting for its end is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Standstill {
+    /// While messages wait all the time.
+    pub waiting: Duration,
+    /// While all that is left is hidden now and then: longer.
+    pub hidden: Duration,
+}
+
 impl Stack {
     /// Sends one message and returns its id.
     pub async fn send(&self, body: &str) -> anyhow::Result<String> {
@@ -71,14 +80,14 @@ impl Stack {
     }
 
     /// Waits until no message is in the queue, waiting or hidden, and returns how long it took. A queue that
-    /// does not get shorter for `standstill` is an error, and so is an error of `check`.
+    /// does not get shorter for a `standstill` is an error, and so is an error of `check`.
     pub async fn queue_drains(
         &self,
-        standstill: Duration,
+        standstill: Standstill,
         mut check: impl AsyncFnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Duration> {
         let begun = Instant::now();
-        let (mut least, mut since) = (i64::MAX, begun);
+        let (mut least, mut since, mut hidden_only) = (i64::MAX, begun, begun);
         loop {
             let (waiting, hidden) = self.depth(&self.pair.url).await?;
             if (waiting, hidden) == (0, 0) {
@@ -88,9 +97,12 @@ impl Stack {
             if waiting + hidden < least {
                 (least, since) = (waiting + hidden, Instant::now());
             }
+            if waiting == 0 {
+                hidden_only = Instant::now();
+            }
             let stands = since.elapsed();
             anyhow::ensure!(
-                stands < standstill,
+                stands < standstill.hidden && stands.min(hidden_only.elapsed()) < standstill.waiting,
                 "{waiting} messages wait and {hidden} are hidden, no fewer since {stands:?}"
             );
             tokio::time::sleep(POLL_INTERVAL).await;
