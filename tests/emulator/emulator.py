@@ -2,8 +2,9 @@
 
     emulator.py FILE
 
-Writes FILE once everything is delivered: the endpoint and, for each case, a queue, a policy, the columns of its
-table, the rows that Veilpost must store, and the reasons of what it must reject. Then serves until standard input ends.
+Writes FILE once everything is delivered: the endpoint and, for each case, a queue, a policy, the columns of
+its table, the rows that Veilpost must store, and the reasons of what it must reject. Then serves until
+standard input ends.
 """
 
 import json
@@ -66,7 +67,7 @@ class Aws:
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
     def topic(self, name, *subscribers):
-        """A topic and its subscriptions; each subscriber is a queue's ARN and the subscription's attributes."""
+        """A topic; each subscriber is a queue's ARN and the attributes of its subscription."""
         arn = self.sns.create_topic(Name=name)["TopicArn"]
         for queue, attributes in subscribers:
             self.sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint=queue, Attributes=attributes)

@@ -1,5 +1,5 @@
-//! Events as AWS delivers them to queues: the services read what an emulator's SNS, EventBridge and S3 have put
-//! there. `tests/emulator/run` starts the emulator and names its file of cases.
+//! Events as AWS delivers them to queues: the services read what an emulator's SNS, EventBridge and S3 have
+//! put there. `tests/emulator/run` starts the emulator and names its file of cases.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -16,8 +16,8 @@ use crate::schedule::Schedule;
 use crate::tally::{Injection, Tally};
 
 /// How long a drain may stand still once nothing is broken any more: longer than visibility timeouts,
-/// backoffs and keepalives that are still running, and than the quarter of an hour for which a reader leaves a
-/// message after many receives.
+/// backoffs and keepalives that are still running, and than the quarter of an hour for which a reader leaves
+/// a message after many receives.
 const STANDSTILL: Standstill =
     Standstill { waiting: Duration::from_mins(1), hidden: Duration::from_mins(16) };
 
