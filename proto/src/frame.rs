@@ -73,7 +73,7 @@ fn element_bytes(message: &[u8], repeated: &[Repeated]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{MaskedBatch, MaskedRecord, RawBatch, Receipt, Target, Value};
+    use crate::v1::{MaskedBatch, MaskedRecord, OnConflict, RawBatch, Receipt, Target, Value};
     use proptest::prelude::*;
 
     /// gRPC's own limit.
@@ -143,11 +143,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_elements_that_are_counted_are_those_that_are_decoded(records in 0usize..50, columns in 0usize..50) {
+        fn the_elements_that_are_counted_are_those_that_are_decoded(records in 0usize..50, columns in 0usize..50, key in 0usize..50) {
             let records = vec![Bytes::from_static(&[1 << 3 | 2, 1, b'm']); records];
-            let target = Target { columns: vec!["c".to_owned(); columns], ..Target::default() };
+            let on_conflict = OnConflict { key: vec!["k".to_owned(); key], ..OnConflict::default() };
+            let columns_of_target = vec!["c".to_owned(); columns];
+            let target = Target { columns: columns_of_target, on_conflict: Some(on_conflict), ..Target::default() };
             let batch = MaskedBatch { id: 7, records, target: Some(target), ..MaskedBatch::default() };
-            let expected = batch.records.len() * MASKED_RECORD_BYTES + columns * size_of::<String>();
+            let expected = batch.records.len() * MASKED_RECORD_BYTES + (columns + key) * size_of::<String>();
             prop_assert_eq!(element_bytes(&batch.encode_to_vec(), MaskedBatch::REPEATED), expected);
         }
 

@@ -15,4 +15,5 @@ mod scale;
 mod tls;
 mod traces;
 mod untrusted;
+mod upserts;
 mod wrong_peers;

@@ -214,7 +214,7 @@ mod tests {
 
         #[test]
         fn what_looks_like_a_policy_is_read_or_refused(
-            lines in prop::collection::vec(r#"(\[\[?column\]?\]|table|name|source|transform|domain|key|unknown_record|normalize|empty|default|without|v4|v6|keep_first|keep_last|mask|value|format|timezone|true|false)?( = )?['"\[{]?(copy|sha512|hmac-sha512|major-version|message-id|ip-prefix|partial|redact|date|timestamp|boolean|trim|email|null|[0-9]{1,3}|%[a-zA-Z]|Europe/Berlin|/[ab~01]{0,3}|\PC{0,8})['"\]}]?"#, 0..12),
+            lines in prop::collection::vec(r#"(\[\[?column\]?\]|table|name|source|transform|domain|key|unknown_record|normalize|empty|default|without|v4|v6|keep_first|keep_last|mask|value|format|timezone|true|false|on_conflict|do|newer_by)?( = )?['"\[{]?(copy|sha512|hmac-sha512|major-version|message-id|ip-prefix|partial|redact|date|timestamp|boolean|trim|email|null|ignore|update|\{key=\['a'\], do='update'\}|[0-9]{1,3}|%[a-zA-Z]|Europe/Berlin|/[ab~01]{0,3}|\PC{0,8})['"\]}]?"#, 0..12),
         ) {
             policy(&lines.join("\n"));
         }

@@ -16,7 +16,9 @@ use veilpost_masker::{Settings, serve};
 use veilpost_proto::v1::masker_client::MaskerClient;
 use veilpost_proto::v1::value::Kind;
 use veilpost_proto::v1::writer_server::{Writer, WriterServer};
-use veilpost_proto::v1::{Attribute, MaskedBatch, RawBatch, RawRecord, Receipt, attribute};
+use veilpost_proto::v1::{
+    Attribute, ConflictAction, MaskedBatch, OnConflict, RawBatch, RawRecord, Receipt, attribute,
+};
 use veilpost_runtime::{Feature, Lifecycle};
 
 /// A writer that reports every record as stored, and passes on what it got to the test.
@@ -135,15 +137,31 @@ async fn records_go_masked_to_the_writer_and_receipts_come_back_until_the_drain(
 const ARRAYS: &str = "table = 't'\n[body]\nrecords = ''\n\
                       [[column]]\nname = 'a'\nsource = '/a'\ntransform = 'copy'\n";
 
-/// A masker whose policy makes several rows of a message, and a writer that knows only so much.
-async fn with_arrays(
+/// A masker with a policy, and a writer that knows only so much.
+async fn with_policy(
+    policy: &str,
     knows: Vec<Feature>,
     life: &Lifecycle,
 ) -> (MaskerClient<tonic::transport::Channel>, mpsc::Receiver<MaskedBatch>) {
-    let policy = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(policy.path(), ARRAYS).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), policy).unwrap();
     let (writer, written) = writer(knows, life).await;
-    (masker(writer, Some(policy.path()), life).await, written)
+    (masker(writer, Some(file.path()), life).await, written)
+}
+
+/// Opens streams with a batch until one is refused for good, and gives the refusal.
+async fn refusal(client: &mut MaskerClient<tonic::transport::Channel>, batch: RawBatch) -> Status {
+    loop {
+        let (batches, outgoing) = mpsc::channel(4);
+        batches.send(batch.clone()).await.unwrap();
+        let status = match client.mask(ReceiverStream::new(outgoing)).await {
+            Ok(stream) => stream.into_inner().message().await.unwrap_err(),
+            Err(status) => status,
+        };
+        if status.code() == tonic::Code::FailedPrecondition {
+            return status;
+        }
+    }
 }
 
 fn arrays() -> RawBatch {
@@ -155,7 +173,7 @@ fn arrays() -> RawBatch {
 #[tokio::test]
 async fn a_writer_that_knows_rows_gets_all_rows_of_a_message_in_one_record() {
     let life = Lifecycle::for_tests();
-    let (mut client, mut written) = with_arrays(vec![Feature::Claims, Feature::Rows], &life).await;
+    let (mut client, mut written) = with_policy(ARRAYS, vec![Feature::Claims, Feature::Rows], &life).await;
     let (batches, outgoing) = mpsc::channel(4);
     let mut receipts = client.mask(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
     batches.send(arrays()).await.unwrap();
@@ -171,21 +189,63 @@ async fn a_writer_that_knows_rows_gets_all_rows_of_a_message_in_one_record() {
 #[tokio::test]
 async fn a_writer_that_does_not_know_rows_gets_none() {
     let life = Lifecycle::for_tests();
-    let (mut client, mut written) = with_arrays(vec![Feature::Claims], &life).await;
-    let refusal = loop {
-        let (batches, outgoing) = mpsc::channel(4);
-        batches.send(arrays()).await.unwrap();
-        let status = match client.mask(ReceiverStream::new(outgoing)).await {
-            Ok(stream) => stream.into_inner().message().await.unwrap_err(),
-            Err(status) => status,
-        };
-        if status.code() == tonic::Code::FailedPrecondition {
-            break status;
-        }
-    };
+    let (mut client, mut written) = with_policy(ARRAYS, vec![Feature::Claims], &life).await;
+    let refusal = refusal(&mut client, arrays()).await;
     assert!(refusal.message().contains("several rows of one message; upgrade it"), "{refusal}");
     assert!(written.recv().await.unwrap().target.is_some());
     assert!(written.try_recv().is_err(), "no batch is sent");
+    life.start_drain();
+}
+
+const UPSERTS: &str = "table = 't'\non_conflict = { key = ['a'], do = 'update', newer_by = 'b' }\n\
+                       [[column]]\nname = 'a'\nsource = '/a'\ntransform = 'copy'\n\
+                       [[column]]\nname = 'b'\nsource = '/b'\ntransform = 'copy'\n";
+
+fn upserts() -> RawBatch {
+    let record = RawRecord { body: Some(r#"{"a": 1, "b": 2}"#.into()), ..RawRecord::default() };
+    RawBatch { id: 1, records: vec![record], ..RawBatch::default() }
+}
+
+#[tokio::test]
+async fn a_writer_that_knows_on_conflict_gets_it_with_the_target() {
+    let life = Lifecycle::for_tests();
+    let (mut client, mut written) =
+        with_policy(UPSERTS, vec![Feature::Claims, Feature::Upserts], &life).await;
+    let (batches, outgoing) = mpsc::channel(4);
+    let mut receipts = client.mask(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+    batches.send(upserts()).await.unwrap();
+    assert_eq!(receipts.message().await.unwrap().unwrap().outcomes, [1]);
+    let target = written.recv().await.unwrap().target.unwrap();
+    let update = ConflictAction::Update.into();
+    let expected = OnConflict { key: vec!["a".to_owned()], action: update, newer_by: "b".to_owned() };
+    assert_eq!(target.on_conflict, Some(expected));
+    life.start_drain();
+}
+
+/// An older writer skips the field: each second event of a key would be rejected.
+#[tokio::test]
+async fn a_writer_that_does_not_know_on_conflict_gets_no_batch() {
+    let life = Lifecycle::for_tests();
+    let (mut client, mut written) = with_policy(UPSERTS, vec![Feature::Claims, Feature::Rows], &life).await;
+    let refusal = refusal(&mut client, upserts()).await;
+    assert!(refusal.message().contains("does not know on_conflict; upgrade it"), "{refusal}");
+    assert!(written.recv().await.unwrap().target.is_some());
+    assert!(written.try_recv().is_err(), "no batch is sent");
+    life.start_drain();
+}
+
+#[tokio::test]
+async fn a_policy_without_on_conflict_asks_no_writer_for_it() {
+    let life = Lifecycle::for_tests();
+    let (_, rule) = UPSERTS.split_once('\n').unwrap();
+    let (rule, _) = rule.split_once('\n').unwrap();
+    let without = UPSERTS.replace(rule, "");
+    let (mut client, mut written) = with_policy(&without, vec![Feature::Claims], &life).await;
+    let (batches, outgoing) = mpsc::channel(4);
+    let mut receipts = client.mask(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+    batches.send(upserts()).await.unwrap();
+    assert_eq!(receipts.message().await.unwrap().unwrap().outcomes, [1]);
+    assert_eq!(written.recv().await.unwrap().target.unwrap().on_conflict, None);
     life.start_drain();
 }
 

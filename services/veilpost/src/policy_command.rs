@@ -75,6 +75,7 @@ fn try_policy(settings: &TrySettings) -> anyhow::Result<ExitCode> {
     };
     let bodies = bodies(read(&settings.file)?, settings.one);
     anyhow::ensure!(!bodies.is_empty(), "{} has no message in it", settings.file.display());
+    let rule = policy.conflict_rule();
     let mut trial = Trial::new(policy, &keys)?;
     let (messages, mut rows, mut rejected) = (bodies.len(), 0, 0);
     for (number, body) in (1..).zip(bodies) {
@@ -84,6 +85,9 @@ fn try_policy(settings: &TrySettings) -> anyhow::Result<ExitCode> {
             Err(_) => rejected += 1,
         }
         print(&shown(number, &tried))?;
+    }
+    if let Some(rule) = rule {
+        say(&rule);
     }
     for line in trial.advice() {
         say(&format!("warning: {line}"));

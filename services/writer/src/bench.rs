@@ -60,7 +60,8 @@ impl StatementLoop {
     /// When the statement fails, as it does when the ledger already has one of the keys.
     pub async fn store(&mut self, records: &PreparedRecords) -> anyhow::Result<()> {
         let records: Vec<&Record> = records.0.iter().collect();
-        let stored = insert(&mut self.session, &self.target.statements, &records, InsertMode::Plain);
+        let stored =
+            insert(&mut self.session, &self.target.statements, &records, &records, InsertMode::Plain);
         stored.await.map(|_| ()).context("the statement failed")
     }
 

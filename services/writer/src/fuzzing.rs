@@ -9,7 +9,9 @@ use veilpost_proto::frame;
 use veilpost_proto::masked::ValueRef;
 use veilpost_proto::v1::{self, MaskedBatch};
 
-use crate::catalogue::{ColumnKind, DateTimeType, DeclaredType, NumericShape, Table, TableColumn, TextLimit};
+use crate::catalogue::{
+    ColumnKind, ColumnRights, DateTimeType, DeclaredType, NumericShape, Table, TableColumn, TextLimit,
+};
 use crate::convert::{Input, ValueRejection, Verdict, convert};
 use crate::record::{PreparedBatch, prepare};
 use crate::target::ResolvedTarget;
@@ -46,6 +48,7 @@ fn columns() -> Vec<TableColumn> {
 
 fn column(name: String, kind: ColumnKind) -> TableColumn {
     TableColumn {
+        sql_name: name.clone(),
         name,
         kind,
         is_array: false,
@@ -57,6 +60,9 @@ fn column(name: String, kind: ColumnKind) -> TableColumn {
         not_null: false,
         has_default: false,
         unusable: None,
+        collation: None,
+        is_ordered: true,
+        rights: ColumnRights { select: true, update: true },
     }
 }
 
@@ -66,6 +72,7 @@ fn target() -> ResolvedTarget {
     let wanted = v1::Target {
         table: "t".to_owned(),
         columns: columns.iter().map(|column| column.name.clone()).collect(),
+        ..v1::Target::default()
     };
     let table = Table {
         oid: 1,
@@ -74,6 +81,9 @@ fn target() -> ResolvedTarget {
         visible: true,
         has_before_triggers: false,
         columns,
+        unique_indexes: Vec::new(),
+        sql_name: "public.t".to_owned(),
+        role: "writer".to_owned(),
     };
     ResolvedTarget::resolve(&Arc::new(table), &wanted).expect("the columns are the table's")
 }

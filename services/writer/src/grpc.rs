@@ -77,7 +77,7 @@ impl Writer for WriterService {
         let context = Arc::clone(&self.0);
         let stream = OpenStream { context, target, _count: StreamCount::new() };
         let mut response = Response::new(receipts(stream, batches));
-        for feature in [Feature::Claims, Feature::Rows] {
+        for feature in [Feature::Claims, Feature::Rows, Feature::Upserts] {
             feature.announce(response.metadata_mut());
         }
         Ok(response)

@@ -10,6 +10,7 @@ use veilpost_runtime::numbers::{to_f64, to_usize};
 
 const BATCHES: &str = "veilpost_writer_batches_total";
 const RECORDS: &str = "veilpost_writer_records_total";
+const ROWS_SUPERSEDED: &str = "veilpost_writer_rows_superseded_total";
 const COMMIT_RECORDS: &str = "veilpost_writer_commit_records";
 const COMMIT_SECONDS: &str = "veilpost_writer_commit_duration_seconds";
 const END_TO_END: &str = "veilpost_writer_end_to_end_seconds";
@@ -27,6 +28,7 @@ const DATABASE_UP: &str = "veilpost_writer_database_up";
 pub(crate) fn describe() {
     describe_counter!(BATCHES, "Batches answered with a receipt");
     describe_counter!(RECORDS, "Records by outcome, and rejected ones by reason");
+    describe_counter!(ROWS_SUPERSEDED, "Rows of stored records that gave way to others by on_conflict");
     describe_histogram!(COMMIT_RECORDS, "Records stored by one commit; a record may have several rows");
     describe_histogram!(
         COMMIT_SECONDS,
@@ -111,6 +113,10 @@ pub(crate) fn commit(rows: usize, took: Duration) {
     gauge!(DATABASE_UP).set(1.0);
     histogram!(COMMIT_RECORDS).record(to_f64(rows));
     histogram!(COMMIT_SECONDS).record(took);
+}
+
+pub(crate) fn rows_superseded(rows: u64) {
+    counter!(ROWS_SUPERSEDED).increment(rows);
 }
 
 pub(crate) fn end_to_end() -> Histogram {

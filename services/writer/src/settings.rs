@@ -52,6 +52,29 @@ pub struct MigrateSettings {
     )]
     pub table: String,
 
+    /// Columns of the key in the policy's on_conflict, separated by commas: --grant-to may read them as well
+    #[arg(
+        long,
+        env = "VEILPOST_ON_CONFLICT_KEY",
+        value_delimiter = ',',
+        requires = "grant_to",
+        help_heading = "Database",
+        value_name = "COLUMNS"
+    )]
+    pub on_conflict_key: Vec<String>,
+
+    /// With do = "update", all other columns of the policy, separated by commas: --grant-to may read and
+    /// update them as well
+    #[arg(
+        long,
+        env = "VEILPOST_ON_CONFLICT_UPDATE",
+        value_delimiter = ',',
+        requires = "on_conflict_key",
+        help_heading = "Database",
+        value_name = "COLUMNS"
+    )]
+    pub on_conflict_update: Vec<String>,
+
     #[command(flatten)]
     pub common: CommonSettings,
 }
@@ -215,6 +238,23 @@ mod tests {
     fn migrate_takes_its_settings_behind_its_name() {
         let arguments = parse(&["migrate", "--database-url", "postgres://u:s3cret@h/d"]).unwrap();
         assert!(matches!(arguments.command, Some(WriterCommand::Migrate(_))));
+    }
+
+    #[test]
+    fn columns_of_a_key_are_for_a_role() {
+        let of = |arguments: &[&str]| match parse(&[&["migrate"], arguments].concat()) {
+            Ok(Arguments { command: Some(WriterCommand::Migrate(settings)), .. }) => {
+                Some((settings.on_conflict_key, settings.on_conflict_update))
+            }
+            _ => None,
+        };
+        let key = ["--grant-to", "w", "--on-conflict-key", "id,region"];
+        let update = ["--on-conflict-update", "status"];
+        let columns = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let both = Some((columns(&["id", "region"]), columns(&["status"])));
+        assert_eq!(of(&[&key[..], &update].concat()), both);
+        assert_eq!(of(&key[2..]), None, "without a role");
+        assert_eq!(of(&[&key[..2], &update].concat()), None, "without a key");
     }
 
     #[test]

@@ -89,7 +89,11 @@ impl Bodies {
 pub(crate) fn target() -> Target {
     let columns =
         ["user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version", "create_date"];
-    Target { table: "user_logins".to_owned(), columns: columns.map(str::to_owned).into() }
+    Target {
+        table: "user_logins".to_owned(),
+        columns: columns.map(str::to_owned).into(),
+        ..Target::default()
+    }
 }
 
 /// Rows as a masker sends them, under message ids that nobody has used; sent just now.

@@ -33,6 +33,9 @@ fn describe(policy: &Policy) -> String {
         // Writing to a String does not fail.
         writeln!(text, "  {name:first$}  ← {source:second$}  {transform}").ok();
     }
+    if let Some(rule) = policy.conflict_rule() {
+        writeln!(text, "{rule}").ok();
+    }
     for warning in warnings(policy) {
         writeln!(text, "warning: {warning}").ok();
     }
@@ -71,6 +74,27 @@ mod tests {
             ]
         );
         assert!(lines[4].starts_with("warning: column mail"), "{shown}");
+    }
+
+    #[test]
+    fn a_rule_for_conflicts_is_shown_in_words() {
+        let policy = |rule: &str| {
+            let text = format!(
+                "table='t'\non_conflict={{key=['id'],{rule}}}\n[[column]]\nname='id'\nsource='/id'\n\
+                 transform='copy'\n[[column]]\nname='day'\ntransform='sent-date'\n"
+            );
+            describe(&Policy::parse(&text, "p.toml").unwrap())
+        };
+        for (rule, shown) in [
+            ("do='ignore'", "\na row whose id is in the table already: ignored\n"),
+            (
+                "do='update'",
+                "already: updates the stored one\nwarning: on_conflict updates without `newer_by`",
+            ),
+            ("do='update',newer_by='day'", "already: updates the stored one if its day is greater\n"),
+        ] {
+            assert!(policy(rule).contains(shown), "{}", policy(rule));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::model::UnknownRecord;
+use super::on_conflict::OnConflictEntry;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +16,7 @@ pub(super) struct PolicyFile {
     pub(super) table: Option<Spanned<String>>,
     pub(super) unknown_record: Option<Spanned<UnknownRecord>>,
     pub(super) body: Option<BodyEntry>,
+    pub(super) on_conflict: Option<Spanned<OnConflictEntry>>,
     #[serde(default, rename = "column")]
     pub(super) columns: Vec<Spanned<ColumnEntry>>,
 }
@@ -73,6 +75,14 @@ pub(super) enum Item {
 impl ColumnEntry {
     pub(super) fn get(&self, key: &str) -> Option<&Spanned<Item>> {
         self.0.iter().find(|(name, _)| name.get_ref() == key).map(|(_, item)| item)
+    }
+
+    /// The text of its `name`, whatever else is wrong.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self.get("name")?.get_ref() {
+            Item::Text(name) => Some(name),
+            _ => None,
+        }
     }
 
     /// Every key, and where it is.

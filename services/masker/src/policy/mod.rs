@@ -8,6 +8,7 @@ mod file;
 mod given;
 mod model;
 mod nearest;
+mod on_conflict;
 #[cfg(test)]
 mod option_tests;
 mod personal_data;

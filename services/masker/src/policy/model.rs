@@ -3,6 +3,7 @@
 use veilpost_proto::v1::Target;
 use veilpost_runtime::Feature;
 
+use super::on_conflict::ConflictRule;
 use crate::body::{BodyRule, Source};
 use crate::transform::{Transform, ValueRules};
 
@@ -16,6 +17,8 @@ pub struct Policy {
     pub(crate) unknown_record: UnknownRecord,
     /// How the records are taken out of a body.
     pub(crate) body: BodyRule,
+    /// What happens to a row whose business key is in the table already; without, its message is rejected.
+    pub(crate) on_conflict: Option<ConflictRule>,
     pub(crate) columns: Vec<ColumnRule>,
 }
 
@@ -44,12 +47,20 @@ impl Policy {
     /// What streams to the writer are opened with.
     pub fn target(&self) -> Target {
         let columns = self.columns.iter().map(|column| column.name.clone()).collect();
-        Target { table: self.table.clone(), columns }
+        let on_conflict = self.on_conflict.as_ref().map(ConflictRule::to_contract);
+        Target { table: self.table.clone(), columns, on_conflict }
     }
 
     /// What a writer must know to store what the policy makes.
     pub fn needs(&self) -> Vec<Feature> {
-        self.body.records.iter().map(|_| Feature::Rows).collect()
+        let rows = self.body.records.iter().map(|_| Feature::Rows);
+        rows.chain(self.on_conflict.iter().map(|_| Feature::Upserts)).collect()
+    }
+
+    /// What happens to a row whose business key is in the table already, in words; `None` where the policy
+    /// does not say.
+    pub fn conflict_rule(&self) -> Option<String> {
+        self.on_conflict.as_ref().map(ToString::to_string)
     }
 }
 

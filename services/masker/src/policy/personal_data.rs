@@ -1,6 +1,7 @@
 //! Warnings about a policy: guesses from a field's name whether it holds personal data.
 
 use super::model::{ColumnRule, Policy};
+use super::on_conflict::ConflictRule;
 use crate::body::Source;
 use crate::transform::{FieldTransform, KeylessTransform, Transform};
 
@@ -36,6 +37,7 @@ pub(crate) fn warnings(policy: &Policy) -> Vec<String> {
             guessable.join(", ")
         ));
     }
+    warnings.extend(policy.on_conflict.as_ref().and_then(ConflictRule::warning));
     warnings
 }
 

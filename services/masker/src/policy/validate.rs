@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::column::is_identifier;
 use super::entry::{ColumnEntry, PolicyFile};
 use super::model::{ColumnRule, Policy, UnknownRecord};
+use super::on_conflict::{ConflictRule, OnConflictEntry};
 use super::problem::{PolicyProblem, PolicyText};
 use crate::body::BodyRule;
 
@@ -16,15 +17,17 @@ pub(super) fn validate(file: PolicyFile, text: PolicyText<'_>) -> Result<Policy,
     let table = table(file.table).map_err(|problem| vec![problem]);
     let body = file.body.unwrap_or_default().check();
     let has_envelope = body.as_ref().map_or(true, BodyRule::has_envelope);
+    let on_conflict = on_conflict(file.on_conflict.as_ref(), &file.columns);
     let columns = columns(file.columns, has_envelope, text);
-    let (table, body, columns) = match (table, body, columns) {
-        (Ok(table), Ok(body), Ok(columns)) => (table, body, columns),
-        (table, body, columns) => {
-            return Err([table.err(), body.err(), columns.err()].into_iter().flatten().flatten().collect());
+    let (table, body, on_conflict, columns) = match (table, body, on_conflict, columns) {
+        (Ok(table), Ok(body), Ok(on_conflict), Ok(columns)) => (table, body, on_conflict, columns),
+        (table, body, on_conflict, columns) => {
+            let problems = [table.err(), body.err(), on_conflict.err(), columns.err()];
+            return Err(problems.into_iter().flatten().flatten().collect());
         }
     };
     let unknown_record = unknown_record(file.unknown_record, &columns).map_err(|problem| vec![problem])?;
-    Ok(Policy { digest: digest(text), table, unknown_record, body, columns })
+    Ok(Policy { digest: digest(text), table, unknown_record, body, on_conflict, columns })
 }
 
 /// The first six bytes of the text's SHA-512, in hexadecimal digits.
@@ -43,6 +46,16 @@ fn table(given: Option<Spanned<String>>) -> Result<String, PolicyProblem> {
         return Err(PolicyProblem::new(&table.span(), what));
     }
     Ok(table.into_inner())
+}
+
+/// Names count also where something else is wrong with their columns.
+fn on_conflict(
+    given: Option<&Spanned<OnConflictEntry>>,
+    columns: &[Spanned<ColumnEntry>],
+) -> Result<Option<ConflictRule>, Vec<PolicyProblem>> {
+    let Some(given) = given else { return Ok(None) };
+    let names: Vec<&str> = columns.iter().filter_map(|column| column.get_ref().name()).collect();
+    OnConflictEntry::check(given, &names).map(Some)
 }
 
 fn columns(

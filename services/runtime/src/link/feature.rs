@@ -15,6 +15,8 @@ pub enum Feature {
     Claims,
     /// A writer takes records of several rows, and of none.
     Rows,
+    /// A writer takes targets that say what happens to a row whose business key is in the table already.
+    Upserts,
     /// A reader sends the messages' attributes.
     Attributes,
 }
@@ -24,6 +26,7 @@ impl Feature {
         match self {
             Self::Claims => "veilpost-claims",
             Self::Rows => "veilpost-rows",
+            Self::Upserts => "veilpost-upserts",
             Self::Attributes => "veilpost-attributes",
         }
     }
@@ -45,6 +48,7 @@ impl fmt::Display for Feature {
         formatter.write_str(match self {
             Self::Claims => "rejected records",
             Self::Rows => "several rows of one message",
+            Self::Upserts => "on_conflict",
             Self::Attributes => "message attributes",
         })
     }

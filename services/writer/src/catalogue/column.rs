@@ -21,6 +21,48 @@ pub(crate) struct TableColumn {
     pub(crate) has_default: bool,
     /// Why no value can be stored in it; None for an ordinary column.
     pub(crate) unusable: Option<String>,
+    /// Its name as SQL writes it.
+    pub(crate) sql_name: String,
+    /// Its collation as SQL writes it; None where its type has none.
+    pub(crate) collation: Option<String>,
+    /// Whether its type says which of two values is greater.
+    pub(crate) is_ordered: bool,
+    /// What the writer's role may do with it.
+    pub(crate) rights: ColumnRights,
+}
+
+/// What a role may do with a column, apart from filling it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ColumnRights {
+    pub(crate) select: bool,
+    pub(crate) update: bool,
+}
+
+impl ColumnRights {
+    /// Whether the role has a privilege.
+    pub(crate) fn has(self, privilege: Privilege) -> bool {
+        match privilege {
+            Privilege::Select => self.select,
+            Privilege::Update => self.update,
+        }
+    }
+}
+
+/// A privilege on columns that only targets with `on_conflict` need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Privilege {
+    Select,
+    Update,
+}
+
+impl Privilege {
+    /// As GRANT names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Update => "UPDATE",
+        }
+    }
 }
 
 /// A type and its modifier, as `pg_attribute` has them.

@@ -5,12 +5,15 @@ use super::Table;
 use super::privileges::missing_privileges;
 use crate::database::{DbError, QueryOf, ServerError, Session, within};
 
-/// The columns that the role may not fill.
+/// The privileges on columns that the role lacks, of those that are given.
 const COLUMNS: &str = "
     SELECT current_user::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-           (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_attribute a
-            WHERE a.attrelid = c.oid AND a.attname::text = ANY ($2::text[]) AND a.attnum > 0
-              AND NOT has_column_privilege(c.oid, a.attnum, 'INSERT')),
+           (SELECT string_agg(lacking.what, ', ' ORDER BY lacking.what) FROM (
+                SELECT needed.privilege || ' (' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')' AS what
+                FROM unnest($2::text[], $3::text[]) needed(privilege, name)
+                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname::text = needed.name AND a.attnum > 0
+                WHERE NOT has_column_privilege(c.oid, a.attnum, needed.privilege)
+                GROUP BY needed.privilege) lacking),
            row_security_active(c.oid)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::bigint::oid";
 
@@ -89,7 +92,7 @@ struct Lacking {
 type LackingRow = (String, String, String, String, String, String);
 
 /// Says which privilege a statement on the table lacked, for which role, and how it is granted, as far as the
-/// catalogue can tell.
+/// catalogue can tell. `needed` are the privileges on columns that the statement needs, as GRANT names them.
 ///
 /// # Errors
 ///
@@ -97,19 +100,21 @@ type LackingRow = (String, String, String, String, String, String);
 pub(crate) async fn explain_denial(
     session: &mut Session,
     table: &Table,
-    columns: &[&str],
+    needed: impl Iterator<Item = (&'static str, &str)> + Send,
     error: &ServerError,
 ) -> Result<String, DbError> {
     if let Some(missing) = missing_privileges(session, table).await? {
         return Ok(missing);
     }
-    let by_table = sqlx::query_as(COLUMNS).bind(i64::from(table.oid)).bind(columns);
+    let (privileges, columns): (Vec<_>, Vec<_>) = needed.unzip();
+    let policy = row_policy(&privileges);
+    let by_table = sqlx::query_as(COLUMNS).bind(i64::from(table.oid)).bind(privileges).bind(columns);
     let (role, shown, missing, has_row_security): (String, String, Option<String>, bool) =
         ask(session, by_table).await?;
     if let Some(missing) = missing {
         return Ok(format!(
-            "role {role} lacks: INSERT ({missing}) ON TABLE {shown}. The owner grants it with `GRANT INSERT ON \
-             TABLE {shown} TO {role}`"
+            "role {role} lacks: {missing} ON TABLE {shown}. The owner grants it with `GRANT {missing} ON TABLE \
+             {shown} TO {role}`"
         ));
     }
     let triggers = sqlx::query_as(TRIGGERS).bind(i64::from(table.oid));
@@ -123,7 +128,8 @@ pub(crate) async fn explain_denial(
     if has_row_security && !error.is_nested && is_table_itself {
         return Ok(format!(
             "row-level security of table {shown} refuses the row for role {role}. The owner permits it with `CREATE \
-             POLICY veilpost ON {shown} FOR INSERT TO {role} WITH CHECK (true)`"
+             POLICY veilpost ON {shown} FOR {} TO {role} {}`",
+            policy.0, policy.1
         ));
     }
     let grants: Vec<String> = lacking.iter().take(roles).map(Lacking::grant).collect();
@@ -154,6 +160,15 @@ pub(crate) async fn explain_foreign_owner(
              migrate` as {owner}, and the writer with --migrate false"
         )
     }))
+}
+
+/// The command and the conditions of a policy for rows that permits what needs these privileges.
+fn row_policy(privileges: &[&str]) -> (&'static str, &'static str) {
+    if privileges.iter().all(|privilege| *privilege == "INSERT") {
+        ("INSERT", "WITH CHECK (true)")
+    } else {
+        ("ALL", "USING (true) WITH CHECK (true)")
+    }
 }
 
 /// Where in the statement the privilege was missing.
@@ -229,6 +244,12 @@ mod tests {
         );
         let several = row("INSERT, SELECT").grant();
         assert!(several.contains("such as `GRANT INSERT ON TABLE app.log TO w`"), "{several}");
+    }
+
+    #[test]
+    fn rows_that_are_read_or_updated_need_a_policy_for_all() {
+        assert_eq!(row_policy(&["INSERT", "INSERT"]), ("INSERT", "WITH CHECK (true)"));
+        assert_eq!(row_policy(&["INSERT", "SELECT"]).0, "ALL");
     }
 
     #[test]

@@ -5,17 +5,21 @@ mod denial;
 mod privileges;
 mod read;
 mod table;
+mod unique_index;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-pub(crate) use column::{ColumnKind, DateTimeType, DeclaredType, NumericShape, TableColumn, TextLimit};
+pub(crate) use column::{
+    ColumnKind, ColumnRights, DateTimeType, DeclaredType, NumericShape, Privilege, TableColumn, TextLimit,
+};
 pub(crate) use denial::{explain_denial, explain_foreign_owner};
 pub(crate) use privileges::missing_privileges;
 pub(crate) use read::ReadError;
 pub(crate) use table::{Table, TableName};
+pub(crate) use unique_index::UniqueIndex;
 
 use crate::database::Session;
 
@@ -86,7 +90,7 @@ impl Catalogue {
 pub(crate) mod fixtures {
     //! Columns and tables for the tests of this crate.
 
-    use super::{Arc, ColumnKind, DeclaredType, Table, TableColumn, TextLimit};
+    use super::{Arc, ColumnKind, ColumnRights, DeclaredType, Table, TableColumn, TextLimit, UniqueIndex};
 
     pub(crate) fn column(name: &str) -> TableColumn {
         TableColumn {
@@ -101,6 +105,21 @@ pub(crate) mod fixtures {
             not_null: false,
             has_default: false,
             unusable: None,
+            sql_name: name.to_owned(),
+            collation: Some("pg_catalog.\"default\"".to_owned()),
+            is_ordered: true,
+            rights: ColumnRights { select: true, update: true },
+        }
+    }
+
+    /// An index that serves as the key of `on_conflict`.
+    pub(crate) fn unique_index(columns: &[&str]) -> UniqueIndex {
+        UniqueIndex {
+            name: "only_once".to_owned(),
+            columns: columns.iter().map(ToString::to_string).collect(),
+            unused: None,
+            unfit: None,
+            nulls_distinct: true,
         }
     }
 
@@ -113,6 +132,9 @@ pub(crate) mod fixtures {
             visible: true,
             has_before_triggers: false,
             columns,
+            unique_indexes: Vec::new(),
+            sql_name: "public.logins".to_owned(),
+            role: "writer".to_owned(),
         })
     }
 }

@@ -4,7 +4,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 
 use super::column::TypeName;
-use super::{ColumnKind, DeclaredType, Table, TableColumn, TableName};
+use super::unique_index::{UNIQUE_INDEXES, UniqueIndex};
+use super::{ColumnKind, ColumnRights, DeclaredType, Table, TableColumn, TableName};
 use crate::database::{DbError, Session, quoted, within};
 
 /// Why the definition could not be read.
@@ -20,6 +21,7 @@ pub(crate) enum ReadError {
 /// Unlogged and temporary tables are unfit: a crash would lose their rows, while the ledger keeps their keys.
 const TABLE: &str = "
     SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
+           quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS sql_name, quote_ident(current_user) AS role,
            EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
                    AND t.tgenabled <> 'D' AND t.tgtype & 7 = 7) AS has_before_triggers,
            CASE
@@ -78,7 +80,17 @@ const COLUMNS: &str = "
               UNION ALL
                 SELECT d.typbasetype FROM bound k JOIN pg_type d ON d.oid = k.type WHERE d.typtype = 'd'
             ) SELECT d.typname::text FROM bound k JOIN pg_type d ON d.oid = k.type
-              WHERE d.typtype <> 'd' AND d.typnamespace = 'pg_catalog'::regnamespace) AS bound_name
+              WHERE d.typtype <> 'd' AND d.typnamespace = 'pg_catalog'::regnamespace) AS bound_name,
+           quote_ident(a.attname) AS sql_name,
+           (SELECT quote_ident(m.nspname) || '.' || quote_ident(l.collname)
+            FROM pg_collation l JOIN pg_namespace m ON m.oid = l.collnamespace WHERE l.oid = a.attcollation) AS collation,
+           t.typtype IN ('e', 'r', 'm') OR EXISTS (
+               SELECT FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod AND m.amname = 'btree'
+               WHERE o.opcdefault AND (o.opcintype = t.oid OR EXISTS (
+                   SELECT FROM pg_cast k WHERE k.castsource = t.oid AND k.casttarget = o.opcintype
+                   AND k.castmethod = 'b' AND k.castcontext = 'i'))) AS is_ordered,
+           has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS may_select,
+           has_column_privilege(a.attrelid, a.attnum, 'UPDATE') AS may_update
     FROM base b
     JOIN pg_attribute a ON a.attrelid = $1::bigint::oid AND a.attnum = b.attnum
     JOIN pg_type t ON t.oid = b.type AND t.typtype <> 'd'
@@ -90,6 +102,8 @@ struct TableRow {
     oid: i64,
     schema: String,
     name: String,
+    sql_name: String,
+    role: String,
     has_before_triggers: bool,
     unfit: Option<String>,
 }
@@ -111,6 +125,11 @@ struct ColumnRow {
     declared_typmod: i32,
     /// The built-in type of a range's bounds.
     bound_name: Option<String>,
+    sql_name: String,
+    collation: Option<String>,
+    is_ordered: bool,
+    may_select: bool,
+    may_update: bool,
 }
 
 impl FromRow<'_, PgRow> for TableRow {
@@ -119,6 +138,8 @@ impl FromRow<'_, PgRow> for TableRow {
             oid: row.try_get("oid")?,
             schema: row.try_get("schema")?,
             name: row.try_get("name")?,
+            sql_name: row.try_get("sql_name")?,
+            role: row.try_get("role")?,
             has_before_triggers: row.try_get("has_before_triggers")?,
             unfit: row.try_get("unfit")?,
         })
@@ -142,6 +163,11 @@ impl FromRow<'_, PgRow> for ColumnRow {
             declared_oid: row.try_get("declared_oid")?,
             declared_typmod: row.try_get("declared_typmod")?,
             bound_name: row.try_get("bound_name")?,
+            sql_name: row.try_get("sql_name")?,
+            collation: row.try_get("collation")?,
+            is_ordered: row.try_get("is_ordered")?,
+            may_select: row.try_get("may_select")?,
+            may_update: row.try_get("may_update")?,
         })
     }
 }
@@ -150,21 +176,27 @@ pub(super) async fn read(session: &mut Session, name: &TableName) -> Result<Tabl
     session.begin_apart_at_one_moment().await?;
     let found = fetch(session, name).await;
     match session.end_apart(found).await? {
-        Found::Table(table, _, _) if table.unfit.is_some() => {
-            let why = table.unfit.unwrap_or_default();
+        Found::Table(FoundTable { table: TableRow { unfit: Some(why), .. }, .. }) => {
             Err(ReadError::Unfit(format!("table {name} cannot be written to: {why}")))
         }
-        Found::Table(table, visible, columns) => Ok(table.with(visible, columns)),
+        Found::Table(found) => Ok(found.into()),
         Found::Similar(other) => Err(ReadError::Unfit(missing(name, &other))),
         Found::Nothing => Err(ReadError::Unfit(format!("table {name} does not exist"))),
     }
 }
 
 enum Found {
-    /// Also whether its unqualified name finds it.
-    Table(TableRow, bool, Vec<ColumnRow>),
+    Table(FoundTable),
     Similar(TableName),
     Nothing,
+}
+
+struct FoundTable {
+    table: TableRow,
+    /// Whether its unqualified name finds it.
+    visible: bool,
+    columns: Vec<ColumnRow>,
+    unique_indexes: Vec<UniqueIndex>,
 }
 
 /// Runs in one transaction, so that table and columns are those of one moment.
@@ -189,8 +221,9 @@ async fn fetch_known(
     };
     let table: Option<TableRow> = sqlx::query_as(TABLE).bind(oid).fetch_optional(&mut *connection).await?;
     let Some(table) = table else { return fetch_similar(connection, name).await };
-    let columns = sqlx::query_as(COLUMNS).bind(table.oid).fetch_all(connection).await?;
-    Ok(Found::Table(table, oid == on_path, columns))
+    let columns = sqlx::query_as(COLUMNS).bind(table.oid).fetch_all(&mut *connection).await?;
+    let unique_indexes = sqlx::query_as(UNIQUE_INDEXES).bind(table.oid).fetch_all(connection).await?;
+    Ok(Found::Table(FoundTable { table, visible: oid == on_path, columns, unique_indexes }))
 }
 
 async fn fetch_similar(connection: &mut PgConnection, name: &TableName) -> Result<Found, sqlx::Error> {
@@ -211,15 +244,19 @@ fn missing(name: &TableName, other: &TableName) -> String {
     format!("table {name} does not exist, but {other} does ({why}): for that one, write --table {other}")
 }
 
-impl TableRow {
-    fn with(self, visible: bool, columns: Vec<ColumnRow>) -> Table {
-        Table {
-            oid: oid(self.oid),
-            schema: self.schema,
-            name: self.name,
+impl From<FoundTable> for Table {
+    fn from(found: FoundTable) -> Self {
+        let FoundTable { table, visible, columns, unique_indexes } = found;
+        Self {
+            oid: oid(table.oid),
+            schema: table.schema,
+            name: table.name,
             visible,
-            has_before_triggers: self.has_before_triggers,
+            has_before_triggers: table.has_before_triggers,
             columns: columns.into_iter().map(TableColumn::from).collect(),
+            unique_indexes,
+            sql_name: table.sql_name,
+            role: table.role,
         }
     }
 }
@@ -240,6 +277,10 @@ impl From<ColumnRow> for TableColumn {
             not_null: row.not_null,
             has_default: row.has_default,
             unusable: row.unusable,
+            sql_name: row.sql_name,
+            collation: row.collation,
+            is_ordered: row.is_ordered,
+            rights: ColumnRights { select: row.may_select, update: row.may_update },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::TableColumn;
+use super::{TableColumn, UniqueIndex};
 
 /// A table's name as settings and senders write it: `table` or `schema.table`, in the catalogue's spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,11 @@ pub(crate) struct Table {
     /// Whether a trigger may change a row before its constraints are checked.
     pub(crate) has_before_triggers: bool,
     pub(crate) columns: Vec<TableColumn>,
+    pub(crate) unique_indexes: Vec<UniqueIndex>,
+    /// Its schema and name as SQL writes them.
+    pub(crate) sql_name: String,
+    /// The role that has read this, as SQL writes it.
+    pub(crate) role: String,
 }
 
 impl Table {

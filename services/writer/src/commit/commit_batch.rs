@@ -73,8 +73,13 @@ struct Unanswered {
     _memory: ByteBudgetPermit,
 }
 
-#[cfg(test)]
 impl BatchRecord {
+    /// Its place in the order in which the records of a commit batch arrived.
+    pub(super) fn arrival(&self) -> (usize, usize) {
+        (self.batch, self.record.position)
+    }
+
+    #[cfg(test)]
     pub(super) fn for_tests(record: Record) -> Self {
         Self { batch: 0, record }
     }

@@ -108,7 +108,8 @@ impl Turn<'_> {
         }
         let mut rounds = VecDeque::from(self.run.batch.take_rounds());
         if let Some(first) = rounds.pop_front() {
-            self.run.plan.open(Segment::new(first, InsertMode::Plain));
+            let mode = self.run.batch.target.statements.first_mode();
+            self.run.plan.open(Segment::new(first, mode));
         }
         self.run.later_rounds = Some(rounds);
         Ok(())
@@ -197,9 +198,10 @@ impl Turn<'_> {
         let session = self.session.session().await?;
         let batch = &self.run.batch;
         let (target, records) = (&batch.target, segment.as_records());
+        let rows = segment.as_rows(&target.statements);
         let span = spans::commit(&target.table, records.len(), batch.spans(segment.records.iter()));
         let begun = Instant::now();
-        let insert = insert(session, &target.statements, &records, segment.mode);
+        let insert = insert(session, &target.statements, &records, &rows, segment.mode);
         let (inserted, warned) = watch_warnings(insert.instrument(span.clone())).await;
         spans::committed(&span, &inserted);
         let new_keys = inserted?;
@@ -308,7 +310,8 @@ impl Turn<'_> {
         }
         for (segment, new_keys) in committed {
             let mut found = LedgerEntries::default();
-            if let NewKeys::Only(new) = new_keys {
+            metrics::rows_superseded(new_keys.superseded());
+            if let NewKeys::Only { keys: new, .. } = new_keys {
                 let keys = segment.records.iter().map(|record| (record.record.key, record.record.sent_ms));
                 found = self.entries(keys, new).await?;
             }

@@ -22,7 +22,11 @@ use crate::target::{InsertMode, InsertStatements};
 #[derive(Debug)]
 pub(crate) enum NewKeys {
     All,
-    Only(BTreeSet<Key>),
+    Only {
+        keys: BTreeSet<Key>,
+        /// How many rows of these keys gave way to others by the target's `on_conflict`.
+        superseded: u64,
+    },
 }
 
 impl NewKeys {
@@ -30,7 +34,15 @@ impl NewKeys {
     pub(super) fn count(&self, records: usize) -> usize {
         match self {
             Self::All => records,
-            Self::Only(keys) => keys.len(),
+            Self::Only { keys, .. } => keys.len(),
+        }
+    }
+
+    /// How many rows of stored records gave way to others.
+    pub(super) fn superseded(&self) -> u64 {
+        match self {
+            Self::All => 0,
+            Self::Only { superseded, .. } => *superseded,
         }
     }
 }
@@ -38,16 +50,17 @@ impl NewKeys {
 /// Stores all records and their keys, or nothing; returns the keys that were new.
 ///
 /// The records' keys must be distinct and sorted: statements that insert keys in the same order cannot
-/// deadlock, and a key that is twice in one statement would be stored twice.
+/// deadlock, and a key that is twice in one statement would be stored twice. `rows` are the same records in
+/// the order in which their rows are bound.
 pub(crate) async fn insert(
     session: &mut Session,
     statements: &InsertStatements,
     records: &[&Record],
+    rows: &[&Record],
     mode: InsertMode,
 ) -> Result<NewKeys, DbError> {
     assert!(records.is_sorted_by(|one, next| one.key < next.key), "keys are distinct and sorted");
-    let columns = records.first().map_or(0, |record| record.columns());
-    let query = bind(statements.sql(mode), records, columns, mode);
+    let query = bind(statements.sql(mode), records, rows, mode);
     let deadline = session.deadline();
     match mode {
         InsertMode::Plain => {
@@ -60,7 +73,9 @@ pub(crate) async fn insert(
                 return Err(outdated());
             }
             let keys = rows.iter().map(|row| sqlx::Row::try_get::<Option<Uuid>, _>(row, 0).transpose());
-            Ok(NewKeys::Only(keys.flatten().map(|key| key.map(Key::from)).collect::<Result<_, _>>()?))
+            let keys = keys.flatten().map(|key| key.map(Key::from)).collect::<Result<_, _>>()?;
+            let superseded: i64 = rows.first().map_or(Ok(0), |row| sqlx::Row::try_get(row, 2))?;
+            Ok(NewKeys::Only { keys, superseded: superseded.unsigned_abs() })
         }
     }
 }
@@ -87,9 +102,10 @@ pub(crate) async fn insert_without_ledger(
 fn bind<'query>(
     sql: Arc<str>,
     records: &'query [&Record],
-    columns: usize,
+    rows: &'query [&Record],
     mode: InsertMode,
 ) -> Query<'query, Postgres, PgArguments> {
+    let columns = records.first().map_or(0, |record| record.columns());
     let slots = records.iter().map(|record| slot_of(record.sent_ms));
     let keys = records.iter().map(|record| record.key.uuid());
     let mut arguments = PgArguments::default();
@@ -98,9 +114,9 @@ fn bind<'query>(
         sqlx::query_with(AssertSqlSafe(sql), arguments).bind(slots.bind_iter()).bind(keys.bind_iter());
     let query = match mode {
         InsertMode::Plain => query,
-        InsertMode::Skipping => query.bind(keys_of_rows(records).bind_iter()),
+        InsertMode::Skipping => query.bind(keys_of_rows(rows).bind_iter()),
     };
-    bind_rows(query, records, columns)
+    bind_rows(query, rows, columns)
 }
 
 /// The key of each row, so that the rows of a key that is known are skipped.

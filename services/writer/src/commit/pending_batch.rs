@@ -52,7 +52,8 @@ pub(in crate::commit) mod fixtures {
 
     /// A target with one column.
     pub(in crate::commit) fn target(column: TableColumn) -> Arc<ResolvedTarget> {
-        let wanted = v1::Target { table: "logins".into(), columns: vec![column.name.clone()] };
+        let columns = vec![column.name.clone()];
+        let wanted = v1::Target { table: "logins".into(), columns, ..v1::Target::default() };
         Arc::new(ResolvedTarget::resolve(&table(vec![column]), &wanted).unwrap())
     }
 

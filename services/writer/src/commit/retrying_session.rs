@@ -154,8 +154,7 @@ impl RetryingSession {
         if !server.is_unexplained_denial() {
             return error;
         }
-        let columns: Vec<&str> = target.columns.iter().map(|column| column.name.as_str()).collect();
-        match explain_denial(session, &target.table, &columns, server).await {
+        match explain_denial(session, &target.table, target.privileges(), server).await {
             Ok(found) => server.explained(found).into(),
             Err(failed) => {
                 tracing::debug!(error = failed.to_string(), "cannot find out which privilege is missing");

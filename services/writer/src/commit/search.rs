@@ -84,7 +84,8 @@ async fn run(
     let mut transaction = Transaction::begin(session.session().await?).await?;
     while let Some(part) = search.open.pop_front() {
         let (records, mode) = (part.segment.as_records(), part.segment.mode);
-        match insert(transaction.session(), &target.statements, &records, mode).await {
+        let rows = part.segment.as_rows(&target.statements);
+        match insert(transaction.session(), &target.statements, &records, &rows, mode).await {
             Ok(new_keys) => {
                 search.stored(part, new_keys);
                 transaction.keep().await?;

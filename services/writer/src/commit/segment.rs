@@ -4,7 +4,7 @@ use super::commit_batch::BatchRecord;
 use super::recovery::{FailedStatement, FailureHistory, Recovery};
 use crate::database::{Blame, DbError};
 use crate::record::Record;
-use crate::target::InsertMode;
+use crate::target::{InsertMode, InsertStatements};
 
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -23,6 +23,15 @@ impl Segment {
     /// The records as a statement takes them.
     pub(super) fn as_records(&self) -> Vec<&Record> {
         self.records.iter().map(|record| &record.record).collect()
+    }
+
+    /// The records in the order in which their rows are bound: as they arrived, where that matters.
+    pub(super) fn as_rows(&self, statements: &InsertStatements) -> Vec<&Record> {
+        let mut records: Vec<&BatchRecord> = self.records.iter().collect();
+        if statements.keep_order_of_rows() {
+            records.sort_by_key(|record| record.arrival());
+        }
+        records.into_iter().map(|record| &record.record).collect()
     }
 
     pub(super) fn halves(mut self) -> [Self; 2] {

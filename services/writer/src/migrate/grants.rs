@@ -27,23 +27,37 @@ const SEQUENCES: &str = "
 /// privilege from elsewhere.
 const SUFFICES: &str = "
     SELECT has_schema_privilege($1, relnamespace, 'USAGE') AND has_table_privilege($1, oid, 'INSERT')
+           AND (SELECT bool_and(has_column_privilege($1, oid, name, 'SELECT')) FROM unnest($3::text[] || $4::text[]) name)
+               IS DISTINCT FROM false
+           AND (SELECT bool_and(has_column_privilege($1, oid, name, 'UPDATE')) FROM unnest($4::text[]) name)
+               IS DISTINCT FROM false
     FROM pg_class WHERE oid = $2::bigint::oid";
 
-/// Grants `role` what the writer needs for the table. Waits until both exist.
+/// What a role gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grants<'a> {
+    pub(crate) role: &'a str,
+    /// The columns of a policy's `on_conflict` that it may read, and those that it may read and update.
+    pub(crate) key: &'a [String],
+    pub(crate) update: &'a [String],
+}
+
+/// Grants a role what the writer needs for the table. Waits until both exist.
 pub(crate) async fn grant_when_possible(
     database: &Database,
-    role: &str,
+    grants: Grants<'_>,
     table: TableName,
 ) -> anyhow::Result<()> {
     let catalogue = Catalogue::new(table);
     let mut retry = StartRetry::once("cannot grant yet; trying again");
-    while let Err(error) = try_grant(database, role, &catalogue).await {
+    while let Err(error) = try_grant(database, grants, &catalogue).await {
         retry.wait_after(error).await?;
     }
     Ok(())
 }
 
-async fn try_grant(database: &Database, role: &str, catalogue: &Catalogue) -> Result<(), StartError> {
+async fn try_grant(database: &Database, grants: Grants<'_>, catalogue: &Catalogue) -> Result<(), StartError> {
+    let role = grants.role;
     let mut session = database.connect_apart().await?;
     let deadline = session.deadline();
     let is_self = sqlx::query_scalar(IS_SELF).bind(role).fetch_optional(session.connection());
@@ -57,28 +71,42 @@ async fn try_grant(database: &Database, role: &str, catalogue: &Catalogue) -> Re
         None => return Err(StartError::NotYet(format!("role {role} does not exist"))),
     }
     let table = catalogue.refresh(&mut session).await?;
-    let granted = within(deadline, grant(session.connection(), role, &table)).await.map_err(StartError::from);
-    if explained(&mut session, granted).await? {
+    refuse_unknown_columns(grants, &table)?;
+    let granted = within(deadline, grant(session.connection(), grants, &table)).await;
+    if explained(&mut session, granted.map_err(StartError::from)).await? {
         return Ok(());
     }
     Err(StartError::Final(format!(
-        "{role} may not insert into {}.{}: its owner must grant that",
+        "{role} may not write to {}.{}: its owner must grant that",
         table.schema, table.name
     )))
 }
 
+fn refuse_unknown_columns(grants: Grants<'_>, table: &Table) -> Result<(), StartError> {
+    let is_known = |name: &String| table.columns.iter().any(|column| column.name == *name);
+    match grants.key.iter().chain(grants.update).find(|name| !is_known(name)) {
+        Some(unknown) => Err(StartError::Final(format!("table {} has no column {unknown}", table.sql_name))),
+        None => Ok(()),
+    }
+}
+
 /// Returns whether the role can write to the table now.
-async fn grant(connection: &mut PgConnection, role: &str, table: &Table) -> Result<bool, sqlx::Error> {
+async fn grant(
+    connection: &mut PgConnection,
+    grants: Grants<'_>,
+    table: &Table,
+) -> Result<bool, sqlx::Error> {
     let sequences: Vec<String> =
         sqlx::query_scalar(SEQUENCES).bind(i64::from(table.oid)).fetch_all(&mut *connection).await?;
     // Statements that travel together are one transaction.
-    sqlx::raw_sql(AssertSqlSafe(statements(role, table, &sequences))).execute(&mut *connection).await?;
-    sqlx::query_scalar(SUFFICES).bind(role).bind(i64::from(table.oid)).fetch_one(connection).await
+    sqlx::raw_sql(AssertSqlSafe(statements(grants, table, &sequences))).execute(&mut *connection).await?;
+    let suffices = sqlx::query_scalar(SUFFICES).bind(grants.role).bind(i64::from(table.oid));
+    suffices.bind(grants.key).bind(grants.update).fetch_one(connection).await
 }
 
 /// Revokes first whatever the role has in schema `veilpost`, from an earlier version or by hand.
-fn statements(role: &str, table: &Table, sequences: &[String]) -> String {
-    let role = quoted(role);
+fn statements(grants: Grants<'_>, table: &Table, sequences: &[String]) -> String {
+    let role = quoted(grants.role);
     let (schema, name) = (quoted(&table.schema), quoted(&table.name));
     let leaves = leaves().collect::<Vec<_>>().join(", ");
     let mut statements = format!(
@@ -92,5 +120,13 @@ fn statements(role: &str, table: &Table, sequences: &[String]) -> String {
     );
     statements
         .extend(sequences.iter().map(|sequence| format!("GRANT USAGE ON SEQUENCE {sequence} TO {role};")));
+    let names = |columns: &[String]| columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+    for (privilege, columns) in [("SELECT", grants.key), ("SELECT", grants.update), ("UPDATE", grants.update)]
+    {
+        if !columns.is_empty() {
+            let columns = names(columns);
+            statements.push_str(&format!("GRANT {privilege} ({columns}) ON {schema}.{name} TO {role};"));
+        }
+    }
     statements
 }

@@ -14,7 +14,7 @@ use crate::database::{Database, DbError, Session, within};
 use crate::settings::MigrateSettings;
 use crate::start_retry::{StartError, StartRetry, refuse_mixed_sessions};
 use default_table::create_default_table;
-use grants::grant_when_possible;
+use grants::{Grants, grant_when_possible};
 use migrations::migrations;
 use schemas::{check_right_to_create, check_schemas};
 
@@ -38,7 +38,9 @@ async fn migrate_and_grant(database: &Database, settings: &MigrateSettings) -> a
     migrate_with(StartRetry::once(CANNOT_MIGRATE), database, &settings.table).await?;
     tracing::info!("migrations are up to date");
     if let Some(role) = &settings.grant_to {
-        grant_when_possible(database, role, TableName::parse(&settings.table)).await?;
+        let MigrateSettings { on_conflict_key: key, on_conflict_update: update, .. } = settings;
+        let grants = Grants { role, key, update };
+        grant_when_possible(database, grants, TableName::parse(&settings.table)).await?;
         tracing::info!(
             role,
             table = settings.table,

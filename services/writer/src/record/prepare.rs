@@ -162,8 +162,8 @@ mod tests {
             TableColumn { kind: ColumnKind::Text { limit: TextLimit::Characters(2) }, ..column("short") };
         let strict = TableColumn { not_null: true, ..column("strict") };
         let columns = vec!["short".to_owned(), "strict".to_owned()];
-        ResolvedTarget::resolve(&table(vec![short, strict]), &v1::Target { table: "logins".into(), columns })
-            .unwrap()
+        let wanted = v1::Target { table: "logins".into(), columns, ..v1::Target::default() };
+        ResolvedTarget::resolve(&table(vec![short, strict]), &wanted).unwrap()
     }
 
     fn record(values: &[Option<&str>]) -> MaskedRecord {
@@ -281,8 +281,8 @@ mod tests {
         let other = TableColumn { kind: ColumnKind::Other, ..column("other") };
         let columns = ["text", "number", "other", "null"].map(str::to_owned).to_vec();
         let table = table(vec![column("text"), number, other, column("null")]);
-        let target =
-            ResolvedTarget::resolve(&table, &v1::Target { table: "logins".into(), columns }).unwrap();
+        let wanted = v1::Target { table: "logins".into(), columns, ..v1::Target::default() };
+        let target = ResolvedTarget::resolve(&table, &wanted).unwrap();
         let values = [
             Some(Sent::Boolean(true)),
             Some(Sent::Number("7.0".into())),

@@ -1,8 +1,10 @@
 //! The target of a stream, resolved against the catalogue.
 
+mod conflict;
 mod definition;
 mod own;
 mod sql;
+mod upsert;
 
 use std::sync::Arc;
 
@@ -12,14 +14,19 @@ use veilpost_proto::v1;
 pub(crate) use own::OwnParts;
 pub(crate) use sql::{InsertMode, InsertStatements};
 
-use crate::catalogue::{Table, TableColumn, TableName};
+use crate::catalogue::{Privilege, Table, TableColumn, TableName};
 use crate::database::{DbError, ServerError};
+use conflict::ConflictRule;
 
 /// The table, the columns that a stream fills, and the statements that fill them.
 #[derive(Debug)]
 pub(crate) struct ResolvedTarget {
     pub(crate) table: Arc<Table>,
     pub(crate) columns: Vec<TableColumn>,
+    /// What happens to a row whose business key is in the table already, as its sender wants it.
+    on_conflict: Option<v1::OnConflict>,
+    /// The same, resolved.
+    rule: Option<ConflictRule>,
     pub(crate) statements: InsertStatements,
 }
 
@@ -38,12 +45,20 @@ pub(crate) enum Mismatch {
     Twice(String),
     #[error("no columns")]
     NoColumns,
+    #[error("on_conflict: {0}")]
+    Rule(String),
+    #[error("on_conflict: {0}")]
+    Index(String),
+    #[error("{0}")]
+    Rights(String),
 }
 
 impl From<Mismatch> for Status {
     fn from(mismatch: Mismatch) -> Self {
         match mismatch {
-            Mismatch::Twice(_) | Mismatch::NoColumns => Self::invalid_argument(mismatch.to_string()),
+            Mismatch::Twice(_) | Mismatch::NoColumns | Mismatch::Rule(_) => {
+                Self::invalid_argument(mismatch.to_string())
+            }
             _ => Self::failed_precondition(mismatch.to_string()),
         }
     }
@@ -58,19 +73,37 @@ impl ResolvedTarget {
         if let Some(missing) = missing_column(table, &columns) {
             return Err(Mismatch::Missing(missing.name.clone()));
         }
-        let statements = InsertStatements::new(table, &columns);
-        Ok(Self { table: Arc::clone(table), columns, statements })
+        let on_conflict = wanted.on_conflict.clone();
+        let rule = on_conflict.as_ref().map(|wanted| ConflictRule::resolve(table, &columns, wanted));
+        let rule = rule.transpose()?;
+        let statements = InsertStatements::new(table, &columns, rule.as_ref());
+        Ok(Self { table: Arc::clone(table), columns, on_conflict, rule, statements })
     }
 
     /// Whether one statement can store records of both.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.table, &other.table) && self.columns == other.columns
+        Arc::ptr_eq(&self.table, &other.table)
+            && self.columns == other.columns
+            && self.on_conflict == other.on_conflict
+    }
+
+    /// The privileges on columns that storing needs: their names in GRANT, and the columns.
+    pub(crate) fn privileges(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let insert = self.columns.iter().map(|column| ("INSERT", &*column.name));
+        let of_rule = [Privilege::Select, Privilege::Update].into_iter().flat_map(move |privilege| {
+            let needs =
+                move |position| self.rule.as_ref().is_some_and(|rule| rule.needs(privilege, position));
+            let columns = self.columns.iter().enumerate().filter(move |(position, _)| needs(*position));
+            columns.map(move |(_, column)| (privilege.name(), &*column.name))
+        });
+        insert.chain(of_rule)
     }
 
     /// The status that ends a stream with this target after the table's definition has changed to `table`.
     pub(crate) fn outdated_by(&self, table: &Arc<Table>) -> Status {
         let columns = self.columns.iter().map(|column| column.name.clone()).collect();
-        let wanted = v1::Target { table: format!("{}.{}", self.table.schema, self.table.name), columns };
+        let table_name = format!("{}.{}", self.table.schema, self.table.name);
+        let wanted = v1::Target { table: table_name, columns, on_conflict: self.on_conflict.clone() };
         match Self::resolve(table, &wanted) {
             Ok(_) => Status::unavailable("the table's definition has changed"),
             Err(mismatch) => mismatch.into(),
@@ -129,7 +162,8 @@ mod tests {
 
     fn resolve(table: &Arc<Table>, name: &str, columns: &[&str]) -> Result<(), Mismatch> {
         let columns = columns.iter().map(ToString::to_string).collect();
-        ResolvedTarget::resolve(table, &v1::Target { table: name.to_owned(), columns }).map(|_| ())
+        let wanted = v1::Target { table: name.to_owned(), columns, ..v1::Target::default() };
+        ResolvedTarget::resolve(table, &wanted).map(|_| ())
     }
 
     #[test]

@@ -130,7 +130,8 @@ mod tests {
     use veilpost_proto::v1;
 
     fn target() -> ResolvedTarget {
-        let wanted = v1::Target { table: "logins".into(), columns: vec!["a".into()] };
+        let wanted =
+            v1::Target { table: "logins".into(), columns: vec!["a".into()], ..v1::Target::default() };
         ResolvedTarget::resolve(&table(vec![column("a")]), &wanted).unwrap()
     }
 

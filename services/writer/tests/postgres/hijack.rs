@@ -1,15 +1,16 @@
 //! Whoever may create in a schema of the search path cannot make the writer run what they wrote.
 
 use sqlx::{AssertSqlSafe, PgConnection};
-use veilpost_proto::v1::Reason;
+use veilpost_proto::v1::{ConflictAction, OnConflict, Reason, Target};
 
-use crate::masker::{DUPLICATE, STORED, only_rejection, record, text};
+use crate::masker::{DUPLICATE, STORED, names, number, only_rejection, record, text};
 use crate::test_database::TestDatabase;
 
 /// Everybody may create in schema public, as in Postgres 14. Mood is judged by Postgres alone.
 const OPEN: &str = "
     CREATE SCHEMA events; CREATE TYPE events.mood AS ENUM ('sad');
-    CREATE TABLE events.logins (id serial, user_id text, mood events.mood, at timestamptz)";
+    CREATE TABLE events.logins (id serial, user_id text, mood events.mood, at timestamptz);
+    CREATE TABLE events.orders (id numeric(5,1) PRIMARY KEY, status text, at timestamptz(3))";
 
 /// Shadows everything that has a name: the functions that give a better match than the polymorphic ones of
 /// the catalogue, each function and operator of the catalogue whose types allow it, its types and its tables.
@@ -109,6 +110,35 @@ async fn writer_is_safe(database: &TestDatabase, setting: &str) {
     assert_eq!(stream.store(records()).await.outcomes, [DUPLICATE; 2]);
     let refused = stream.store(vec![record(3, vec![text("a"), text("merry"), text(at)])]).await;
     assert_eq!(only_rejection(&refused).0, Reason::InvalidValue);
+    writer.stop().await;
+    upserts_are_safe(database, &role).await;
+}
+
+/// The statements of `on_conflict`, with keys and times that are rounded.
+async fn upserts_are_safe(database: &TestDatabase, role: &str) {
+    let rights = ["--on-conflict-key", "id", "--on-conflict-update", "status,at"];
+    let table = ["--grant-to", role, "--table", "events.orders"];
+    database.migrate(&[&table[..], &rights].concat()).await.unwrap();
+    let writer = database.start_writer_as(role, &["--migrate", "false", "--table", "events.orders"]);
+    writer.wait_until_ready().await;
+    for (newer_by, action) in [("at", ConflictAction::Update), ("", ConflictAction::Ignore)] {
+        let on_conflict =
+            OnConflict { key: names(&["id"]), action: action.into(), newer_by: newer_by.to_owned() };
+        let target = Target {
+            table: "events.orders".to_owned(),
+            columns: names(&["id", "status", "at"]),
+            on_conflict: Some(on_conflict),
+        };
+        let mut stream = writer.open_target(target).await.unwrap();
+        let order = |id: &str, key| {
+            record(format!("{newer_by}{id}"), vec![number(key), text("new"), text("2026-11-29")])
+        };
+        let outcomes =
+            stream.store(vec![order("x", "1.01"), order("y", "1.04"), order("z", "2")]).await.outcomes;
+        assert_eq!(outcomes, [STORED; 3]);
+    }
+    let rows = "SELECT pg_catalog.count(*)::pg_catalog.text FROM events.orders";
+    assert_eq!(database.text(rows).await, "2");
     writer.stop().await;
 }
 

@@ -22,4 +22,7 @@ mod tls;
 mod types;
 mod undecided;
 mod upkeep;
+mod upsert_rights;
+mod upserts;
+mod upserts_at_random;
 mod words;

@@ -35,10 +35,17 @@ impl RunningWriter {
 
     /// Opens a stream as a masker does.
     pub(crate) async fn open(&self, table: &str, columns: &[&str]) -> Result<MaskerStream, Status> {
-        let columns = columns.iter().map(ToString::to_string).collect();
-        let target = Some(Target { table: table.to_owned(), columns });
-        self.send_first(MaskedBatch { target, ..MaskedBatch::default() }).await
+        self.open_target(Target { table: table.to_owned(), columns: names(columns), on_conflict: None }).await
     }
+
+    /// Opens a stream for any target.
+    pub(crate) async fn open_target(&self, target: Target) -> Result<MaskerStream, Status> {
+        self.send_first(MaskedBatch { target: Some(target), ..MaskedBatch::default() }).await
+    }
+}
+
+pub(crate) fn names(columns: &[&str]) -> Vec<String> {
+    columns.iter().map(ToString::to_string).collect()
 }
 
 async fn connect_client(address: &str) -> WriterClient<tonic::transport::Channel> {

@@ -45,7 +45,8 @@ async fn a_column_added_later_is_found() {
 async fn the_first_message_has_the_target_and_nothing_else() {
     let database = TestDatabase::with("").await;
     let writer = database.ready_writer(&[]).await;
-    let target = Some(Target { table: "user_logins".into(), columns: vec!["user_id".into()] });
+    let target =
+        Some(Target { table: "user_logins".into(), columns: vec!["user_id".into()], ..Target::default() });
     let records = MaskedBatch::encoded([record(1, vec![null()])]);
     for first in [
         MaskedBatch::default(),
