@@ -86,7 +86,7 @@ async fn waiting(sqs: &aws_sdk_sqs::Client, queue: &str) -> u64 {
     ];
     let ask = sqs.get_queue_attributes().queue_url(url(sqs, queue).await);
     let found = ask.set_attribute_names(Some(names.to_vec())).send().await.unwrap().attributes.unwrap();
-    names.iter().map(|name| found[name].parse::<u64>().unwrap()).sum()
+    names.iter().map(|name| found.get(name).unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// The reasons of the dead letters.

@@ -147,7 +147,9 @@ async fn while_sends_to_the_dead_letter_queue_are_denied_nothing_is_deleted_and_
     let (visible, hidden) = harness.sqs.counts(&harness.url).await;
     assert_eq!(visible + hidden, 3, "nothing is deleted");
     harness.dead_has(0).await;
-    sends.iter().for_each(|call| harness.sqs.mend(call));
+    for call in sends {
+        harness.sqs.mend(call);
+    }
     harness.dead_has(3).await;
     harness.source_has(0, 0).await;
     for dead_letter in harness.sqs.receive(&harness.dead).await {

@@ -2,6 +2,7 @@
 
 /// A column of the target table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of the catalogue, whatever the others are")]
 pub(crate) struct TableColumn {
     pub(crate) name: String,
     /// How its values are judged; those of its elements, when it is an array.

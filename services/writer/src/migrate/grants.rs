@@ -121,12 +121,11 @@ fn statements(grants: Grants<'_>, table: &Table, sequences: &[String]) -> String
     statements
         .extend(sequences.iter().map(|sequence| format!("GRANT USAGE ON SEQUENCE {sequence} TO {role};")));
     let names = |columns: &[String]| columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    for (privilege, columns) in [("SELECT", grants.key), ("SELECT", grants.update), ("UPDATE", grants.update)]
-    {
-        if !columns.is_empty() {
-            let columns = names(columns);
-            statements.push_str(&format!("GRANT {privilege} ({columns}) ON {schema}.{name} TO {role};"));
-        }
-    }
+    let on_columns = [("SELECT", grants.key), ("SELECT", grants.update), ("UPDATE", grants.update)];
+    statements.extend(on_columns.into_iter().filter(|(_, columns)| !columns.is_empty()).map(
+        |(privilege, columns)| {
+            format!("GRANT {privilege} ({}) ON {schema}.{name} TO {role};", names(columns))
+        },
+    ));
     statements
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
 use veilpost_proto::v1::{ConflictAction, MaskedRecord};
 
 use crate::masker::{DUPLICATE, MaskerStream, REJECTED, STORED, record};
@@ -100,13 +101,11 @@ async fn whatever_comes(rule: (ConflictAction, &str), seed: u64) {
             streams.push((writer.open_orders(rule).await.unwrap(), copies));
         }
     }
-    let sending = streams
+    let sending: JoinSet<_> = streams
         .into_iter()
-        .map(|(mut stream, copies)| tokio::spawn(async move { send(&mut stream, &copies).await }));
-    let mut stored = 0;
-    for done in sending.collect::<Vec<_>>() {
-        stored += done.await.unwrap();
-    }
+        .map(|(mut stream, copies)| async move { send(&mut stream, &copies).await })
+        .collect();
+    let stored: usize = sending.join_all().await.into_iter().sum();
     let good = messages.iter().filter(|message| !message.is_poison).count();
     assert_eq!(stored, good, "each message is stored once");
     let (by_key, keyless) = allowed(&messages, rule == NEWEST);
@@ -146,10 +145,10 @@ async fn writers_with_the_same_keys_do_not_deadlock() {
         let writer = database
             .ready_writer(&["--table", "orders", "--connections", "4", "--batch-records", "200"])
             .await;
-        let mut sending = Vec::new();
+        let mut sending = JoinSet::new();
         for stream in 0..4 {
             let mut opened = writer.open_orders(rule).await.unwrap();
-            sending.push(tokio::spawn(async move {
+            sending.spawn(async move {
                 let mut random = StdRng::seed_from_u64(stream);
                 for batch in 0..15 {
                     let mut keys: Vec<_> = (0..200).map(|key| format!("{batch}-{key}")).collect();
@@ -160,11 +159,9 @@ async fn writers_with_the_same_keys_do_not_deadlock() {
                         .map(|key| crate::upserts::order(&format!("{stream} {key}"), key, &at, "new"));
                     assert_eq!(opened.store(messages.collect()).await.outcomes, [STORED; 200]);
                 }
-            }));
+            });
         }
-        for done in sending {
-            done.await.unwrap();
-        }
+        sending.join_all().await;
         writer.stop().await;
         let deadlocks = "SELECT deadlocks::text FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(database.text(deadlocks).await, "0", "{rule:?}");
