@@ -181,7 +181,7 @@ impl CommitBatch {
                     RecordOutcome::Rejected(found.reason(&record.record.key), "rejected before".to_owned())
                 }
             };
-            self.answer(record.batch, record.record.position, Some(record.record.message_id()), outcome);
+            self.answer(record.batch, record.record.position, || Some(record.record.message_id()), outcome);
         }
     }
 
@@ -216,7 +216,7 @@ impl CommitBatch {
                 Fate::Stored | Fate::Duplicate => RecordOutcome::Duplicate,
                 Fate::Rejected => RecordOutcome::Rejected(claim.reason, claim.detail),
             };
-            let noted = claim.by_definition.then_some(claim.message_id.as_str());
+            let noted = || claim.by_definition.then_some(claim.message_id.as_str());
             self.answer(batch, claim.position, noted, outcome);
         }
     }
@@ -231,7 +231,7 @@ impl CommitBatch {
             warn_of_window(&claim.message_id, claim.sent_ms);
             RecordOutcome::Undecided(OUTSIDE_WINDOW.to_owned())
         };
-        let noted = claim.by_definition.then_some(claim.message_id.as_str());
+        let noted = || claim.by_definition.then_some(claim.message_id.as_str());
         self.answer(batch, claim.position, noted, outcome);
     }
 
@@ -281,7 +281,7 @@ impl CommitBatch {
                 return self.answer(
                     record.batch,
                     record.record.position,
-                    Some(record.record.message_id()),
+                    || Some(record.record.message_id()),
                     other,
                 );
             }
@@ -290,9 +290,15 @@ impl CommitBatch {
         self.claims.push(BatchClaim { batch: record.batch, claim });
     }
 
-    /// Without a message id, a rejection is not noted on the batch's span: the masker has noted it on its
-    /// own.
-    fn answer(&mut self, batch: usize, position: usize, message_id: Option<&str>, outcome: RecordOutcome) {
+    /// `message_id` is asked for a rejection only, since finding it reads the whole record. Without one, the
+    /// rejection is not noted on the batch's span: the masker has noted it on its own.
+    fn answer<'a>(
+        &mut self,
+        batch: usize,
+        position: usize,
+        message_id: impl FnOnce() -> Option<&'a str>,
+        outcome: RecordOutcome,
+    ) {
         if let Some(batch) = self.batches.get_mut(batch) {
             batch.settle(position, message_id, outcome);
         }
@@ -335,9 +341,16 @@ fn warn_of_window(message_id: &str, sent_timestamp_ms: i64) {
 }
 
 impl OpenReceipt {
-    fn settle(&mut self, position: usize, message_id: Option<&str>, outcome: RecordOutcome) {
+    fn settle<'a>(
+        &mut self,
+        position: usize,
+        message_id: impl FnOnce() -> Option<&'a str>,
+        outcome: RecordOutcome,
+    ) {
         let Some(open) = &mut self.open else { return };
-        if let (RecordOutcome::Rejected(reason, _), Some(message_id)) = (&outcome, message_id) {
+        if let RecordOutcome::Rejected(reason, _) = &outcome
+            && let Some(message_id) = message_id()
+        {
             telemetry::note_rejection(&self.span, message_id, reason.name());
         }
         outcome.write_to(&mut open.receipt, position);
