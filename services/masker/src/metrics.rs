@@ -63,8 +63,8 @@ pub(crate) fn count_masked(records: usize) {
     counter!(MASKED_RECORDS).increment(numbers::to_u64(records));
 }
 
-pub(crate) fn count_rows(rows: u32) {
-    counter!(MASKED_ROWS).increment(rows.into());
+pub(crate) fn count_rows(rows: u64) {
+    counter!(MASKED_ROWS).increment(rows);
 }
 
 pub(crate) fn count_unknown(rows: usize) {

@@ -59,19 +59,22 @@ async fn mask_all(mask: &Mask, mut batch: RawBatch) -> (ReceiptBuilder, Vec<Chun
         batch.trace = Some(own);
     }
     let mut chunks = Chunks::of(&mut batch);
+    let mut rows = 0_u64;
     for (position, record) in batch.records.into_iter().enumerate() {
         if position % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
             tokio::task::yield_now().await;
         }
-        mask_one(mask, position, &record, now, &mut chunks);
+        rows += u64::from(mask_one(mask, position, &record, now, &mut chunks));
     }
     metrics::record_batch(started.elapsed());
     let chunks = chunks.into_vec();
     metrics::count_masked(chunks.iter().map(|chunk| chunk.batch.records.len()).sum());
+    metrics::count_rows(rows);
     (receipt, chunks)
 }
 
-fn mask_one(mask: &Mask, position: usize, record: &RawRecord, now: Timestamp, chunks: &mut Chunks) {
+/// Returns how many rows the record becomes.
+fn mask_one(mask: &Mask, position: usize, record: &RawRecord, now: Timestamp, chunks: &mut Chunks) -> u32 {
     // A record that makes the masker panic is left in the queue; the other records of its batch go on.
     let masked = std::panic::catch_unwind(AssertUnwindSafe(|| mask.apply(record, now)));
     match masked {
@@ -79,16 +82,15 @@ fn mask_one(mask: &Mask, position: usize, record: &RawRecord, now: Timestamp, ch
             warn_of_unreadable(record, &masked.unreadable_versions);
             warn_of_unknown(mask, record, &masked);
             if chunks.push(position, &masked.record).is_ok() {
-                metrics::count_rows(masked.record.rows.unwrap_or(1));
-            } else {
-                let detail =
-                    format!("masked, the message is larger than {} MiB", MAX_BATCH_BYTES / 1024 / 1024);
-                reject(position, record, Rejected { reason: Reason::TooLarge, detail }, chunks);
+                return masked.record.rows.unwrap_or(1);
             }
+            let detail = format!("masked, the message is larger than {} MiB", MAX_BATCH_BYTES / 1024 / 1024);
+            reject(position, record, Rejected { reason: Reason::TooLarge, detail }, chunks);
         }
         Ok(Err(rejected)) => reject(position, record, rejected, chunks),
         Err(_) => give_up(position, record, "masking panicked", chunks),
     }
+    0
 }
 
 fn reject(position: usize, record: &RawRecord, rejected: Rejected, chunks: &mut Chunks) {

@@ -6,7 +6,18 @@ const MAX_DEPTH: usize = 127;
 /// Whether `json` nests no deeper than [`MAX_DEPTH`] and has no lone surrogate in any string or key. The
 /// grammar is not checked: for text that is not JSON, the result can be either.
 pub(crate) fn is_strict(json: &str) -> bool {
-    let mut rest = json.as_bytes();
+    is_plain(json.as_bytes()) || each_part_is_strict(json.as_bytes())
+}
+
+/// Whether there is nothing to judge, as in most bodies: no escape in any string, and too few brackets for
+/// deep nesting.
+fn is_plain(json: &[u8]) -> bool {
+    let brackets = memchr::memchr2_iter(b'{', b'[', json).take(MAX_DEPTH + 1).count();
+    brackets <= MAX_DEPTH && memchr::memchr(b'\\', json).is_none()
+}
+
+fn each_part_is_strict(json: &[u8]) -> bool {
+    let mut rest = json;
     let mut depth = 0_usize;
     while let [byte, tail @ ..] = rest {
         rest = tail;
