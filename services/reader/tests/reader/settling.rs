@@ -136,7 +136,7 @@ async fn a_message_that_the_dead_letter_queue_refuses_for_good_is_left_and_holds
 async fn while_sends_to_the_dead_letter_queue_are_denied_nothing_is_deleted_and_no_reason_is_lost() {
     let mut harness = ReaderHarness::new(ScriptedMasker::start(|_| REJECTED).await).await;
     harness.url = harness.sqs.create_with_redrive("redriven", "logins-dead", 3).await;
-    harness.sqs.send_many(&harness.url, 3).await;
+    harness.sqs.send_many(&harness.url, 10).await;
     let sends = ["SendMessage", "SendMessageBatch"];
     for call in sends {
         harness.sqs.break_next(u64::MAX, call, SqsFault::Error(403, "AccessDenied"));
@@ -145,12 +145,12 @@ async fn while_sends_to_the_dead_letter_queue_are_denied_nothing_is_deleted_and_
     let attempts = || sends.iter().map(|call| harness.sqs.calls(call)).sum::<usize>();
     eventually("denied sends", || attempts() > 2).await;
     let (visible, hidden) = harness.sqs.counts(&harness.url).await;
-    assert_eq!(visible + hidden, 3, "nothing is deleted");
+    assert_eq!(visible + hidden, 10, "nothing is deleted");
     harness.dead_has(0).await;
     for call in sends {
         harness.sqs.mend(call);
     }
-    harness.dead_has(3).await;
+    harness.dead_has(10).await;
     harness.source_has(0, 0).await;
     for dead_letter in harness.sqs.receive(&harness.dead).await {
         assert_eq!(attribute(&dead_letter, "veilpost.reason"), Some("not-json"));
