@@ -1,10 +1,10 @@
 //! The target of a stream, resolved against the catalogue.
 
-mod conflict;
 mod definition;
 mod own;
 mod sql;
 mod upsert;
+mod upsert_rule;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) use sql::{InsertMode, InsertStatements};
 
 use crate::catalogue::{Privilege, Table, TableColumn, TableName};
 use crate::database::{DbError, ServerError};
-use conflict::ConflictRule;
+use upsert_rule::UpsertRule;
 
 /// The table, the columns that a stream fills, and the statements that fill them.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct ResolvedTarget {
     /// What happens to a row whose business key is in the table already, as its sender wants it.
     on_conflict: Option<v1::OnConflict>,
     /// The same, resolved.
-    rule: Option<ConflictRule>,
+    rule: Option<UpsertRule>,
     pub(crate) statements: InsertStatements,
 }
 
@@ -74,7 +74,7 @@ impl ResolvedTarget {
             return Err(Mismatch::Missing(missing.name.clone()));
         }
         let on_conflict = wanted.on_conflict.clone();
-        let rule = on_conflict.as_ref().map(|wanted| ConflictRule::resolve(table, &columns, wanted));
+        let rule = on_conflict.as_ref().map(|wanted| UpsertRule::resolve(table, &columns, wanted));
         let rule = rule.transpose()?;
         let statements = InsertStatements::new(table, &columns, rule.as_ref());
         Ok(Self { table: Arc::clone(table), columns, on_conflict, rule, statements })

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::conflict::ConflictRule;
 use super::definition::is_current;
 use super::upsert::upserting;
+use super::upsert_rule::UpsertRule;
 use crate::catalogue::{Table, TableColumn};
 use crate::database::quoted;
 
@@ -43,7 +43,7 @@ pub(crate) enum InsertMode {
 }
 
 impl InsertStatements {
-    pub(super) fn new(table: &Table, columns: &[TableColumn], rule: Option<&ConflictRule>) -> Self {
+    pub(super) fn new(table: &Table, columns: &[TableColumn], rule: Option<&UpsertRule>) -> Self {
         let ledger = LedgerParts::new(table, columns);
         let rows = Rows::new(table, columns, SKIPPING_ROWS);
         Self {

@@ -1,7 +1,7 @@
 //! The SQL that stores records of a target with `on_conflict`.
 
-use super::conflict::{ConflictAction, ConflictRule};
 use super::sql::{LOGGED, LedgerParts, Rows};
+use super::upsert_rule::{UpsertAction, UpsertRule};
 use crate::catalogue::{ColumnKind, TableColumn};
 
 /// The statement that stores rows by a rule, and skips known keys of the ledger. Rows must be bound in the
@@ -13,7 +13,7 @@ pub(super) fn upserting(
     ledger: &LedgerParts,
     rows: &Rows,
     columns: &[TableColumn],
-    rule: &ConflictRule,
+    rule: &UpsertRule,
 ) -> String {
     let LedgerParts { definition, keys, .. } = ledger;
     let (given, arrival) = (rows.given(), rows.positions());
@@ -21,8 +21,8 @@ pub(super) fn upserting(
     let values = rows.list(|index, _, cast| format!("CAST(given.c{index} AS {cast}) AS c{index}"));
     let sql = RuleSql { rows, columns, rule };
     let (stored, superseded) = match &rule.action {
-        ConflictAction::Ignore => sql.ignoring(),
-        ConflictAction::Update { newer_by } => sql.updating(*newer_by),
+        UpsertAction::Ignore => sql.ignoring(),
+        UpsertAction::Update { newer_by } => sql.updating(*newer_by),
     };
     format!(
         "WITH {definition}, fresh AS ({keys} ON CONFLICT DO NOTHING RETURNING key), \
@@ -38,7 +38,7 @@ pub(super) fn upserting(
 struct RuleSql<'a> {
     rows: &'a Rows,
     columns: &'a [TableColumn],
-    rule: &'a ConflictRule,
+    rule: &'a UpsertRule,
 }
 
 impl RuleSql<'_> {

@@ -14,16 +14,16 @@ const MOST_NAMED: usize = 8;
 
 /// What happens to a row whose business key another row has already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ConflictRule {
+pub(crate) struct UpsertRule {
     /// The key's columns, as positions among those of the target.
     pub(super) key: Vec<usize>,
-    pub(super) action: ConflictAction,
+    pub(super) action: UpsertAction,
     /// Whether rows with NULL in their keys are all different ones.
     pub(super) nulls_distinct: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ConflictAction {
+pub(super) enum UpsertAction {
     /// The row that is there stays.
     Ignore,
     /// The columns outside of the key are replaced: if the new row is greater in the column at this position,
@@ -31,7 +31,7 @@ pub(super) enum ConflictAction {
     Update { newer_by: Option<usize> },
 }
 
-impl ConflictRule {
+impl UpsertRule {
     /// Resolves what a sender wants for these columns of the table.
     pub(super) fn resolve(
         table: &Table,
@@ -51,7 +51,7 @@ impl ConflictRule {
 
     /// Whether the column at this position is replaced.
     pub(super) fn replaces(&self, position: usize) -> bool {
-        matches!(self.action, ConflictAction::Update { .. }) && !self.key.contains(&position)
+        matches!(self.action, UpsertAction::Update { .. }) && !self.key.contains(&position)
     }
 
     /// What the role must be allowed to do, apart from INSERT. Postgres asks for SELECT on every column whose
@@ -104,24 +104,20 @@ fn position(columns: &[TableColumn], name: &str) -> Result<usize, Mismatch> {
     position.ok_or_else(|| Mismatch::Rule(format!("column {name} is not among the target's columns")))
 }
 
-fn action(
-    columns: &[TableColumn],
-    key: &[usize],
-    wanted: &v1::OnConflict,
-) -> Result<ConflictAction, Mismatch> {
+fn action(columns: &[TableColumn], key: &[usize], wanted: &v1::OnConflict) -> Result<UpsertAction, Mismatch> {
     let newer_by = Some(&wanted.newer_by).filter(|name| !name.is_empty());
     match (wanted.action(), newer_by) {
         (v1::ConflictAction::Unspecified, _) => Err(Mismatch::Rule("its action is not known".to_owned())),
         (v1::ConflictAction::Ignore, Some(_)) => {
             Err(Mismatch::Rule("newer_by is for updates only".to_owned()))
         }
-        (v1::ConflictAction::Ignore, None) => Ok(ConflictAction::Ignore),
+        (v1::ConflictAction::Ignore, None) => Ok(UpsertAction::Ignore),
         (v1::ConflictAction::Update, _) if columns.len() == key.len() => {
             Err(Mismatch::Rule("no column is outside of its key, so nothing can be updated".to_owned()))
         }
         (v1::ConflictAction::Update, newer_by) => {
             let newer_by = newer_by.map(|name| newer_by_position(columns, key, name)).transpose()?;
-            Ok(ConflictAction::Update { newer_by })
+            Ok(UpsertAction::Update { newer_by })
         }
     }
 }
